@@ -1,0 +1,62 @@
+/* What one instruction set offers, and which one is in use. Knows nothing of Python, threads or dtypes' checks. */
+#ifndef FA_DISPATCH_H
+#define FA_DISPATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* An activation's own parameters in the registry's order; a kernel rounds them to its dtype. */
+typedef struct {
+    double a, b;
+} fa_parameters;
+
+/* Arrays are contiguous and aligned to their elements; an output may be exactly one of the inputs. */
+typedef void fa_forward(const void *x, void *y, ptrdiff_t n, fa_parameters p);
+typedef void fa_backward(const void *grad, const void *saved, void *dx, ptrdiff_t n, fa_parameters p);
+/* y = f(z + bias) over rows x columns. With slope, f' is stored there too, for backward to multiply with. */
+typedef void fa_bias_forward(const void *z, const void *bias, void *y, void *slope, ptrdiff_t rows, ptrdiff_t columns,
+                             fa_parameters p);
+/* dz = grad * f', and the column sums of dz into bias_gradient (which must not overlap the others) */
+typedef void fa_bias_backward(const void *grad, const void *saved, void *dz, void *bias_gradient, ptrdiff_t rows,
+                              ptrdiff_t columns, fa_parameters p);
+
+typedef struct {
+    const char *name;
+    fa_forward *forward;
+    fa_backward *backward;
+    fa_bias_forward *bias_forward;
+    fa_bias_backward *bias_backward;
+} fa_activation;
+
+/* Returns the sum over the rows of -sum_j target_j log softmax_j; grad = scale * (softmax - target).
+ * labels: class numbers in [0, columns); or, when labels is NULL, targets: rows of probabilities. */
+typedef double fa_softmax_cross_entropy(const void *logits, const int64_t *labels, const void *targets, void *grad,
+                                        ptrdiff_t rows, ptrdiff_t columns, double scale);
+/* velocity = momentum * velocity + gradient + decay * parameter; parameter -= rate * velocity.
+ * velocity may be NULL when momentum is 0. */
+typedef void fa_sgd(void *parameter, const void *gradient, void *velocity, ptrdiff_t n, double rate, double momentum,
+                    double decay);
+/* total[c] = sum over parts of part[i * columns + c], in order */
+typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
+
+typedef struct {
+    const fa_activation *activations;
+    fa_softmax_cross_entropy *softmax_cross_entropy;
+    fa_sgd *sgd;
+    fa_add_rows *add_rows;
+} fa_kernels;
+
+enum { FA_FLOAT32, FA_FLOAT64, FA_DTYPES };
+
+typedef struct {
+    const char *name;
+    int activation_count;
+    const fa_kernels *kernels[FA_DTYPES];
+} fa_table;
+
+/* Instruction sets of this build, best last: NULL past the end. */
+const fa_table *fa_table_at(int index);
+/* Whether this CPU and operating system can run it. */
+int fa_supported(const fa_table *table);
+
+#endif

@@ -1,0 +1,26 @@
+/* Everything for one dtype (no include guard): fa_kernels.inc includes it for float and then for double. */
+
+typedef struct {
+    real a, b;
+} FN(parameters);
+
+#include "fa_vector.h"
+#include "fa_math.h"
+#include "fa_activations.h"
+#include "fa_loops.h"
+#include "fa_loss.h"
+#include "fa_optim.h"
+
+static const fa_kernels FN(kernels) = {
+    .activations = FN(activations),
+    .softmax_cross_entropy = FN(softmax_cross_entropy),
+    .sgd = FN(sgd),
+    .add_rows = FN(add_rows),
+};
+
+#undef vreal
+#undef vint
+#undef vuint
+#undef vmask
+#undef FA_EXP_SHIFT
+#undef FA_UNSCALE

@@ -1,0 +1,157 @@
+/* The vector of this instruction set for this dtype, and the few operations that GNU vector syntax lacks.
+ *
+ * Included once per dtype (no include guard): `real` is float or double, FA_DOUBLE says which, FN(x) adds the dtype
+ * to a name. Everything else in the kernels is written with + - * / < << & | on `vreal` and `vint`.
+ *
+ * Semantics that the kernels rely on, the same on every instruction set:
+ *   vmin(a, b), vmax(a, b)   the second operand when the comparison is false (a NaN, or two zeros)
+ *   vselect(m, a, b)         a where m is true, else b
+ *   vfma(a, b, c)            a * b + c rounded once; in double on the x86-64 baseline: two roundings (see FA_HAS_FMA)
+ */
+
+#define vreal FN(vreal)
+#define vint FN(vint)
+#define vuint FN(vuint)
+#define vmask FN(vmask)
+
+typedef real vreal __attribute__((vector_size(FA_VECTOR_BYTES)));
+typedef sint vint __attribute__((vector_size(FA_VECTOR_BYTES)));
+typedef uint vuint __attribute__((vector_size(FA_VECTOR_BYTES)));
+typedef real FN(vunaligned) __attribute__((vector_size(FA_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+enum { FN(lanes) = FA_VECTOR_BYTES / (int)sizeof(real) };
+
+FA_INLINE vreal FN(vset)(real s) {
+    return s - (vreal){0}; /* s - 0 is s, for -0 too */
+}
+
+FA_INLINE vreal FN(vload)(const real *p) {
+    return *(const FN(vunaligned) *)p;
+}
+
+FA_INLINE void FN(vstore)(real *p, vreal v) {
+    *(FN(vunaligned) *)p = v;
+}
+
+/* The first n lanes from memory, zeros in the others. */
+FA_INLINE vreal FN(vload_part)(const real *p, ptrdiff_t n) {
+    real strip[FN(lanes)] = {0};
+    memcpy(strip, p, (size_t)n * sizeof(real));
+    return FN(vload)(strip);
+}
+
+FA_INLINE void FN(vstore_part)(real *p, vreal v, ptrdiff_t n) {
+    real strip[FN(lanes)];
+    FN(vstore)(strip, v);
+    memcpy(p, strip, (size_t)n * sizeof(real));
+}
+
+FA_INLINE vint FN(vbits)(vreal v) {
+    return (vint)v;
+}
+
+FA_INLINE vreal FN(vabs)(vreal v) {
+    return (vreal)((vuint)v & ((uint)-1 >> 1));
+}
+
+/* The magnitude of v (which must not be negative) with the sign of s. */
+FA_INLINE vreal FN(vsigned)(vreal v, vreal s) {
+    return (vreal)((vuint)v | ((vuint)s & ~((uint)-1 >> 1)));
+}
+
+#if FA_VECTOR_BYTES == 64 && !FA_DOUBLE
+typedef __mmask16 vmask;
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm512_min_ps((__m512)a, (__m512)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm512_max_ps((__m512)a, (__m512)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm512_sqrt_ps((__m512)a); }
+FA_INLINE vmask FN(vlt)(vreal a, vreal b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+FA_INLINE vmask FN(vle)(vreal a, vreal b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ); }
+FA_INLINE vmask FN(veq)(vreal a, vreal b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ); }
+FA_INLINE vmask FN(vnot)(vmask m) { return (vmask)~m; }
+FA_INLINE vmask FN(vand)(vmask a, vmask b) { return (vmask)(a & b); }
+FA_INLINE vreal FN(vselect)(vmask m, vreal a, vreal b) { return (vreal)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
+#elif FA_VECTOR_BYTES == 64
+typedef __mmask8 vmask;
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm512_min_pd((__m512d)a, (__m512d)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm512_max_pd((__m512d)a, (__m512d)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm512_sqrt_pd((__m512d)a); }
+FA_INLINE vmask FN(vlt)(vreal a, vreal b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
+FA_INLINE vmask FN(vle)(vreal a, vreal b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LE_OQ); }
+FA_INLINE vmask FN(veq)(vreal a, vreal b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_EQ_OQ); }
+FA_INLINE vmask FN(vnot)(vmask m) { return (vmask)~m; }
+FA_INLINE vmask FN(vand)(vmask a, vmask b) { return (vmask)(a & b); }
+FA_INLINE vreal FN(vselect)(vmask m, vreal a, vreal b) { return (vreal)_mm512_mask_blend_pd(m, (__m512d)b, (__m512d)a); }
+#else
+typedef vint vmask;
+FA_INLINE vmask FN(vnot)(vmask m) { return ~m; }
+FA_INLINE vmask FN(vand)(vmask a, vmask b) { return a & b; }
+#if FA_VECTOR_BYTES == 16 && defined(__x86_64__) /* GCC 12 fails on vector comparisons of doubles without SSE4.1 */
+#if FA_DOUBLE
+FA_INLINE vmask FN(vlt)(vreal a, vreal b) { return (vmask)_mm_cmplt_pd((__m128d)a, (__m128d)b); }
+FA_INLINE vmask FN(vle)(vreal a, vreal b) { return (vmask)_mm_cmple_pd((__m128d)a, (__m128d)b); }
+FA_INLINE vmask FN(veq)(vreal a, vreal b) { return (vmask)_mm_cmpeq_pd((__m128d)a, (__m128d)b); }
+#else
+FA_INLINE vmask FN(vlt)(vreal a, vreal b) { return (vmask)_mm_cmplt_ps((__m128)a, (__m128)b); }
+FA_INLINE vmask FN(vle)(vreal a, vreal b) { return (vmask)_mm_cmple_ps((__m128)a, (__m128)b); }
+FA_INLINE vmask FN(veq)(vreal a, vreal b) { return (vmask)_mm_cmpeq_ps((__m128)a, (__m128)b); }
+#endif
+#else
+FA_INLINE vmask FN(vlt)(vreal a, vreal b) { return (vmask)(a < b); }
+FA_INLINE vmask FN(vle)(vreal a, vreal b) { return (vmask)(a <= b); }
+FA_INLINE vmask FN(veq)(vreal a, vreal b) { return (vmask)(a == b); }
+#endif
+#if FA_VECTOR_BYTES == 32 && !FA_DOUBLE
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm256_min_ps((__m256)a, (__m256)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm256_max_ps((__m256)a, (__m256)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm256_sqrt_ps((__m256)a); }
+FA_INLINE vreal FN(vselect)(vmask m, vreal a, vreal b) { return (vreal)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
+#elif FA_VECTOR_BYTES == 32
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm256_min_pd((__m256d)a, (__m256d)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm256_max_pd((__m256d)a, (__m256d)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm256_sqrt_pd((__m256d)a); }
+FA_INLINE vreal FN(vselect)(vmask m, vreal a, vreal b) { return (vreal)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)m); }
+#else
+FA_INLINE vreal FN(vselect)(vmask m, vreal a, vreal b) { return (vreal)(((vint)a & m) | ((vint)b & ~m)); }
+#if defined(__aarch64__)
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return FN(vselect)(FN(vlt)(a, b), a, b); } /* vminq orders NaN otherwise */
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return FN(vselect)(FN(vlt)(b, a), a, b); }
+#if FA_DOUBLE
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)vsqrtq_f64((float64x2_t)a); }
+#else
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return (vreal)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)vsqrtq_f32((float32x4_t)a); }
+#endif
+#elif FA_DOUBLE
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) { return a * b + c; }
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm_min_pd((__m128d)a, (__m128d)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm_max_pd((__m128d)a, (__m128d)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm_sqrt_pd((__m128d)a); }
+#else
+/* The product of two floats is exact in double: one rounding of the sum there, one to float. */
+FA_INLINE vreal FN(vfma)(vreal a, vreal b, vreal c) {
+    __m128 al = (__m128)a, bl = (__m128)b, cl = (__m128)c;
+    __m128 ah = _mm_movehl_ps(al, al), bh = _mm_movehl_ps(bl, bl), ch = _mm_movehl_ps(cl, cl);
+    __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(al), _mm_cvtps_pd(bl)), _mm_cvtps_pd(cl));
+    __m128d high = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(ah), _mm_cvtps_pd(bh)), _mm_cvtps_pd(ch));
+    return (vreal)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+FA_INLINE vreal FN(vmin)(vreal a, vreal b) { return (vreal)_mm_min_ps((__m128)a, (__m128)b); }
+FA_INLINE vreal FN(vmax)(vreal a, vreal b) { return (vreal)_mm_max_ps((__m128)a, (__m128)b); }
+FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm_sqrt_ps((__m128)a); }
+#endif
+#endif
+#endif
+
+/* Lane sum in one fixed order: halves added until one lane is left. */
+FA_INLINE real FN(vsum)(vreal v) {
+    real strip[FN(lanes)];
+    FN(vstore)(strip, v);
+    for (int width = FN(lanes) / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) strip[i] += strip[i + width];
+    return strip[0];
+}
