@@ -1,0 +1,187 @@
+"""The only place that validates arguments and writes messages.
+
+A message names the function, what was expected, what came, and how to fix it. Everything is checked before anything
+is written.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+
+import numpy as np
+
+from .registry import ACTIVATIONS, BoundActivation, Entry, Parameter
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def describe(value: object) -> str:
+    """What came, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} with shape {value.shape}"
+    if isinstance(value, np.generic):
+        return f"a NumPy {value.dtype} scalar"
+    return type(value).__name__
+
+
+def real_array(function: str, name: str, value: object) -> np.ndarray:
+    """Value as a float32 or float64 ndarray of any layout and byte order, without a copy."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{function}: {name} is a masked array, which the kernels would ignore; fill it first")
+    if isinstance(value, np.floating):
+        value = np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        hint = f"convert with np.asarray({name}, dtype=np.float32)"
+        raise TypeError(f"{function}: expected {name} to be a NumPy array, got {describe(value)}; {hint}")
+    array = value.view(np.ndarray) if type(value) is not np.ndarray else value
+    if array.dtype.newbyteorder("=") not in FLOATS:
+        raise TypeError(
+            f"{function}: expected float32 or float64, got {array.dtype}; convert with {name}.astype(np.float32)"
+        )
+    return array
+
+
+def same_shape(function: str, **arrays: np.ndarray) -> None:
+    """All arrays have one dtype and shape."""
+    (first, a), *others = arrays.items()
+    for name, b in others:
+        if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("="):
+            raise TypeError(
+                f"{function}: expected {first} and {name} to have one dtype, got {a.dtype} and {b.dtype}; "
+                f"convert with {name}.astype({first}.dtype)"
+            )
+        if a.shape != b.shape:
+            raise ValueError(f"{function}: expected {name} to have {first}'s shape {a.shape}, got {b.shape}")
+
+
+def _same_place(a: np.ndarray, b: np.ndarray) -> bool:
+    return (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and a.strides == b.strides
+        and a.shape == b.shape
+    )
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a and b share memory; where that is too hard to tell, yes."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def output(
+    function: str, out: object, shape: tuple[int, ...], dtype: np.dtype, sources: Mapping[str, np.ndarray],
+    name: str = "out", exact: bool = True,
+) -> np.ndarray | None:
+    """Out, checked: writeable, of that shape and dtype, and each source exactly (if allowed) or disjoint."""
+    if out is None:
+        return None
+    if isinstance(out, np.ma.MaskedArray) or not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}: expected {name} to be a NumPy array or None, got {describe(out)}")
+    dtype = dtype.newbyteorder("=")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{function}: expected {name} to be {dtype}, got {out.dtype}; nothing is cast silently")
+    if out.shape != shape:
+        raise ValueError(f"{function}: expected {name} to have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: {name} is read-only; pass a writeable array or leave {name} out")
+    if any(step == 0 and length > 1 for step, length in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"{function}: {name} repeats its elements (a stride of 0); pass an array of its own")
+    for source, array in sources.items():
+        if overlap(out, array) and not (exact and _same_place(out, array)):
+            allowed = f"exactly {source} or " if exact else ""
+            raise ValueError(
+                f"{function}: {name} overlaps {source}; pass {allowed}memory that does not touch it"
+            )
+    return out
+
+
+def parameter(function: str, spec: Parameter, value: object) -> float:
+    """Value as a float in the parameter's range."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{function}: expected {spec.name} to be {spec.range}, got {describe(value)}")
+    number = float(value)
+    if not spec.accepts(number):
+        raise ValueError(f"{function}: expected {spec.name} to be {spec.range}, got {number!r}")
+    return number
+
+
+def parameters(function: str, entry: Entry, given: Mapping[str, object]) -> tuple[float, ...]:
+    """The entry's parameter values in order, defaults filled in."""
+    known = {p.name for p in entry.parameters}
+    for name in given:
+        if name not in known:
+            takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
+            raise TypeError(f"{function}: {entry.name} has no parameter {name!r}; it {takes}")
+    return tuple(parameter(function, p, given.get(p.name, p.default)) for p in entry.parameters)
+
+
+def activation(function: str, value: object) -> BoundActivation:
+    """A name or a bound activation as a bound activation; None is the identity."""
+    if isinstance(value, BoundActivation):
+        return value
+    if value is None:
+        value = "identity"
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: expected activation to be a name or fastact.activation(name, ...), got {describe(value)}"
+        )
+    if value not in ACTIVATIONS:
+        raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+    entry = ACTIVATIONS[value]
+    return BoundActivation(entry, entry.defaults)
+
+
+def matrix(function: str, name: str, value: object, columns: int | None = None) -> np.ndarray:
+    """A 2-D float array, with that many columns when a number is given."""
+    array = real_array(function, name, value)
+    if array.ndim != 2:
+        raise ValueError(f"{function}: expected {name} to have 2 dimensions (rows, columns), got shape {array.shape}")
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{function}: expected {name} to have {columns} columns, got shape {array.shape}")
+    return array
+
+
+def labels(function: str, value: object, rows: int, classes: int) -> np.ndarray:
+    """Class numbers as contiguous int64 in [0, classes)."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{function}: expected labels to be whole class numbers or rows of probabilities, got {describe(value)}"
+        )
+    if array.shape != (rows,):
+        raise ValueError(f"{function}: expected labels of shape ({rows},), one per row of logits, got {array.shape}")
+    if rows and (int(array.min()) < 0 or int(array.max()) >= classes):
+        raise ValueError(
+            f"{function}: expected labels from 0 to {classes - 1} (logits have {classes} columns), "
+            f"got values from {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def whole(function: str, name: str, value: object, low: int) -> int:
+    """A whole number >= low."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{function}: expected {name} to be a whole number, got {describe(value)}")
+    if value < low:
+        raise ValueError(f"{function}: expected {name} to be at least {low}, got {value}")
+    return int(value)
+
+
+def real(function: str, name: str, value: object, low: float = 0.0, low_included: bool = True) -> float:
+    """A finite number from low on."""
+    return parameter(function, Parameter(name, 0.0, low, low_included), value)
+
+
+def choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:
+    """One of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{function}: expected {name} to be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The array as the kernels want it: exact ndarray, C-contiguous, aligned, native; a copy only where needed."""
+    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"])

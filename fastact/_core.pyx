@@ -1,0 +1,428 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
+"""Typed entry points of the kernels: pick the kernel by dtype, release the GIL, spread blocks over threads.
+
+Nothing here writes an error message about arrays. The ``try_`` functions return None for everything but the plain
+case (exact ndarrays, float32 or float64, native, aligned, contiguous, same shape and order, out disjoint from or
+exactly an input, native backend); the caller then takes the road through ``_checks``. The others trust their caller.
+"""
+
+cimport numpy as cnp
+from cpython.ref cimport Py_DECREF, PyObject
+from cython.parallel cimport prange
+
+from libc.stdint cimport int64_t
+
+cnp.import_array()
+
+
+cdef extern from "fa_dispatch.h" nogil:
+    ctypedef struct fa_parameters:
+        double a
+        double b
+    ctypedef void fa_forward(const void *, void *, Py_ssize_t, fa_parameters) noexcept
+    ctypedef void fa_backward(const void *, const void *, void *, Py_ssize_t, fa_parameters) noexcept
+    ctypedef void fa_bias_forward(
+        const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
+    ctypedef void fa_bias_backward(
+        const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
+    ctypedef double fa_softmax_cross_entropy(
+        const void *, const int64_t *, const void *, void *, Py_ssize_t, Py_ssize_t, double) noexcept
+    ctypedef void fa_sgd(void *, const void *, void *, Py_ssize_t, double, double, double) noexcept
+    ctypedef void fa_add_rows(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef struct fa_activation:
+        const char *name
+        fa_forward *forward
+        fa_backward *backward
+        fa_bias_forward *bias_forward
+        fa_bias_backward *bias_backward
+    ctypedef struct fa_kernels:
+        const fa_activation *activations
+        fa_softmax_cross_entropy *softmax_cross_entropy
+        fa_sgd *sgd
+        fa_add_rows *add_rows
+    ctypedef struct fa_table:
+        const char *name
+        int activation_count
+        const fa_kernels *kernels[2]
+    const fa_table *fa_table_at(int)
+    int fa_supported(const fa_table *)
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    static const int fa_openmp = _OPENMP;
+    #else
+    static const int fa_openmp = 0;
+    static int omp_get_max_threads(void) { return 1; }
+    #endif
+
+    #ifdef __clang__
+    static const char *const fa_compiler = "clang " __clang_version__;
+    #else
+    static const char *const fa_compiler = "gcc " __VERSION__;
+    #endif
+
+    /* No OpenMP runtime survives fork: a forked child computes serially. Set where the fork happens, so it holds
+       however the child came to be (os.fork, multiprocessing, C). */
+    static volatile int fa_forked = 0;
+    #ifndef _WIN32
+    #include <pthread.h>
+    static void fa_after_fork(void) { fa_forked = 1; }
+    static int fa_watch_forks(void) { return pthread_atfork(NULL, NULL, fa_after_fork); }
+    #else
+    static int fa_watch_forks(void) { return 0; }
+    #endif
+    """
+    const int fa_openmp
+    const char *const fa_compiler
+    int fa_forked
+    int fa_watch_forks() nogil
+    int omp_get_max_threads() nogil
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, void *, int)
+
+cdef extern from "Python.h":
+    int PyContextVar_Get(object var, PyObject *default_value, PyObject **value) except -1
+
+cdef enum:
+    # Elements per block: small enough to share out, large enough that a call through a pointer is nothing.
+    BLOCK = 8192
+    # Rows per block of everything that reduces over rows: fixed, so that a sum's bits do not depend on threads.
+    ROWS = 64
+    # Below this many elements a kernel is done before another thread could take the GIL.
+    KEEP_GIL = 4096
+    # Activations there can be; a table of thresholds is indexed by activation number.
+    MOST = 64
+
+cdef const fa_table *table = NULL
+cdef Py_ssize_t thresholds[MOST]
+cdef Py_ssize_t row_threshold = 0
+cdef Py_ssize_t update_threshold = 0
+cdef int thread_setting = 0
+cdef int thread_limit = 1
+cdef object backend_variable = None
+cdef object native = None
+cdef object thread_variable = None
+
+if fa_watch_forks() != 0:
+    raise MemoryError("fastact: could not register the fork handler")
+
+
+# ---------------------------------------------------------------------------------------------- configuration
+
+def instruction_sets():
+    """[(name, whether this machine can run it)] of this build, best last."""
+    cdef int i = 0
+    sets = []
+    while fa_table_at(i) != NULL:
+        sets.append((fa_table_at(i).name.decode(), bool(fa_supported(fa_table_at(i)))))
+        i += 1
+    return sets
+
+
+def use_instruction_set(str name):
+    """Use the kernels of that name, which ``instruction_sets`` must list as supported."""
+    global table
+    cdef int i = 0
+    while fa_table_at(i) != NULL:
+        if fa_table_at(i).name.decode() == name and fa_supported(fa_table_at(i)):
+            table = fa_table_at(i)
+            return
+        i += 1
+    raise ValueError(name)
+
+
+def activation_names():
+    """Names of the compiled activations; the position of a name is its kernel's number."""
+    return [table.kernels[0].activations[i].name.decode() for i in range(table.activation_count)]
+
+
+def build_information():
+    """How the extension was built."""
+    return {"openmp": bool(fa_openmp), "compiler": fa_compiler.decode()}
+
+
+def configure(backend, native_value, threads, int limit, list activation_thresholds, Py_ssize_t rows,
+              Py_ssize_t updates):
+    """Hand over the context variables and the sizes (in elements) from which work is shared between threads."""
+    global backend_variable, native, thread_variable, thread_limit, row_threshold, update_threshold
+    backend_variable, native, thread_variable, thread_limit = backend, native_value, threads, limit
+    for i, value in enumerate(activation_thresholds):
+        thresholds[i] = value
+    row_threshold, update_threshold = rows, updates
+
+
+def set_threads(int n):
+    """The process-wide number of threads; 0 for the default."""
+    global thread_setting
+    thread_setting = n
+
+
+def forked():
+    """Whether this process was forked after fastact was imported."""
+    return bool(fa_forked)
+
+
+cdef int threads() except -1:
+    cdef PyObject *value = NULL
+    cdef int n
+    if fa_forked or not fa_openmp:
+        return 1
+    PyContextVar_Get(thread_variable, NULL, &value)
+    n = <object>value
+    Py_DECREF(<object>value)
+    if n == 0:
+        n = thread_setting
+    if n == 0:
+        n = min(omp_get_max_threads(), thread_limit)
+    return max(n, 1)
+
+
+def get_threads():
+    """Threads that the next large call in this context will use."""
+    return threads()
+
+
+cdef inline bint use_native() except -1:
+    cdef PyObject *value = NULL
+    PyContextVar_Get(backend_variable, NULL, &value)
+    cdef bint same = value == <PyObject *>native
+    Py_DECREF(<object>value)
+    return same
+
+
+# ---------------------------------------------------------------------------------------------- array layout
+
+cdef inline int dtype_of(object array) noexcept:
+    """0 for a plain float32 array, 1 for float64, -1 for anything that needs care."""
+    if not cnp.PyArray_CheckExact(array):
+        return -1
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    if number == cnp.NPY_FLOAT32:
+        number = 0
+    elif number == cnp.NPY_FLOAT64:
+        number = 1
+    else:
+        return -1
+    if not (cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array) or cnp.PyArray_ISFARRAY_RO(<cnp.ndarray>array)):
+        return -1
+    return number
+
+
+cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Same dtype, shape and order of two arrays, the first of which is plain."""
+    if not cnp.PyArray_CheckExact(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b):
+        return False
+    cdef int i, ndim = cnp.PyArray_NDIM(a)
+    if ndim != cnp.PyArray_NDIM(b):
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
+            return False
+    if cnp.PyArray_ISCARRAY_RO(a) and cnp.PyArray_ISCARRAY_RO(b):
+        return True
+    return cnp.PyArray_ISFARRAY_RO(a) and cnp.PyArray_ISFARRAY_RO(b)
+
+
+cdef inline bint may_write(cnp.ndarray out, cnp.ndarray source) noexcept:
+    """Whether out is writeable and exactly source or disjoint from it (both contiguous, same size)."""
+    cdef const char *a = <const char *>cnp.PyArray_DATA(out)
+    cdef const char *b = <const char *>cnp.PyArray_DATA(source)
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(out)
+    return cnp.PyArray_ISWRITEABLE(out) and (a == b or a + size <= b or b + size <= a)
+
+
+# ---------------------------------------------------------------------------------------------- elementwise
+
+cdef void forward_blocks(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
+                         int team) noexcept nogil:
+    cdef Py_ssize_t i
+    if team == 1:
+        kernel(x, y, n, p)
+        return
+    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
+        kernel(x + i * BLOCK * size, y + i * BLOCK * size, min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+
+
+cdef void backward_blocks(fa_backward *kernel, const char *grad, const char *saved, char *dx, Py_ssize_t n,
+                          Py_ssize_t size, fa_parameters p, int team) noexcept nogil:
+    cdef Py_ssize_t i
+    if team == 1:
+        kernel(grad, saved, dx, n, p)
+        return
+    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
+        kernel(grad + i * BLOCK * size, saved + i * BLOCK * size, dx + i * BLOCK * size,
+               min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+
+
+def try_forward(int number, object x, object out, double a, double b):
+    """y = f(x) for the plain case; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(x), team
+    if dtype < 0 or not use_native():
+        return None
+    cdef cnp.ndarray source = <cnp.ndarray>x
+    cdef cnp.ndarray result
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(source, cnp.NPY_KEEPORDER, NULL, 0)
+    elif not isinstance(out, cnp.ndarray):
+        return None
+    else:
+        result = <cnp.ndarray>out
+        if not same_layout(source, result) or not may_write(result, source):
+            return None
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source)
+    cdef fa_forward *kernel = table.kernels[dtype].activations[number].forward
+    cdef const char *from_ = <const char *>cnp.PyArray_DATA(source)
+    cdef char *to = <char *>cnp.PyArray_DATA(result)
+    cdef fa_parameters p = fa_parameters(a, b)
+    if n <= KEEP_GIL:
+        kernel(from_, to, n, p)
+        return result
+    team = threads() if n >= thresholds[number] else 1
+    with nogil:
+        forward_blocks(kernel, from_, to, n, size, p, team)
+    return result
+
+
+def try_backward(int number, object grad, object saved, object out, double a, double b):
+    """dx = grad * f' for the plain case; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(grad), team
+    if dtype < 0 or not isinstance(saved, cnp.ndarray) or not use_native():
+        return None
+    cdef cnp.ndarray g = <cnp.ndarray>grad, s = <cnp.ndarray>saved
+    cdef cnp.ndarray result
+    if not same_layout(g, s):
+        return None
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(g, cnp.NPY_KEEPORDER, NULL, 0)
+    elif not isinstance(out, cnp.ndarray):
+        return None
+    else:
+        result = <cnp.ndarray>out
+        if not same_layout(g, result) or not may_write(result, g) or not may_write(result, s):
+            return None
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g)
+    cdef fa_backward *kernel = table.kernels[dtype].activations[number].backward
+    cdef const char *from_ = <const char *>cnp.PyArray_DATA(g)
+    cdef const char *state = <const char *>cnp.PyArray_DATA(s)
+    cdef char *to = <char *>cnp.PyArray_DATA(result)
+    cdef fa_parameters p = fa_parameters(a, b)
+    if n <= KEEP_GIL:
+        kernel(from_, state, to, n, p)
+        return result
+    team = threads() if n >= thresholds[number] else 1
+    with nogil:
+        backward_blocks(kernel, from_, state, to, n, size, p, team)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- rows
+# Arrays are C-contiguous, aligned, native, of one dtype and of matching shapes: the layers and losses see to it.
+
+cdef inline char *data(object array) noexcept:
+    return NULL if array is None else <char *>cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef inline char *at(char *start, Py_ssize_t offset) noexcept nogil:
+    return NULL if start == NULL else start + offset
+
+
+cdef inline int row_team(Py_ssize_t n) except -1:
+    return threads() if n >= row_threshold else 1
+
+
+def bias_forward(int number, cnp.ndarray z, bias, cnp.ndarray y, slope, double a, double b):
+    """y = f(z + bias), and the slope beside it when an array for it is given."""
+    cdef int dtype = dtype_of(z), team = row_team(cnp.PyArray_SIZE(z))
+    cdef Py_ssize_t rows = z.shape[0], columns = z.shape[1], stride = columns * cnp.PyArray_ITEMSIZE(z), i
+    cdef fa_bias_forward *kernel = table.kernels[dtype].activations[number].bias_forward
+    cdef char *pz = data(z)
+    cdef char *pb = data(bias)
+    cdef char *py = data(y)
+    cdef char *ps = data(slope)
+    cdef fa_parameters p = fa_parameters(a, b)
+    with nogil:
+        if team == 1:
+            kernel(pz, pb, py, ps, rows, columns, p)
+        else:
+            for i in prange((rows + ROWS - 1) // ROWS, num_threads=team, schedule="static"):
+                kernel(pz + i * ROWS * stride, pb, py + i * ROWS * stride, at(ps, i * ROWS * stride),
+                       min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
+
+
+def bias_backward(int number, cnp.ndarray grad, cnp.ndarray saved, cnp.ndarray dz, cnp.ndarray sums,
+                  cnp.ndarray parts, double a, double b):
+    """dz = grad * f'; sums = the column sums of dz. parts: workspace of at least ceil(rows / 64) rows."""
+    cdef int dtype = dtype_of(grad), team = row_team(cnp.PyArray_SIZE(grad))
+    cdef Py_ssize_t rows = grad.shape[0], columns = grad.shape[1], stride = columns * cnp.PyArray_ITEMSIZE(grad), i
+    cdef Py_ssize_t blocks = (rows + ROWS - 1) // ROWS
+    cdef fa_bias_backward *kernel = table.kernels[dtype].activations[number].bias_backward
+    cdef fa_add_rows *add_rows = table.kernels[dtype].add_rows
+    cdef char *pg = data(grad)
+    cdef char *ps = data(saved)
+    cdef char *pd = data(dz)
+    cdef char *pp = data(parts)
+    cdef char *pt = data(sums)
+    cdef fa_parameters p = fa_parameters(a, b)
+    with nogil:
+        if blocks <= 1:
+            kernel(pg, ps, pd, pt, rows, columns, p)
+        else:
+            if team == 1:
+                for i in range(blocks):
+                    kernel(pg + i * ROWS * stride, ps + i * ROWS * stride, pd + i * ROWS * stride, pp + i * stride,
+                           min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
+            else:
+                for i in prange(blocks, num_threads=team, schedule="static"):
+                    kernel(pg + i * ROWS * stride, ps + i * ROWS * stride, pd + i * ROWS * stride, pp + i * stride,
+                           min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
+            add_rows(pp, pt, blocks, columns)
+
+
+def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad, double[::1] parts, double scale):
+    """Sum of the rows' losses; grad = scale * (softmax - target). parts: at least ceil(rows / 64) doubles."""
+    cdef int dtype = dtype_of(logits), team = row_team(cnp.PyArray_SIZE(logits))
+    cdef Py_ssize_t rows = logits.shape[0], columns = logits.shape[1]
+    cdef Py_ssize_t stride = columns * cnp.PyArray_ITEMSIZE(logits), blocks = (rows + ROWS - 1) // ROWS, i
+    cdef fa_softmax_cross_entropy *kernel = table.kernels[dtype].softmax_cross_entropy
+    cdef char *px = data(logits)
+    cdef char *pl = data(labels)
+    cdef char *pt = data(targets)
+    cdef char *pg = data(grad)
+    cdef double total = 0
+    with nogil:
+        if team == 1:
+            for i in range(blocks):
+                parts[i] = kernel(px + i * ROWS * stride, <const int64_t *>at(pl, i * ROWS * sizeof(int64_t)),
+                                  at(pt, i * ROWS * stride), pg + i * ROWS * stride,
+                                  min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, scale)
+        else:
+            for i in prange(blocks, num_threads=team, schedule="static"):
+                parts[i] = kernel(px + i * ROWS * stride, <const int64_t *>at(pl, i * ROWS * sizeof(int64_t)),
+                                  at(pt, i * ROWS * stride), pg + i * ROWS * stride,
+                                  min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, scale)
+        for i in range(blocks):
+            total += parts[i]
+    return total
+
+
+# ---------------------------------------------------------------------------------------------- optimisers
+
+def sgd(cnp.ndarray parameters, cnp.ndarray gradients, velocity, double rate, double momentum, double decay):
+    """One step of stochastic gradient descent over a flat segment."""
+    cdef int dtype = dtype_of(parameters), team
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(parameters), size = cnp.PyArray_ITEMSIZE(parameters), i
+    cdef fa_sgd *kernel = table.kernels[dtype].sgd
+    cdef char *pp = data(parameters)
+    cdef char *pg = data(gradients)
+    cdef char *pv = data(velocity)
+    team = threads() if n >= update_threshold else 1
+    with nogil:
+        if team == 1:
+            kernel(pp, pg, pv, n, rate, momentum, decay)
+        else:
+            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
+                kernel(pp + i * BLOCK * size, pg + i * BLOCK * size, at(pv, i * BLOCK * size),
+                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), rate, momentum, decay)

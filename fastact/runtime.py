@@ -1,0 +1,242 @@
+"""Threads, instruction set and backend: what runs, and how to choose it.
+
+Environment, read once at import: FASTACT_NUM_THREADS, FASTACT_ISA (baseline, avx2, avx512) and FASTACT_BACKEND
+(native, numpy). A value that is unknown, or that this machine cannot serve, raises ValueError naming the valid ones.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import numpy as np
+
+from ._version import __version__
+from .registry import ACTIVATIONS
+
+BACKENDS = ("native", "numpy")
+
+# Elements from which work is shared between threads, per cost class. bench/thresholds.py measures where two threads
+# begin to win; below, a team costs more to wake than it saves.
+THRESHOLDS = {"light": 262_144, "heavy": 65_536, "rows": 65_536, "updates": 262_144}
+
+try:
+    from . import _core
+except ImportError as error:
+    _core = None  # type: ignore[assignment]
+    _core_error: ImportError | None = error
+else:
+    _core_error = None
+
+
+def _environment(name: str, choices: tuple[str, ...]) -> str | None:
+    value = os.environ.get(name)
+    if value is not None and value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}; unset it for the default")
+    return value
+
+
+def _cgroup_cpus() -> float:
+    """CPUs that the control group's quota amounts to; infinity without one."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return math.inf
+    limit = math.inf
+    root = Path("/sys/fs/cgroup")
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        version_1 = "cpu" in controllers.split(",")
+        if controllers and not version_1:
+            continue
+        base = root / "cpu" if version_1 else root
+        group = base / path.lstrip("/")
+        for folder in (group, *group.parents):  # an ancestor's quota binds too
+            try:
+                if version_1:
+                    quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+                    period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+                else:
+                    quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+                if quota.strip() != "max" and float(quota) > 0:
+                    limit = min(limit, float(quota) / float(period))
+            except (OSError, ValueError):
+                pass
+            if folder == base:
+                break
+    return limit
+
+
+def _usable_cpus() -> int:
+    """CPUs this process may use: affinity and control-group quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        count = os.cpu_count() or 1
+    return max(1, math.ceil(min(count, _cgroup_cpus())))
+
+
+def _positive_threads(source: str, n: object) -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"{source}: expected a whole number of threads, got {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"{source}: expected at least 1 thread, got {n}")
+    return min(int(n), 2**31 - 1)
+
+
+_requested_backend = _environment("FASTACT_BACKEND", BACKENDS)
+if _core is None:
+    if _requested_backend == "native":
+        raise ImportError(
+            "FASTACT_BACKEND=native: the compiled core is missing; reinstall fastact with a C compiler, "
+            "or set FASTACT_BACKEND=numpy"
+        ) from _core_error
+    if _requested_backend is None:
+        warnings.warn(
+            f"fastact: the compiled core could not be imported ({_core_error}); using the numpy backend. Reinstall "
+            "with a C compiler for speed, or set FASTACT_BACKEND=numpy to accept this",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+#: The two values of the backend variable; compared by identity.
+NATIVE, NUMPY = BACKENDS
+_backend: ContextVar[str] = ContextVar(
+    "fastact_backend", default=NATIVE if _core is not None and _requested_backend != "numpy" else NUMPY
+)
+_threads: ContextVar[int] = ContextVar("fastact_threads", default=0)  # 0: no choice in this context
+_process_threads = 0
+
+
+def _select_instruction_set() -> str | None:
+    """The instruction set to use: FASTACT_ISA, else the best supported one that is used by default."""
+    if _core is None:
+        _environment("FASTACT_ISA", ("baseline", "avx2", "avx512"))
+        return None
+    built = _core.instruction_sets()
+    usable = tuple(name for name, supported in built if supported)
+    requested = _environment("FASTACT_ISA", usable)
+    if requested is not None:
+        name = requested
+    else:
+        name = [n for n in usable if n != "avx512"][-1]
+    _core.use_instruction_set(name)
+    return name
+
+
+instruction_set = _select_instruction_set()
+if "FASTACT_NUM_THREADS" in os.environ:
+    try:
+        _process_threads = _positive_threads("FASTACT_NUM_THREADS", int(os.environ["FASTACT_NUM_THREADS"]))
+    except ValueError as error:
+        raise ValueError(
+            f"FASTACT_NUM_THREADS: expected a whole number >= 1, got {os.environ['FASTACT_NUM_THREADS']!r}"
+        ) from error
+
+KERNEL_NUMBERS: dict[str, int] = {}
+if _core is not None:
+    KERNEL_NUMBERS = {name: i for i, name in enumerate(_core.activation_names())}
+    _core.configure(
+        _backend,
+        NATIVE,
+        _threads,
+        _usable_cpus(),
+        [THRESHOLDS[ACTIVATIONS[name].cost] if name in ACTIVATIONS else 0 for name in KERNEL_NUMBERS],
+        THRESHOLDS["rows"],
+        THRESHOLDS["updates"],
+    )
+    _core.set_threads(_process_threads)
+
+
+def get_num_threads() -> int:
+    """Threads that a large call in this context uses (1 in a forked child, and without OpenMP)."""
+    return _core.get_threads() if _core is not None else 1
+
+
+def _refuse_in_child(source: str, n: int) -> None:
+    if n > 1 and _core is not None and _core.forked():
+        raise RuntimeError(
+            f"{source}: this process was forked after fastact was imported and computes with one thread, as no OpenMP "
+            "runtime survives a fork; start workers with the 'spawn' or 'forkserver' method instead"
+        )
+
+
+def set_num_threads(n: int) -> None:
+    """Use n threads for large calls in the whole process, wherever no ``num_threads`` context says otherwise.
+
+    Raises TypeError or ValueError unless n is a whole number >= 1, and RuntimeError for n > 1 in a forked child.
+    """
+    global _process_threads
+    n = _positive_threads("set_num_threads", n)
+    _refuse_in_child("set_num_threads", n)
+    _process_threads = n
+    if _core is not None:
+        _core.set_threads(n)
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """``with num_threads(n):`` use n threads in this context (this thread or task) only."""
+    n = _positive_threads("num_threads", n)
+    _refuse_in_child("num_threads", n)
+    token = _threads.set(n)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def get_backend() -> str:
+    """The backend in this context: "native" or "numpy"."""
+    return _backend.get()
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """``with use_backend("numpy"):`` compute with the NumPy twin of every kernel in this context.
+
+    Raises ValueError for another name, ImportError for "native" where the compiled core is missing.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    if name == "native" and _core is None:
+        raise ImportError("use_backend: the compiled core is missing; reinstall fastact with a C compiler")
+    token = _backend.set(NATIVE if name == "native" else NUMPY)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
+
+
+def config() -> dict[str, object]:
+    """What is installed and in use, as a dictionary (``fastact info --json``)."""
+    built = _core.instruction_sets() if _core is not None else []
+    information = _core.build_information() if _core is not None else {"openmp": False, "compiler": None}
+    return {
+        "version": __version__,
+        "backend": get_backend(),
+        "instruction_set": instruction_set,
+        "instruction_sets_built": [name for name, _ in built],
+        "instruction_sets_supported": [name for name, supported in built if supported],
+        "openmp": information["openmp"],
+        "threads": get_num_threads(),
+        "compiler": information["compiler"],
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "path": str(Path(__file__).parent),
+    }
+
+
+def show_config() -> None:
+    """Print what is installed and in use: backend, instruction set, threads, compiler, versions."""
+    for key, entry in config().items():
+        text = ", ".join(entry) if isinstance(entry, list) else entry
+        sys.stdout.write(f"{key.replace('_', ' '):28}{text}\n")

@@ -1,0 +1,120 @@
+"""Build logic: one extension, its kernels compiled once per instruction set, OpenMP when the compiler has it.
+
+Environment: FASTACT_NO_EXT=1 builds the pure-NumPy package on purpose; FASTACT_NO_OPENMP=1 builds a serial extension;
+FASTACT_WERROR=1 makes the compiler's warnings errors.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+KERNELS = Path("fastact/_kernels")
+
+# No -ffast-math, ever: FMAs are written out, NaN and infinity are honoured, and the floating-point environment is the
+# user's. -fno-trapping-math and -fno-math-errno only say that nobody reads the status flags or errno.
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fvisibility=hidden", "-g0"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion"]
+
+# Instruction sets beyond what every CPU of the architecture has, worst first, with the flags of their one file.
+INSTRUCTION_SETS = {
+    "x86_64": {
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+    },
+    "aarch64": {},
+}
+ARCHITECTURE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def enabled(variable):
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+class BuildKernels(build_ext):
+    """Compiles fa_kernels_<set>.c with the set's own flags and links all sets into the one extension."""
+
+    def accepts(self, source, compile_flags, link_flags=None):
+        """Whether the compiler takes the flags (and, with link flags, links a program)."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "probe.c")
+            file.write_text(source)
+            compiler = self.compiler.compiler_so if link_flags is None else self.compiler.compiler
+            command = [*compiler, *compile_flags, str(file), "-o", str(Path(folder, "probe"))]
+            command += ["-c"] if link_flags is None else link_flags
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def build_extension(self, ext):
+        if ARCHITECTURE not in INSTRUCTION_SETS:
+            raise SystemExit(
+                f"fastact has kernels for {' and '.join(INSTRUCTION_SETS)}, not for {ARCHITECTURE}; "
+                "FASTACT_NO_EXT=1 installs the pure-NumPy package"
+            )
+        openmp_source = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        openmp = ["-fopenmp"]
+        if enabled("FASTACT_NO_OPENMP"):
+            print("fastact: FASTACT_NO_OPENMP is set: building without threads", file=sys.stderr)
+            openmp = []
+        elif not self.accepts(openmp_source, openmp, openmp):
+            print("fastact: this compiler has no OpenMP: building without threads", file=sys.stderr)
+            openmp = []
+
+        warnings = [*WARNINGS, *(["-Werror"] if enabled("FASTACT_WERROR") else [])]
+        macros, objects = [], []
+        for name, flags in {"baseline": [], **INSTRUCTION_SETS[ARCHITECTURE]}.items():
+            if not self.accepts("int main(void) { return 0; }\n", flags):
+                print(f"fastact: this compiler cannot build {name}: left out", file=sys.stderr)
+                continue
+            objects += self.compiler.compile(
+                [str(KERNELS / f"fa_kernels_{name}.c")],
+                output_dir=self.build_temp,
+                include_dirs=[str(KERNELS)],
+                extra_postargs=[*FLAGS, *warnings, *flags],
+                depends=ext.depends,
+            )
+            if name != "baseline":
+                macros.append((f"FA_HAVE_{name.upper()}", "1"))
+        objects += self.compiler.compile(
+            [str(KERNELS / "fa_dispatch.c")],
+            output_dir=self.build_temp,
+            include_dirs=[str(KERNELS)],
+            macros=macros,
+            extra_postargs=[*FLAGS, *warnings],
+            depends=ext.depends,
+        )
+        ext.extra_objects = [*ext.extra_objects, *objects]
+        ext.extra_compile_args = [*FLAGS, *openmp]
+        ext.extra_link_args = [*openmp]
+        super().build_extension(ext)
+
+
+class BuildPython(build_py):
+    """Leaves C and Cython sources out of wheels: they are in the sdist."""
+
+    def find_package_modules(self, package, package_dir):
+        return [m for m in super().find_package_modules(package, package_dir) if not m[2].endswith(".pyx")]
+
+
+def extensions():
+    if enabled("FASTACT_NO_EXT"):
+        return []
+    from Cython.Build import cythonize
+
+    core = Extension(
+        "fastact._core",
+        ["fastact/_core.pyx"],
+        include_dirs=[str(KERNELS), numpy.get_include()],
+        depends=sorted(str(p) for p in KERNELS.iterdir()),
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+    )
+    return cythonize([core], force=True)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels, "build_py": BuildPython})
