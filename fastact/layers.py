@@ -309,7 +309,8 @@ class Sequential:
             given = np.asarray(values[name])
             if given.shape != array.shape or given.dtype != array.dtype:
                 raise ValueError(
-                    f"set_parameters: expected {name} to be {array.dtype} {array.shape}, got {given.dtype} {given.shape}"
+                    f"set_parameters: expected {name} to be {array.dtype} {array.shape}, "
+                    f"got {given.dtype} {given.shape}"
                 )
         for name, array in own.items():
             array[...] = values[name]

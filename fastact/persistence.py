@@ -76,7 +76,8 @@ def load(path: Any) -> Sequential:
             header = content.metadata() or {}
             if header.get("format") != FORMAT:
                 raise ValueError(
-                    f"load: expected a file written by fastact ({FORMAT!r}), got {header.get('format')!r} in {file.name}"
+                    f"load: expected a file written by fastact ({FORMAT!r}), "
+                    f"got {header.get('format')!r} in {file.name}"
                 )
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a dictionary
         _checks.choice("load", "dtype", header.get("dtype"), ("float32", "float64"))

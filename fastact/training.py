@@ -161,7 +161,8 @@ def fit(
             history.loss.append(total / rows)
             if not math.isfinite(total):
                 raise ValueError(
-                    f"fit: the loss became {total / rows} in epoch {epoch + 1}; lower the learning rate or check the data"
+                    f"fit: the loss became {total / rows} in epoch {epoch + 1}; "
+                    "lower the learning rate or check the data"
                 )
             shown = {"epoch": epoch + 1, "loss": f"{history.loss[-1]:.4f}"}
             if validation is not None:
