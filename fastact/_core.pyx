@@ -11,6 +11,7 @@ from cpython.ref cimport Py_DECREF, PyObject
 from cython.parallel cimport prange
 
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 
 cnp.import_array()
 
@@ -37,6 +38,7 @@ cdef extern from "fa_dispatch.h" nogil:
         fa_bias_backward *bias_backward
     ctypedef struct fa_kernels:
         const fa_activation *activations
+        fa_bias_backward *slope_backward
         fa_softmax_cross_entropy *softmax_cross_entropy
         fa_sgd *sgd
         fa_add_rows *add_rows
@@ -95,6 +97,8 @@ cdef enum:
     KEEP_GIL = 4096
     # Activations there can be; a table of thresholds is indexed by activation number.
     MOST = 64
+    # Partial sums that fit the stack.
+    STACK_PARTS = 256
 
 cdef const fa_table *table = NULL
 cdef Py_ssize_t thresholds[MOST]
@@ -354,12 +358,17 @@ def bias_forward(int number, cnp.ndarray z, bias, cnp.ndarray y, slope, double a
 
 def bias_backward(int number, cnp.ndarray grad, cnp.ndarray saved, cnp.ndarray dz, cnp.ndarray sums,
                   cnp.ndarray parts, double a, double b):
-    """dz = grad * f'; sums = the column sums of dz. parts: workspace of at least ceil(rows / 64) rows."""
+    """dz = grad * f'; sums = the column sums of dz. parts: workspace of at least ceil(rows / 64) rows.
+
+    A number below 0 says that saved holds the slope itself, and a != 0 that the activation is piecewise linear.
+    """
     cdef int dtype = dtype_of(grad), team = row_team(cnp.PyArray_SIZE(grad))
     cdef Py_ssize_t rows = grad.shape[0], columns = grad.shape[1], stride = columns * cnp.PyArray_ITEMSIZE(grad), i
     cdef Py_ssize_t blocks = (rows + ROWS - 1) // ROWS
-    cdef fa_bias_backward *kernel = table.kernels[dtype].activations[number].bias_backward
-    cdef fa_add_rows *add_rows = table.kernels[dtype].add_rows
+    cdef const fa_kernels *kernels = table.kernels[dtype]
+    cdef fa_bias_backward *kernel = kernels.slope_backward
+    if number >= 0:
+        kernel = kernels.activations[number].bias_backward
     cdef char *pg = data(grad)
     cdef char *ps = data(saved)
     cdef char *pd = data(dz)
@@ -378,11 +387,11 @@ def bias_backward(int number, cnp.ndarray grad, cnp.ndarray saved, cnp.ndarray d
                 for i in prange(blocks, num_threads=team, schedule="static"):
                     kernel(pg + i * ROWS * stride, ps + i * ROWS * stride, pd + i * ROWS * stride, pp + i * stride,
                            min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
-            add_rows(pp, pt, blocks, columns)
+            kernels.add_rows(pp, pt, blocks, columns)
 
 
-def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad, double[::1] parts, double scale):
-    """Sum of the rows' losses; grad = scale * (softmax - target). parts: at least ceil(rows / 64) doubles."""
+def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad, double scale):
+    """Sum of the rows' losses; grad = scale * (softmax - target)."""
     cdef int dtype = dtype_of(logits), team = row_team(cnp.PyArray_SIZE(logits))
     cdef Py_ssize_t rows = logits.shape[0], columns = logits.shape[1]
     cdef Py_ssize_t stride = columns * cnp.PyArray_ITEMSIZE(logits), blocks = (rows + ROWS - 1) // ROWS, i
@@ -392,6 +401,12 @@ def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad,
     cdef char *pt = data(targets)
     cdef char *pg = data(grad)
     cdef double total = 0
+    cdef double few[STACK_PARTS]
+    cdef double *parts = few
+    if blocks > STACK_PARTS:
+        parts = <double *>malloc(blocks * sizeof(double))
+        if parts == NULL:
+            raise MemoryError()
     with nogil:
         if team == 1:
             for i in range(blocks):
@@ -405,6 +420,8 @@ def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad,
                                   min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, scale)
         for i in range(blocks):
             total += parts[i]
+        if parts != few:
+            free(parts)
     return total
 
 

@@ -167,11 +167,7 @@ class BoundActivation:
 
     def __str__(self) -> str:
         """The name, with the parameters that are not defaults."""
-        changed = [
-            f"{p.name}={v:g}"
-            for p, v in zip(self.entry.parameters, self.values, strict=True)
-            if v != p.default
-        ]
+        changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
 

@@ -41,6 +41,8 @@ typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff
 
 typedef struct {
     const fa_activation *activations;
+    /* dz = grad * slope for a slope that bias_forward stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
+    fa_bias_backward *slope_backward;
     fa_softmax_cross_entropy *softmax_cross_entropy;
     fa_sgd *sgd;
     fa_add_rows *add_rows;

@@ -13,6 +13,7 @@ typedef struct {
 
 static const fa_kernels FN(kernels) = {
     .activations = FN(activations),
+    .slope_backward = FN(slope_backward),
     .softmax_cross_entropy = FN(softmax_cross_entropy),
     .sgd = FN(sgd),
     .add_rows = FN(add_rows),

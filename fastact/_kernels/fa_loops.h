@@ -89,6 +89,15 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_function) *gradient, const rea
     }
 }
 
+FA_INLINE vreal FN(slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
+    vreal product = grad * slope;
+    return p.a != 0 ? FN(vselect)(FN(veq)(slope, FN(vset)(0)), slope, product) : product;
+}
+static void FN(slope_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows, ptrdiff_t columns,
+                               fa_parameters p) {
+    FN(bias_backward_loop)(FN(slope_gradient), g, s, dz, sums, rows, columns, FN(rounded)(p));
+}
+
 static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns) {
     const real *part = parts;
     real *sum = total;
