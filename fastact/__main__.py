@@ -1,23 +1,26 @@
 """``python -m fastact``: the command line."""
 
 import sys
-from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def _prefer_installed() -> None:
-    """In a source folder, -m finds the sources before the installed package: leave them if uncompiled."""
+    """Leave uncompiled sources, which -m finds first in the current folder, for a compiled installation."""
     here = Path(__file__).resolve().parent
-    if any(here.glob("_core.*.so")) or Path(sys.path[0]).resolve() != here.parent or here.parent != Path.cwd():
+    if any(here.glob("_core.*.so")) or sys.flags.safe_path or here.parent != Path.cwd():
         return
-    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != here.parent]
-    spec = PathFinder.find_spec("fastact", elsewhere)
-    if spec is None or spec.origin is None or not any(Path(spec.origin).parent.glob("_core.*.so")):
-        return
-    sys.path[:] = elsewhere
-    for name in [name for name in sys.modules if name.partition(".")[0] == "fastact"]:
-        del sys.modules[name]
-    sys.stderr.write(f"fastact: the sources here are not compiled; running the package in {Path(spec.origin).parent}\n")
+    path = sys.path[:]
+    modules = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "fastact"}
+    sys.path[:] = [entry for entry in path if Path(entry).resolve() != here.parent]
+    spec = find_spec("fastact")
+    if spec is not None and spec.origin is not None and any(Path(spec.origin).parent.glob("_core.*.so")):
+        sys.stderr.write(
+            f"fastact: these sources are not compiled; running the package in {Path(spec.origin).parent}\n"
+        )
+    else:
+        sys.path[:] = path
+        sys.modules.update(modules)
 
 
 if __name__ == "__main__":

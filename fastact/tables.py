@@ -239,14 +239,14 @@ def _read_npz(file: Path, features: int | None, label: str | None) -> Table:
 
 def _arrays(file: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """All names in the archive, and the arrays that matter here."""
-    try:
-        content = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file}: not an NPZ archive") from error
-    if not isinstance(content, np.lib.npyio.NpzFile):
-        raise ValueError(f"{file}: expected an NPZ archive, got a single .npy array; save it with np.savez")
-    arrays = {}
-    with content:
+    with file.open("rb") as stream:
+        try:
+            content = np.load(stream, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{file}: not an NPZ archive") from error
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise ValueError(f"{file}: expected an NPZ archive, got a single .npy array; save it with np.savez")
+        arrays = {}
         for name in content.files:
             if name not in ("x", "X", "y") and len(content.files) > 1:
                 continue
