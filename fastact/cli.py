@@ -526,7 +526,7 @@ def predict(options: argparse.Namespace) -> int:
             f"{saved['features'][wrong]!r}, got {table.names[wrong]!r}"
         )
     logits = training.predict(net, _scaled(str(options.data), table, mean, scale)).astype(np.float64)
-    probabilities = _softmax(logits)
+    probabilities = functional.softmax(logits)
     classes = saved["classes"]
     labels = [classes[i] for i in logits.argmax(axis=1)]
     accuracy = None
@@ -559,12 +559,6 @@ def predict(options: argparse.Namespace) -> int:
     if accuracy is not None:
         sys.stderr.write(f"accuracy {100 * accuracy:.2f} % of {len(labels)} labelled rows\n")
     return 0
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------- info

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -373,3 +374,16 @@ def test_module_in_a_source_folder_runs_the_compiled_installation(tmp_path):
     shown = json.loads(result.stdout)
     assert (shown["backend"], Path(shown["path"])) == ("native", source)
     assert "these sources are not compiled" in result.stderr
+
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.skipif(not README.is_file(), reason="not in a checkout")
+def test_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert fa.__version__ in capsys.readouterr().out
