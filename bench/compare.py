@@ -151,7 +151,7 @@ def main() -> None:
         "python": platform.python_version(),
         "threads": options.threads,
         "isa": own["isa"],
-        "versions": {n: {k: v for k, v in about.items() if k != "path"} for n, about in versions.items()},
+        "versions": versions,
         "rows": table.records,
     }
     targets = [options.json] if options.json else []

@@ -130,7 +130,6 @@ class Fastact(PythonForms):
             "version": fastact.__version__,
             "threads": fastact.get_num_threads(),
             "isa": str(fastact.runtime.instruction_set),
-            "path": str(Path(fastact.__file__).parent),
         }
 
 
