@@ -72,8 +72,13 @@ def overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def output(
-    function: str, out: object, shape: tuple[int, ...], dtype: np.dtype, sources: Mapping[str, np.ndarray],
-    name: str = "out", exact: bool = True,
+    function: str,
+    out: object,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    sources: Mapping[str, np.ndarray],
+    name: str = "out",
+    exact: bool = True,
 ) -> np.ndarray | None:
     """Out, checked: writeable, of that shape and dtype, and each source exactly (if allowed) or disjoint."""
     if out is None:
@@ -92,9 +97,7 @@ def output(
     for source, array in sources.items():
         if overlap(out, array) and not (exact and _same_place(out, array)):
             allowed = f"exactly {source} or " if exact else ""
-            raise ValueError(
-                f"{function}: {name} overlaps {source}; pass {allowed}memory that does not touch it"
-            )
+            raise ValueError(f"{function}: {name} overlaps {source}; pass {allowed}memory that does not touch it")
     return out
 
 
@@ -185,3 +188,9 @@ def choice(function: str, name: str, value: object, choices: tuple[str, ...]) ->
 def plain(array: np.ndarray) -> np.ndarray:
     """The array as the kernels want it: exact ndarray, C-contiguous, aligned, native; a copy only where needed."""
     return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"])
+
+
+def is_plain(array: np.ndarray) -> bool:
+    """Whether the kernels can take the array as it is."""
+    flags = array.flags
+    return type(array) is np.ndarray and flags.c_contiguous and flags.aligned and array.dtype.isnative

@@ -149,6 +149,48 @@ ACTIVATIONS: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
 
 @dataclass(frozen=True)
+class LearnedEntry:
+    """An activation with a learned weight: formulas over x and a weight that broadcasts against it."""
+
+    name: str
+    formula: str
+    weight_name: str
+    start: float  # the weight's usual first value
+    value: Callable[..., np.ndarray]
+    gradient: Callable[..., np.ndarray]  # (grad, x, weight): with respect to x
+    weight_gradient: Callable[..., np.ndarray]  # (grad, x, weight): elementwise, not yet summed
+
+
+def _prelu(x, weight):
+    with np.errstate(all="ignore"):
+        return np.where(x > 0, x, np.where((weight == 0) & ~np.isnan(x), 0, x * weight)).astype(x.dtype)
+
+
+def _prelu_gradient(grad, x, weight):
+    with np.errstate(all="ignore"):
+        below = np.where(weight == 0, 0, grad * weight)
+    return np.where(np.isnan(x), x, np.where(x > 0, grad, below)).astype(x.dtype)
+
+
+def _prelu_weight_gradient(grad, x, weight):
+    with np.errstate(all="ignore"):
+        return np.where(np.isnan(x), x, np.where(x > 0, 0, grad * x)).astype(x.dtype)
+
+
+LEARNED: dict[str, LearnedEntry] = {
+    "prelu": LearnedEntry(
+        name="prelu",
+        formula="x if x > 0 else weight * x",
+        weight_name="weight",
+        start=0.25,
+        value=_prelu,
+        gradient=_prelu_gradient,
+        weight_gradient=_prelu_weight_gradient,
+    ),
+}
+
+
+@dataclass(frozen=True)
 class BoundActivation:
     """An activation with its parameters filled in: what ``fastact.activation(name, **parameters)`` returns."""
 
@@ -167,11 +209,7 @@ class BoundActivation:
 
     def __str__(self) -> str:
         """The name, with the parameters that are not defaults."""
-        changed = [
-            f"{p.name}={v:g}"
-            for p, v in zip(self.entry.parameters, self.values, strict=True)
-            if v != p.default
-        ]
+        changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
 

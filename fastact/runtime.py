@@ -123,10 +123,7 @@ def _select_instruction_set() -> str | None:
     built = _core.instruction_sets()
     usable = tuple(name for name, supported in built if supported)
     requested = _environment("FASTACT_ISA", usable)
-    if requested is not None:
-        name = requested
-    else:
-        name = [n for n in usable if n != "avx512"][-1]
+    name = requested or [n for n in usable if n != "avx512"][-1]
     _core.use_instruction_set(name)
     return name
 
@@ -140,9 +137,14 @@ if "FASTACT_NUM_THREADS" in os.environ:
             f"FASTACT_NUM_THREADS: expected a whole number >= 1, got {os.environ['FASTACT_NUM_THREADS']!r}"
         ) from error
 
+# Name -> number of the compiled kernel; empty where the core is missing.
 KERNEL_NUMBERS: dict[str, int] = {}
+LEARNED_NUMBERS: dict[str, int] = {}
+ROW_NUMBERS: dict[str, int] = {}
 if _core is not None:
     KERNEL_NUMBERS = {name: i for i, name in enumerate(_core.activation_names())}
+    LEARNED_NUMBERS = {name: i for i, name in enumerate(_core.learned_names())}
+    ROW_NUMBERS = {name: i for i, name in enumerate(_core.row_function_names())}
     _core.configure(
         _backend,
         NATIVE,
