@@ -310,8 +310,11 @@ def serve(library: str, threads: int) -> None:
             reply = True, answer(*request)
         except Exception as error:
             reply = False, f"{type(error).__name__}: {error}"
-        pickle.dump(reply, replies)
-        replies.flush()
+        try:
+            pickle.dump(reply, replies)
+            replies.flush()
+        except BrokenPipeError:  # nobody is listening any more
+            os._exit(1)
 
 
 # ------------------------------------------------------------------------------------------ in the parent process
