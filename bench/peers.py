@@ -7,7 +7,8 @@ Names in a form: ``x`` the input, ``y`` the output, ``g`` the gradient, ``t`` sc
 Forward works on a fresh copy of ``x`` in every call, backward on a fresh copy of ``g``. NumPy's forms may call
 ``value(x)`` and ``slope(saved)``, the registry's formulas, where NumPy has no function; ``saved`` is what fastact's
 backward reads. ``nn`` is torch._C._nn, ``aten`` torch.ops.aten. The value of the last expression is the result and
-is compared with fastact's. A pair is (what is done once before the clock starts, what is timed).
+is compared with fastact's. A pair is (what is done once before the clock starts, what is timed); in what is done before
+the clock starts, ``x`` and ``y`` are there for backward only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fastact import functional, registry
 from fastact.registry import ACTIVATIONS
 
 LIBRARIES = ("fastact", "numpy", "torch", "jax", "onnxruntime")
@@ -33,7 +35,9 @@ class Peers:
     torch: tuple[Form, Form]
     jax: str | None  # a function of x; backward is its vjp with the residuals that forward kept
     onnxruntime: str | None  # forward only; {T} is the element type
-    fastact: tuple[Form, Form] | None = None  # None: in place, see fastact_forms
+    fastact: tuple[Form, Form] | None = None  # None: elementwise and in place, see fastact_forms
+    columns: int | None = None  # arrays are matrices with so many columns, not flat
+    traffic: tuple[float, float] | None = None  # arrays of x's size that must be read or written, forward and backward
     parameters: dict[str, float] = field(default_factory=dict)  # where the defaults are no case worth timing
 
 
@@ -43,6 +47,7 @@ SELU = {"alpha": 1.6732632423543772848, "scale": 1.0507009873554804934}
 
 PEERS: dict[str, Peers] = {
     "identity": Peers(
+        traffic=(2, 2),
         fastact=("fa.identity(x, out=t)", "fa.identity_backward(g, y, out=t)"),
         numpy=("np.copyto(t, x); t", "np.copyto(t, g); t"),
         torch=("t.copy_(x)", "t.copy_(g)"),
@@ -242,6 +247,134 @@ PEERS: dict[str, Peers] = {
         jax="x - jnp.tanh(x)",
         onnxruntime="a = Tanh(x) y = Sub(x, a)",
     ),
+    "softmax": Peers(
+        columns=64,
+        fastact=("fa.softmax(x, out=x)", "fa.softmax_backward(g, y, out=g)"),
+        numpy=(
+            "np.subtract(x, x.max(axis=-1, keepdims=True), out=x); np.exp(x, out=x);"
+            "np.divide(x, x.sum(axis=-1, keepdims=True), out=x)",
+            "np.multiply(g, y, out=t); np.subtract(g, t.sum(axis=-1, keepdims=True), out=g); np.multiply(g, y, out=g)",
+        ),
+        torch=(
+            "torch.softmax(x, -1, out=t)",
+            ("real = x.dtype", "aten._softmax_backward_data.out(g, y, -1, real, grad_input=t)"),
+        ),
+        jax="jax.nn.softmax(x, axis=-1)",
+        onnxruntime="y = Softmax<axis = -1>(x)",
+    ),
+    "log_softmax": Peers(
+        columns=64,
+        fastact=("fa.log_softmax(x, out=x)", "fa.log_softmax_backward(g, y, out=g)"),
+        numpy=(
+            "np.subtract(x, x.max(axis=-1, keepdims=True), out=x); np.exp(x, out=t);"
+            "np.subtract(x, np.log(t.sum(axis=-1, keepdims=True)), out=x)",
+            "np.exp(y, out=t); np.multiply(t, g.sum(axis=-1, keepdims=True), out=t); np.subtract(g, t, out=g)",
+        ),
+        torch=(
+            "torch.log_softmax(x, -1, out=t)",
+            ("real = x.dtype", "aten._log_softmax_backward_data.out(g, y, -1, real, out=t)"),
+        ),
+        jax="jax.nn.log_softmax(x, axis=-1)",
+        onnxruntime="y = LogSoftmax<axis = -1>(x)",
+    ),
+    "prelu": Peers(  # one weight a column; the weight's gradient is part of backward, which JAX's form leaves out
+        columns=64,
+        fastact=(
+            ("w = np.full(64, 0.25, t.dtype)", "fa.prelu(x, w, out=x)"),
+            ("w = np.full(64, 0.25, t.dtype)", "fa.prelu_backward(g, x, w, out=g).dx"),
+        ),
+        numpy=(
+            ("w = np.full(64, 0.25, t.dtype)", "np.multiply(x, w, out=t); np.maximum(x, t, out=x)"),
+            (
+                "w = np.full(64, 0.25, t.dtype)",
+                "np.minimum(x, 0, out=t); np.multiply(t, g, out=t); t.sum(axis=0);"
+                "np.multiply(x <= 0, w - 1, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
+            ),
+        ),
+        torch=(
+            ("w = torch.full((64,), 0.25, dtype=t.dtype)", "torch.prelu(x, w)"),
+            (
+                "w = torch.full((64,), 0.25, dtype=t.dtype)",
+                "d, e = aten._prelu_kernel_backward(g, x, w); e.sum(0); d",
+            ),
+        ),
+        jax=None,
+        onnxruntime="w = Constant<value = {T}[1] {{0.25}}>() y = PRelu(x, w)",
+    ),
+    "swish": Peers(  # one beta a column, as for prelu
+        columns=64,
+        fastact=(
+            ("b = np.full(64, 1.5, t.dtype)", "fa.swish(x, b, out=x)"),
+            ("b = np.full(64, 1.5, t.dtype)", "fa.swish_backward(g, x, b, out=g)[0]"),
+        ),
+        numpy=(
+            (
+                "b = np.full(64, -1.5, t.dtype)",
+                "np.multiply(x, b, out=t); np.exp(t, out=t); np.add(t, 1, out=t); np.divide(x, t, out=x)",
+            ),
+            (
+                "b = np.full(64, 1.5, t.dtype); u = np.empty_like(t); v = np.empty_like(t)",
+                "np.multiply(x, -b, out=t); np.exp(t, out=t); np.add(t, 1, out=t); np.reciprocal(t, out=t);"
+                "np.subtract(1, t, out=u); np.multiply(u, t, out=u); np.multiply(u, x, out=u);"
+                "np.multiply(u, x, out=v); np.multiply(v, g, out=v); v.sum(axis=0);"
+                "np.multiply(u, b, out=u); np.add(t, u, out=t); np.multiply(g, t, out=g)",
+            ),
+        ),
+        torch=(
+            ("b = torch.full((64,), 1.5, dtype=t.dtype)", "torch.mul(x, b, out=t); torch.sigmoid_(t); x.mul_(t)"),
+            (
+                "b = torch.full((64,), 1.5, dtype=t.dtype); u = torch.empty_like(t); v = torch.empty_like(t)",
+                "torch.mul(x, b, out=t); torch.sigmoid_(t); aten.sigmoid_backward.grad_input(x, t, grad_input=u);"
+                "torch.mul(u, x, out=v); v.mul_(g); v.sum(0); u.mul_(b); t.add_(u); g.mul_(t)",
+            ),
+        ),
+        jax=None,
+        onnxruntime="b = Constant<value = {T} {{1.5}}>() s = Mul(x, b) t = Sigmoid(s) y = Mul(x, t)",
+    ),
+    "maxout": Peers(  # two pieces; fastact's forward writes the index beside, which NumPy's and JAX's forms do without
+        columns=64,
+        traffic=(1.5, 1.5),
+        fastact=(
+            (
+                "y = np.empty((len(t), 32), t.dtype); i = np.empty((len(t), 32), np.uint8)",
+                "fa.maxout(x, 2, out=y, out_index=i).y",
+            ),
+            ("i = fa.maxout(x, 2).index; d = np.empty_like(x)", "fa.maxout_backward(g, i, 2, out=d)"),
+        ),
+        numpy=(
+            ("y = np.empty((len(t), 32), t.dtype)", "np.maximum(x[:, ::2], x[:, 1::2], out=y)"),
+            (
+                "m = x[:, ::2] >= x[:, 1::2]; d = np.empty_like(x); a, b = d[:, ::2], d[:, 1::2]",
+                "np.multiply(g, m, out=a); np.subtract(g, a, out=b); d",
+            ),
+        ),
+        torch=(
+            (
+                "y = torch.empty((len(t), 32), dtype=t.dtype); i = torch.empty((len(t), 32), dtype=torch.int64)",
+                "torch.max(x.view(-1, 32, 2), 2, out=(y, i)); y",
+            ),
+            (
+                "i = x.view(-1, 32, 2).max(2, keepdim=True)[1]; d = torch.empty_like(x); v = d.view(-1, 32, 2)",
+                "d.zero_(); v.scatter_(2, i, g.unsqueeze(2)); d",
+            ),
+        ),
+        jax="x.reshape(-1, 32, 2).max(axis=-1)",
+        onnxruntime=None,
+    ),
+    "relu_masked": Peers(  # keeps one bit an element, where PyTorch keeps the output
+        traffic=(2, 2),
+        fastact=(
+            ("m = np.empty((t.size + 7) // 8, np.uint8)", "fa.relu_masked(x, mask=m, out=x)"),
+            ("m = np.packbits(x >= 0, bitorder='little')", "fa.relu_masked_backward(g, m, out=g)"),
+        ),
+        numpy=(
+            "np.packbits(x >= 0, bitorder='little'); np.maximum(x, 0, out=x)",
+            ("m = x >= 0", "np.multiply(g, m, out=g)"),
+        ),
+        torch=("torch.relu_(x)", "aten.threshold_backward.grad_input(g, y, 0, grad_input=g)"),
+        jax="jax.nn.relu(x)",
+        onnxruntime="y = Relu(x)",
+    ),
 }
 
 
@@ -264,17 +397,24 @@ class Row:
         return self.direction == "forward"
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of x."""
+        columns = PEERS[self.name].columns
+        return (self.size,) if columns is None else (self.size // columns, columns)
+
+    @property
     def bytes_moved(self) -> int:
         """Bytes that one call has to read and write."""
-        arrays = 2 if self.forward or ACTIVATIONS[self.name].saves is None else 3
-        return arrays * self.size * (4 if self.dtype == "float32" else 8)
+        traffic = PEERS[self.name].traffic or (2, 3)
+        return int(traffic[not self.forward] * self.size * (4 if self.dtype == "float32" else 8))
 
 
 def fastact_forms(name: str) -> tuple[Form, Form]:
     """Forward in place of x and backward in place of g."""
-    row, saved = PEERS[name], ACTIVATIONS[name].saved_name
+    row = PEERS[name]
     if row.fastact is not None:
         return row.fastact
+    saved = ACTIVATIONS[name].saved_name
     keywords = "".join(f"{key}={value}, " for key, value in row.parameters.items())
     return f"fa.{name}(x, {keywords}out=x)", f"fa.{name}_backward(g, {saved}, {keywords}out=g)"
 
@@ -293,12 +433,14 @@ def form(row: Row, library: str) -> Form:
 
 def parameters(name: str) -> tuple[float, ...]:
     """The parameters that all forms of an activation use, in the registry's order."""
+    if name not in ACTIVATIONS:
+        return ()
     return tuple(PEERS[name].parameters.get(p.name, p.default) for p in ACTIVATIONS[name].parameters)
 
 
 def check_complete() -> None:
     """Raise LookupError if an activation of the registry has no entry here."""
-    missing = sorted(set(ACTIVATIONS) - set(PEERS))
+    missing = sorted({*ACTIVATIONS, *registry.LEARNED} - set(PEERS))
     if missing:
         raise LookupError(
             f"bench/peers.py: PEERS has no entry for {', '.join(missing)}; add what NumPy, PyTorch, JAX and ONNX "
@@ -312,13 +454,15 @@ def rows(
     dtypes: tuple[str, ...] = DTYPES,
     sizes: tuple[int, ...] = SIZES,
 ) -> Iterator[Row]:
-    """All rows of these activations (of all in the registry, if none is named)."""
+    """All rows of these activations (of all that fastact has, if none is named)."""
     check_complete()
-    unknown = sorted(set(names) - set(ACTIVATIONS))
+    known = [name for name in PEERS if hasattr(functional, name)]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise LookupError(f"no activation {', '.join(unknown)}; there are {', '.join(ACTIVATIONS)}")
-    for name in names or ACTIVATIONS:
+        raise LookupError(f"no activation {', '.join(unknown)}; there are {', '.join(known)}")
+    for name in names or known:
+        columns = PEERS[name].columns or 1
         for direction in directions:
             for dtype in dtypes:
                 for size in sizes:
-                    yield Row(name, direction, dtype, size)
+                    yield Row(name, direction, dtype, max(size // columns, 1) * columns)

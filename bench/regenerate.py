@@ -15,6 +15,7 @@ import ast
 import difflib
 import inspect
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fastact import functional
-from fastact.registry import ACTIVATIONS, Entry
+from fastact.registry import ACTIVATIONS, Entry, Parameter
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -73,13 +74,13 @@ def class_only(node: ast.ClassDef) -> ast.ClassDef:
 
 
 def used_names(node: ast.AST) -> set[str]:
-    """The names that a statement reads, also those inside quoted annotations."""
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    """The names that a statement reads."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def one_line_or_more(line: str) -> str:
     """A definition in the layout that the formatter gives it."""
-    if len(line) <= WIDTH or not line.startswith("def "):
+    if len(line) <= WIDTH:
         return line
     head, rest = line.split("(", 1)
     inside, tail = rest.rsplit(") -> ", 1)
@@ -124,20 +125,24 @@ def definition(node: ast.FunctionDef) -> str:
     return one_line_or_more(line) if returns else line
 
 
-def made(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Name and stub of an entry's two functions."""
-    parameters = "".join(f", {p.name}: float = {float(p.default)!r}" for p in entry.parameters)
-    out = "*, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ..."
-    saved = entry.saved_name
-    yield entry.name, f"def {entry.name}(x: NDArray[_Real]{parameters}, {out}"
-    backward = f"{entry.name}_backward"
-    yield backward, f"def {backward}(grad: NDArray[_Real], {saved}: NDArray[_Real]{parameters}, {out}"
+def made(name: str) -> str:
+    """The stub of a function that functional.py makes from the registry."""
+    entry = ACTIVATIONS[name.removesuffix("_backward")]
+    numbers = {p.name for p in entry.parameters}
+    signature = inspect.signature(getattr(functional, name))
+    parameters = []
+    for p in signature.parameters.values():
+        annotation = "float" if p.name in numbers else "NDArray[_Real]"
+        if p.default is None:
+            annotation += " | None"
+        parameters.append(p.replace(annotation=annotation))
+    typed = signature.replace(parameters=parameters, return_annotation="NDArray[_Real]")
+    return one_line_or_more(f"def {name}{str(typed).replace(chr(39), '')}: ...")
 
 
-def is_made(name: str) -> bool:
+def is_made(name: str, names: Module) -> bool:
     """Whether functional.py makes this function from the registry."""
-    entry = name.removesuffix("_backward")
-    return entry in ACTIVATIONS and name not in module_names()
+    return name.removesuffix("_backward") in ACTIVATIONS and name not in names
 
 
 def import_order(node: ast.stmt) -> tuple[int, str]:
@@ -168,7 +173,7 @@ def merged_imports(nodes: list[ast.stmt]) -> list[str]:
 def stub() -> str:
     """The text of functional.pyi."""
     names = module_names()
-    functions = dict(pair for entry in ACTIVATIONS.values() for pair in made(entry) if is_made(pair[0]))
+    functions = {name: made(name) for name in functional.__all__ if is_made(name, names)}
     imports: Module = {
         "np": ast.parse("import numpy as np").body[0],
         "NDArray": ast.parse("from numpy.typing import NDArray").body[0],
@@ -185,13 +190,20 @@ def stub() -> str:
             elif name not in before and name not in functions and not isinstance(found, ast.FunctionDef):
                 kept = class_only(found) if isinstance(found, ast.ClassDef) else found
                 need(kept)
-                before[name] = ast.unparse(kept)
+                # A named tuple's "index" or "count" hides the method that all tuples have.
+                before[name] = re.sub(
+                    r"^(    (?:index|count): .*)$", r"\1  # type: ignore[assignment]", ast.unparse(kept), flags=re.M
+                )
 
-    for name in functional.__all__:
-        if is_made(name):
+    # The layers use public names that are not in __all__; a stub hides what it does not list.
+    own = [
+        n for n, node in names.items() if not n.startswith("_") and not isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    for name in dict.fromkeys([*functional.__all__, *own]):
+        if name in functions:
             continue
         if name not in names:
-            raise LookupError(f"regenerate: functional.__all__ has {name}, which functional.py does not define")
+            raise LookupError(f"regenerate: functional.__all__ has {name}, which functional.py does not define by name")
         node = names[name]
         if isinstance(node, ast.FunctionDef):
             bare = signature_only(node)
@@ -200,8 +212,10 @@ def stub() -> str:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             node.names[0].asname = name  # "as" makes it public in a stub
             imports[name] = node
-        else:
+        elif isinstance(node, ast.ClassDef):
             need(ast.Expr(ast.Name(name, ast.Load())))
+        elif name not in before:
+            before[name] = f"{name}: {type(getattr(functional, name)).__name__}"
 
     lines = ['"""Types of fastact.functional; made by bench/regenerate.py."""', ""]
     lines += merged_imports(list(imports.values()))
@@ -209,7 +223,7 @@ def stub() -> str:
     lines += ["__all__ = [", *(f'    "{name}",' for name in sorted(functional.__all__)), "]", ""]
     for text in before.values():
         lines += [text, ""]
-    lines += [one_line_or_more(functions[name]) for name in sorted(functions)]
+    lines += [functions[name] for name in sorted(functions)]
     return "\n".join(lines) + "\n"
 
 
@@ -252,15 +266,18 @@ def code(text: str) -> str:
     return f"`{text.replace('|', chr(92) + '|')}`" if text else ""
 
 
+def parameter(p: Parameter) -> str:
+    """A parameter with its default and its range."""
+    words = p.range.removeprefix("a finite number").strip()
+    return " ".join(filter(None, [code(f"{p.name}={p.default:g}"), words]))
+
+
 def cells(entry: Entry) -> list[str]:
     """The registry's columns of a row."""
     bounds = [f"{entry.ulp_bound(dtype):g}" for dtype in DTYPES]
     return [
         code(entry.name),
-        ", ".join(
-            f"{code(f'{p.name}={p.default:g}')} {p.range.removeprefix('a finite number')}".strip()
-            for p in entry.parameters
-        ),
+        ", ".join(map(parameter, entry.parameters)),
         code(entry.formula),
         entry.saves or "-",
         code(entry.slope_formula),
@@ -344,7 +361,7 @@ def main() -> None:
             found = differences()
             sys.stdout.write(found)
             sys.exit("out of date: run python bench/regenerate.py" if found else 0)
-        for path, old, new in derived():
+        for path, old, new in list(derived()):
             if old != new:
                 path.write_text(new, encoding="utf-8")
                 print(f"rewrote {path.relative_to(ROOT)}")

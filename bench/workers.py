@@ -124,7 +124,7 @@ class Fastact(PythonForms):
     def __init__(self, threads: int):
         import fastact
 
-        super().__init__({"fa": fastact})
+        super().__init__({"fa": fastact, "np": np})
         fastact.set_num_threads(threads)
         self.information = {
             "version": fastact.__version__,
@@ -143,10 +143,13 @@ class Numpy(PythonForms):
 
         arrays = dict(arrays)
         name, values = arrays.pop("name"), arrays.pop("parameters")
-        entry = registry.ACTIVATIONS[name]
-        self.namespace["value"] = lambda x: registry.value(entry, x, values)
-        self.namespace["slope"] = lambda saved: registry.slope(entry, saved, values)
-        super().prepare(form, forward, {**arrays, "saved": arrays[entry.saved_name]} if not forward else arrays)
+        if name in registry.ACTIVATIONS:
+            entry = registry.ACTIVATIONS[name]
+            self.namespace["value"] = lambda x: registry.value(entry, x, values)
+            self.namespace["slope"] = lambda saved: registry.slope(entry, saved, values)
+            if not forward:
+                arrays["saved"] = arrays[entry.saved_name]
+        super().prepare(form, forward, arrays)
 
 
 class Torch(PythonForms):
@@ -204,7 +207,7 @@ class Jax:
 
 
 class OnnxRuntime:
-    MODEL = '<ir_version: 9, opset_import: ["" : 20]> row ({T}[N] x) => ({T}[N] y) {{ {nodes} }}'
+    MODEL = '<ir_version: 9, opset_import: ["" : 20]> row ({T}[{N}] x) => ({T}[{N}] y) {{ {nodes} }}'
 
     def __init__(self, threads: int):
         import onnx.parser
@@ -220,7 +223,9 @@ class OnnxRuntime:
     def prepare(self, form: str, forward: bool, arrays: dict[str, np.ndarray]) -> None:
         x = aligned_copy(arrays["x"])
         element = {"float32": "float", "float64": "double"}[x.dtype.name]
-        model = self.onnx.parser.parse_model(self.MODEL.format(T=element, nodes=form.format(T=element)))
+        model = self.onnx.parser.parse_model(
+            self.MODEL.format(T=element, N=",".join("MN"[: x.ndim]), nodes=form.format(T=element))
+        )
         session = self.runtime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
@@ -305,8 +310,11 @@ def serve(library: str, threads: int) -> None:
             reply = True, answer(*request)
         except Exception as error:
             reply = False, f"{type(error).__name__}: {error}"
-        pickle.dump(reply, replies)
-        replies.flush()
+        try:
+            pickle.dump(reply, replies)
+            replies.flush()
+        except BrokenPipeError:  # nobody is listening any more
+            os._exit(1)
 
 
 # ------------------------------------------------------------------------------------------ in the parent process
@@ -341,6 +349,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
+            start_new_session=True,  # Ctrl-C reaches the parent, which closes the pipes
         )
         try:
             self.information = self.ask("open")
@@ -431,18 +440,20 @@ def inputs(row: Any) -> dict[str, np.ndarray]:
     """The row's arrays, as random as pre-activations are, and what fastact makes of them with one thread."""
     import peers
 
-    from fastact import functional, num_threads
+    import fastact
 
+    forward, backward = peers.fastact_forms(row.name)
+    here = PythonForms({"fa": fastact, "np": np})
     draw = np.random.default_rng(row.size)
-    x = draw.standard_normal(row.size).astype(row.dtype)
-    with num_threads(1):
-        y = getattr(functional, row.name)(x, *peers.parameters(row.name))
+    x = draw.standard_normal(row.shape).astype(row.dtype)
+    with fastact.num_threads(1):
+        here.prepare(forward, True, {"x": x})
+        y = here.result()
         if row.forward:
             return {"x": x, "expected": y}
-        g = draw.standard_normal(row.size).astype(row.dtype)
-        saved = {"x": x, "y": y}[peers.ACTIVATIONS[row.name].saved_name]
-        expected = getattr(functional, f"{row.name}_backward")(g, saved, *peers.parameters(row.name))
-    return {"x": x, "y": y, "g": g, "expected": expected}
+        arrays = {"x": x, "y": y, "g": draw.standard_normal(y.shape).astype(row.dtype)}
+        here.prepare(backward, False, arrays)
+        return {**arrays, "expected": here.result()}
 
 
 def importable(library: str) -> bool:
