@@ -193,6 +193,7 @@ def _problem(data: Path | None, label: str | None) -> _Problem:
     else:
         table = read_table(data, label=label)
     source = "digits" if data is None else str(data)
+    assert table.labels is not None  # without a number of features, read_table insists on labels
     try:
         train, test = stratified_split(table.labels, SPLIT_SEED)
         if data is None:

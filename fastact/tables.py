@@ -213,7 +213,7 @@ def _read_npz(file: Path, features: int | None, label: str | None) -> Table:
     if label is not None and features is None:
         raise ValueError(f"{file}: a column can be named in a CSV file only; an NPZ file has its labels in y")
     names, arrays = _arrays(file)
-    name = next((n for n in ("x", "X") if n in arrays), None)
+    name: str | None = next((n for n in ("x", "X") if n in arrays), None)
     alone = name is None and len(names) == 1
     if alone:
         name = names[0]
