@@ -88,9 +88,10 @@ def _names(digits):
         "tanh": _tanh,
         "erf": lambda x: 1 - erfc(x),
         "erfc": erfc,
-        "sigmoid": lambda x: 1 / (1 + (-x).exp()),
-        "softplus": lambda x: (1 + x.exp()).ln(),
+        "s": lambda x: 1 / (1 + (-x).exp()),
         "Phi": normal,
+        "SELU_ALPHA": Decimal("1.6732632423543772848170429916717"),
+        "SELU_LAMBDA": Decimal("1.0507009873554804934193352949746"),
         "phi": lambda x: (-x * x / 2).exp() / (2 * _pi(digits)).sqrt(),
     }
 
