@@ -127,6 +127,10 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
     """
 
 
+_CHECK_ORDER = """
+    order("{function}", entry, ({values}))"""
+
+
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and backward function of an entry."""
     names = [p.name for p in entry.parameters]
@@ -137,20 +141,29 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         "backward": _backward,
         "entry": entry,
         "parameter": _checks.parameter,
+        "order": _checks.order,
     }
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
+    values = "".join(f"{n}, " for n in names)
+
+    def checks(function: str) -> str:
+        lines = [_CHECK.format(name=n, function=function) for n in names]
+        if entry.ordered:
+            lines.append(_CHECK_ORDER.format(function=function, values=values))
+        return "".join(lines)
+
     source = _SOURCE.format(
         name=entry.name,
         x="x",
         saved=entry.saved_name,
         number=runtime.KERNEL_NUMBERS.get(entry.name, -1),
         signature="".join(f", {n}=default_{n}" for n in names),
-        checks="".join(_CHECK.format(name=n, function=entry.name) for n in names),
-        checks_backward="".join(_CHECK.format(name=n, function=f"{entry.name}_backward") for n in names),
+        checks=checks(entry.name),
+        checks_backward=checks(f"{entry.name}_backward"),
         arguments=", ".join([*names, "0.0", "0.0"][:2]),
-        values="".join(f"{n}, " for n in names),
+        values=values,
     )
     exec(compile(source, f"<fastact.functional {entry.name}>", "exec"), namespace)
     forward, backward = namespace[entry.name], namespace[f"{entry.name}_backward"]
