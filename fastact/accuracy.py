@@ -26,27 +26,36 @@ from .registry import ACTIVATIONS, Entry
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 13  # small temporaries: they stay in the second-level cache and the allocator's bins
 STRIDE = 4099  # prime: a sample of float32's bit patterns that meets every exponent and no pattern in the mantissa
 ROOT_WIDTH = 0.25  # this near a root of the slope the error is measured against grad, not against the tiny product
 
 
-def ulp_error(got: np.ndarray, reference: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """|got - reference| in units in the last place of dtype (got's) at the reference, which is exact enough.
+_EXPONENT = np.int64(0x7FF0_0000_0000_0000)
+
+
+def ulp_error(got: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """|got - reference| in units in the last place of got's dtype at the reference, which is exact enough in float64.
 
     Infinite where one is NaN and the other is not, or where only one is infinite, except that a reference beyond the
     largest finite number counts as infinity. Subnormal results have the smallest unit.
     """
-    kind = np.finfo(got.dtype if dtype is None else dtype)
+    kind = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
-        got, reference = np.asarray(got, np.float64), np.asarray(reference, np.float64)
-        _, exponent = np.frexp(reference)
-        unit = np.ldexp(1.0, np.maximum(exponent - kind.nmant - 1, kind.minexp - kind.nmant))
-        beyond = np.abs(reference) >= float(kind.max) + unit / 2
-        reference = np.where(beyond, np.copysign(np.inf, reference), reference)
-        same = (got == reference) | (np.isnan(got) & np.isnan(reference))
-        error = np.abs(got - reference) / unit
-        return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
+        wide = got.astype(np.float64)
+        reference = np.asarray(reference, np.float64)
+        binade = (reference.view(np.int64) & _EXPONENT).view(np.float64)  # 2^floor(log2 |reference|)
+        unit = np.maximum(binade * 2.0**-kind.nmant, float(kind.smallest_subnormal))
+        difference = np.abs(wide - reference)
+        error = difference / unit
+    odd = ~np.isfinite(error)  # NaN, infinity, or overflow on either side: sorted out one by one
+    if odd.any():
+        g, r = wide[odd], reference[odd]
+        largest = float(kind.max)
+        r = np.where(np.abs(r) >= largest * (1 + 2.0 ** -(kind.nmant + 2)), np.copysign(np.inf, r), r)
+        same = (g == r) | (np.isnan(g) & np.isnan(r))
+        error[odd] = np.where(same, 0.0, np.inf)
+    return error
 
 
 @dataclass
@@ -114,18 +123,22 @@ def _gradients(x: np.ndarray) -> np.ndarray:
     return (sign * np.exp2(np.mod(i * 0.6180339887498949, 1) * 40 - 20)).astype(x.dtype)
 
 
+_GRADIENTS = _gradients(np.empty(CHUNK, np.float32))
+
+
 def _take_backward(
     column: Column, entry: Entry, got: np.ndarray, reference: np.ndarray, grad: np.ndarray, x: np.ndarray
 ) -> None:
     """Errors of normal results; near a root of the slope in units of eps * |grad|."""
     kind = np.finfo(got.dtype)
-    reference = np.asarray(reference, np.float64)
     errors = ulp_error(got, reference)
-    normal = np.abs(reference) >= float(kind.smallest_normal)
+    size = np.abs(reference)
+    errors[(size < float(kind.smallest_normal)) & (size > 0)] = 0
     near = np.zeros(x.shape, bool)
     for root in entry.slope_roots:
         near |= np.abs(x - root) <= ROOT_WIDTH
-    column.take(np.where((normal | (reference == 0)) & ~near, errors, 0.0), x)
+    errors[near] = 0
+    column.take(errors, x)
     if near.any():
         distance = np.abs(np.asarray(got, np.float64)[near] - reference[near])
         scaled = distance / (float(kind.eps) * np.abs(grad[near].astype(np.float64)))
@@ -144,8 +157,9 @@ def _measure_float32(entry: Entry, bits: np.ndarray, values: tuple[float, ...]) 
     result.forward.take(ulp_error(y, exact_y), x)
 
     finite = np.isfinite(x)
-    x, wide, y, exact_y = x[finite], wide[finite], y[finite], exact_y[finite]
-    grad = _gradients(x)
+    if not finite.all():
+        x, wide, y, exact_y = x[finite], wide[finite], y[finite], exact_y[finite]
+    grad = _GRADIENTS[: x.size]
     saved, exact_saved = (x, wide) if entry.saves == "x" else (y, exact_y)
     dx = _backward(entry, grad, saved, values)
     slope = registry.slope(entry, saved.astype(np.float64), exact_parameters)
@@ -163,11 +177,12 @@ def _patterns(exhaustive: bool) -> Iterator[np.ndarray]:
             yield np.arange(start, start + CHUNK, dtype=np.uint64)
         return
     sample = np.arange(0, 1 << 32, STRIDE, dtype=np.uint64)
-    yield from np.array_split(sample, 2)
+    yield from np.array_split(sample, sample.size // CHUNK)
     special = np.array([0, 0.5, 1, 2, 3, 6, 9, 17, 20, 88.72, 103.97, 1e-38, 1e-45, 3e38], np.float32).view(np.uint32)
     around = (special.astype(np.int64)[:, np.newaxis] + np.arange(-512, 513)).ravel()
     around = around[(around >= 0) & (around < 1 << 31)]
-    yield np.concatenate([around, around + (1 << 31)]).astype(np.uint64)
+    yield around.astype(np.uint64)
+    yield (around + (1 << 31)).astype(np.uint64)
 
 
 def _float64_points(entry: Entry, count: int) -> np.ndarray:
@@ -294,7 +309,7 @@ def measure(
         pending = []
         for bits in _patterns(exhaustive):
             pending.append((bits.size, pool.submit(one, bits)))
-            while len(pending) > 2 * count:  # never hold more than a few chunks
+            while len(pending) > 4 * count:  # never hold more than a few chunks
                 _finish(pending, total, progress)
         while pending:
             _finish(pending, total, progress)
