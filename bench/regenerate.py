@@ -2,8 +2,8 @@
 
 - fastact/functional.pyi: the typed signatures of all functions, made ones and hand-written ones;
 - README.md, between <!-- activations:begin --> and <!-- activations:end -->: the table of activations. Columns of
-  measured figures come from bench/results: accuracy-*.json ({"rows": [{"name", "direction", "dtype", "max_ulp"}]}) and
-  speed-*.json (bench/compare.py --save). Without such files the table has no such columns.
+  measured figures come from bench/results: accuracy-*.json (fastact accuracy --json FILE) and speed-*.json
+  (bench/compare.py --save). Without such files the table has no such columns.
 
 --check writes nothing: it prints the differences, if there are any, and exits with status 1.
 """
@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- activations:begin -->", "<!-- activations:end -->"
 DTYPES = ("float32", "float64")
+ERRORS = ("forward", "backward", "derivative")
 WIDTH = 120
 
 # ------------------------------------------------------------------------------------------ functional.pyi
@@ -230,28 +231,31 @@ def stub() -> str:
 # ------------------------------------------------------------------------------------------ the README's table
 
 
-def latest(pattern: str, wanted: Any = lambda results: True) -> dict[str, Any] | None:
-    """The newest results file (by the date in it) of those that match."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))]
-    found = [results for results in found if wanted(results)]
-    return max(found, key=lambda results: results.get("date", "")) if found else None
+def results(pattern: str) -> list[dict[str, Any]]:
+    """The contents of the results files of that name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))]
 
 
-def error_cells(results: dict[str, Any]) -> dict[str, str]:
-    """Per activation, the largest forward error that was measured, float32 / float64."""
-    errors: dict[str, dict[str, float]] = {}
-    for row in results["rows"]:
-        if row["direction"] == "forward":
-            kept = errors.setdefault(row["name"], {})
-            kept[row["dtype"]] = max(kept.get(row["dtype"], 0.0), row["max_ulp"])
-    return {name: " / ".join(f"{e[d]:.2f}" if d in e else "-" for d in DTYPES) for name, e in errors.items()}
+def error_cells(files: list[dict[str, Any]], name: str) -> list[str]:
+    """The largest errors over all files, forward, backward and derivative, each for float32 / float64."""
+
+    def largest(column: str, dtype: str) -> str:
+        found = [file[name][dtype][column]["ulp"] for file in files if dtype in file.get(name, {})]
+        return f"{max(found):.3g}" if found else "-"
+
+    return [" / ".join(largest(column, dtype) for dtype in DTYPES) for column in ERRORS]
 
 
-def speed_cells(results: dict[str, Any]) -> dict[str, str]:
+def typical_size(speed: dict[str, Any]) -> int:
+    """The measured size nearest to 65 536 elements: in the caches, and too large for calls to cost."""
+    return min({row["size"] for row in speed["rows"]}, key=lambda n: abs(n - 65_536))
+
+
+def speed_cells(speed: dict[str, Any]) -> dict[str, str]:
     """Per activation, forward and backward nanoseconds per element and the ratio to PyTorch, at the typical size."""
-    size = min({row["size"] for row in results["rows"]}, key=lambda n: abs(n - 65_536))
+    size = typical_size(speed)
     cells: dict[str, dict[str, str]] = {}
-    for row in results["rows"]:
+    for row in speed["rows"]:
         if row["dtype"] == "float32" and row["size"] == size:
             times = {library: t["min_ns"] for library, t in row["libraries"].items()}
             text = f"{times['fastact'] / size:.2f}"
@@ -263,6 +267,7 @@ def speed_cells(results: dict[str, Any]) -> dict[str, str]:
 
 def code(text: str) -> str:
     """Text as code in a table's cell."""
+    text = re.sub(r"\bmpf\((\d+)\)", r"\1", text)  # how the accuracy command has it divide in 50 digits
     return f"`{text.replace('|', chr(92) + '|')}`" if text else ""
 
 
@@ -270,6 +275,13 @@ def parameter(p: Parameter) -> str:
     """A parameter with its default and its range."""
     words = p.range.removeprefix("a finite number").strip()
     return " ".join(filter(None, [code(f"{p.name}={p.default:g}"), words]))
+
+
+def at_kinks(entry: Entry) -> str:
+    """The slope where it jumps."""
+    if not entry.kinks or " at " in entry.at_kink:
+        return entry.at_kink
+    return f"{code(entry.at_kink)} at x = {', '.join(map(code, entry.kinks))}"
 
 
 def cells(entry: Entry) -> list[str]:
@@ -281,7 +293,7 @@ def cells(entry: Entry) -> list[str]:
         code(entry.formula),
         entry.saves or "-",
         code(entry.slope_formula),
-        f"{code(entry.at_kink)} at x = {', '.join(map(code, entry.kinks))}" if entry.kinks else "",
+        at_kinks(entry),
         ", ".join(entry.limits),
         f"{bounds[0]} ULP" if len(set(bounds)) == 1 else f"{' / '.join(bounds)} ULP",
     ]
@@ -293,25 +305,29 @@ def table() -> str:
     rows = {name: cells(entry) for name, entry in ACTIVATIONS.items()}
     legend = [
         '"saves" is what backward reads: the output y or the input x. The error bound of forward is in units in the '
-        "last place, float32 / float64 where they differ, for default parameters."
+        "last place, float32 / float64 where they differ, for default parameters. `s` is the logistic function, `Phi` "
+        "and `phi` are the normal distribution and its density."
     ]
-    accuracy = latest("accuracy-*.json")
-    if accuracy is not None:
-        heads.append("measured max error")
-        found = error_cells(accuracy)
-        for name, row in rows.items():
-            row.append(found.get(name, ""))
-        legend.append("Measured errors are ULP, float32 / float64.")
-    speed = latest("speed-*.json", lambda results: results["threads"] == 1)
-    if speed is not None:
+    accuracy = results("accuracy-*.json")
+    if accuracy:
+        heads += ["measured error: forward", "backward", "derivative"]
+        for name in rows:
+            rows[name] += error_cells(accuracy, name)
+        legend.append(
+            "Measured errors are the largest in ULP, float32 / float64: of forward, of backward against the slope at "
+            "what it was given, and against the true derivative at x, of which a rounded y cannot know more."
+        )
+    speeds = [file for file in results("speed-*.json") if file["threads"] == 1]
+    if speeds:
+        speed = max(speeds, key=lambda file: file["date"])
         heads.append("speed")
         found = speed_cells(speed)
         for name, row in rows.items():
             row.append(found.get(name, ""))
-        size = min({row["size"] for row in speed["rows"]}, key=lambda n: abs(n - 65_536))
         legend.append(
             "Speed: nanoseconds per element forward, backward, in place, and how many times faster than PyTorch's "
-            f"kernel; {size} float32 elements, one thread, {speed['cpu']}, {speed['isa']}, {speed['date']}, "
+            f"kernel; {typical_size(speed)} float32 elements, one thread, {speed['cpu']}, {speed['isa']}, "
+            f"{speed['date']}, "
             + ", ".join(f"{library} {about['version']}" for library, about in speed["versions"].items())
             + "."
         )
