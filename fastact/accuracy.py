@@ -177,12 +177,12 @@ def _patterns(exhaustive: bool) -> Iterator[np.ndarray]:
             yield np.arange(start, start + CHUNK, dtype=np.uint64)
         return
     sample = np.arange(0, 1 << 32, STRIDE, dtype=np.uint64)
-    yield from np.array_split(sample, sample.size // CHUNK)
+    yield from np.array_split(sample, sample.size // CHUNK + 1)
     special = np.array([0, 0.5, 1, 2, 3, 6, 9, 17, 20, 88.72, 103.97, 1e-38, 1e-45, 3e38], np.float32).view(np.uint32)
     around = (special.astype(np.int64)[:, np.newaxis] + np.arange(-512, 513)).ravel()
     around = around[(around >= 0) & (around < 1 << 31)]
-    yield around.astype(np.uint64)
-    yield (around + (1 << 31)).astype(np.uint64)
+    both = np.concatenate([around, around + (1 << 31)]).astype(np.uint64)
+    yield from np.array_split(both, both.size // CHUNK + 1)
 
 
 def _float64_points(entry: Entry, count: int) -> np.ndarray:
