@@ -149,24 +149,25 @@ def _measure_float32(entry: Entry, bits: np.ndarray, values: tuple[float, ...]) 
     """All three columns on those bit patterns, against the NumPy formulas in float64."""
     result = Measurement(entry.name, "float32")
     x = bits.astype(np.uint32).view(np.float32)
-    exact_parameters = tuple(float(v) for v in registry.rounded(values, x.dtype))
+    exact = tuple(float(v) for v in registry.rounded(values, x.dtype))
     with np.errstate(invalid="ignore"):  # signalling NaNs
         wide = x.astype(np.float64)
     y = _forward(entry, x, values)
-    exact_y = registry.value(entry, wide, exact_parameters)
+    exact_y = registry.value(entry, wide, exact)
     result.forward.take(ulp_error(y, exact_y), x)
 
     finite = np.isfinite(x)
     if not finite.all():
         x, wide, y, exact_y = x[finite], wide[finite], y[finite], exact_y[finite]
     grad = _GRADIENTS[: x.size]
-    saved, exact_saved = (x, wide) if entry.saves == "x" else (y, exact_y)
-    dx = _backward(entry, grad, saved, values)
-    slope = registry.slope(entry, saved.astype(np.float64), exact_parameters)
-    _take_backward(result.backward, entry, dx, grad * slope, grad, x)
-    with np.errstate(all="ignore"):
-        true_slope = registry.slope(entry, exact_saved, exact_parameters)
-        _take_backward(result.derivative, entry, dx, grad * true_slope, grad, x)
+    wide_grad = grad.astype(np.float64)
+    dx = _backward(entry, grad, x if entry.saves == "x" else y, values)
+    saved = wide if entry.saves == "x" else y.astype(np.float64)
+    _take_backward(result.backward, entry, dx, registry.gradient(entry, wide_grad, saved, exact), grad, x)
+    if entry.saves == "x":  # nothing was rounded before the slope
+        result.derivative = result.backward
+    else:
+        _take_backward(result.derivative, entry, dx, registry.gradient(entry, wide_grad, exact_y, exact), grad, x)
     return result
 
 
