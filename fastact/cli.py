@@ -329,7 +329,10 @@ def _metadata(problem: _Problem) -> dict[str, str]:
 def _numpy_threads(count: int) -> Iterator[int | None]:
     """Give NumPy's matrix products count threads, if threadpoolctl is there to do so; yields their number if known."""
     try:
-        from threadpoolctl import threadpool_info, threadpool_limits
+        from threadpoolctl import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+            threadpool_info,
+            threadpool_limits,
+        )
     except ImportError:
         yield None
         return
@@ -428,7 +431,7 @@ def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[...
         if name == "relu":
             np.maximum(z, 0, out=z)
         elif name == "leaky_relu":
-            np.multiply(z, *values, out=spare)
+            np.multiply(z, values[0], out=spare)
             np.copyto(z, spare, where=z < 0)
         elif name == "tanh":
             np.tanh(z, out=z)
@@ -446,7 +449,7 @@ def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[...
         if name == "relu":
             np.multiply(delta, saved > 0, out=delta)
         elif name == "leaky_relu":
-            np.multiply(delta, *values, out=delta, where=saved <= 0)
+            np.multiply(delta, values[0], out=delta, where=saved <= 0)
         elif name == "tanh":
             np.multiply(saved, saved, out=spare)
             np.subtract(1, spare, out=spare)
