@@ -36,6 +36,17 @@ def backend(request):
         yield request.param
 
 
+@pytest.fixture(params=[*support.INSTRUCTION_SETS, "numpy"])
+def engine(request):
+    """Everything that computes: each instruction set, and the numpy backend."""
+    if request.param == "numpy":
+        with fa.use_backend("numpy"):
+            yield request.param
+    else:
+        with support.using_instruction_set(request.param):
+            yield request.param
+
+
 @pytest.fixture
 def python(tmp_path):
     """Run a program in a Python of its own, in an empty folder, with the package under test."""

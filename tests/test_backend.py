@@ -207,7 +207,7 @@ def test_without_the_core_one_warning_and_the_numpy_backend(python):
         assert "numpy backend" in str(ours[0].message) and "compiler" in str(ours[0].message)
         print("done")
     """
-    result = python(WITHOUT_CORE + inspect.cleandoc(program))
+    result = python(WITHOUT_CORE + inspect.cleandoc(program), FASTACT_BACKEND=None)
     assert result.stdout.rstrip().endswith("done"), result.stderr
 
 

@@ -1,7 +1,7 @@
 """Backward is the derivative of forward: against fourth-order central differences in float64."""
 
 import numpy as np
-from support import backward, forward, kinks, parameter_sets, saved_by
+from support import backward, evaluated, forward, kinks, parameter_sets, saved_by
 
 
 def differences(function, x, h):
@@ -19,7 +19,7 @@ def points(entry, values, h):
     return x
 
 
-def test_backward_is_the_derivative(entry, backend):
+def test_backward_is_the_derivative(entry, engine):
     h = 2.0**-10
     for values in parameter_sets(entry):
         x = points(entry, values, h)
@@ -30,7 +30,7 @@ def test_backward_is_the_derivative(entry, backend):
         np.testing.assert_allclose(dx, expected, rtol=2e-9, atol=2e-10)
 
 
-def test_backward_is_linear_in_grad(entry, dtype, backend):
+def test_backward_is_linear_in_grad(entry, dtype, engine):
     """Powers of two scale exactly."""
     x = np.linspace(-5, 5, 101, dtype=dtype)
     saved = saved_by(entry, x, forward(entry, x))
@@ -40,10 +40,8 @@ def test_backward_is_linear_in_grad(entry, dtype, backend):
         np.testing.assert_array_equal(scaled, one * dtype(factor))
 
 
-def test_slope_at_the_kink(entry, dtype, backend):
+def test_slope_at_the_kink(entry, dtype, engine):
     """At a kink the slope is the registered one, where that is an expression."""
-    from support import evaluated
-
     for values in parameter_sets(entry):
         try:
             expected = [evaluated(entry.at_kink, entry, values)] * len(entry.kinks)

@@ -14,7 +14,7 @@ PARAMETERS = [(entry, p) for entry in ENTRIES for p in entry.parameters]
 each_parameter = pytest.mark.parametrize(
     ("entry", "parameter"), PARAMETERS, ids=[f"{entry.name}-{p.name}" for entry, p in PARAMETERS]
 )
-X = np.linspace(-3, 3, 41)
+X = np.linspace(-3, 3, 401)
 
 
 def calls(entry, **keywords):

@@ -66,7 +66,7 @@ def pairs(entry, dtype, values=None):
     return grad.ravel(), saved.ravel()
 
 
-def test_backward_special_values(entry, dtype, backend):
+def test_backward_special_values(entry, dtype, engine):
     """NaN, infinity and zero come out exactly where the product has them."""
     for values in parameter_sets(entry):
         grad, saved = pairs(entry, dtype, values)
@@ -80,7 +80,8 @@ def test_backward_special_values(entry, dtype, backend):
         context = np.stack([grad, saved, dx, expected])[:, sure]
         np.testing.assert_array_equal(np.isnan(dx[sure]), np.isnan(expected[sure]), str(context))
         np.testing.assert_array_equal(np.isinf(dx[sure]), np.isinf(expected[sure]), str(context))
-        np.testing.assert_array_equal(np.sign(dx[sure & (grad != 0)]), np.sign(expected[sure & (grad != 0)]))
+        ordinary = sure & (np.abs(expected) >= np.finfo(dtype).smallest_normal)
+        np.testing.assert_array_equal(np.sign(dx[ordinary]), np.sign(expected[ordinary]), str(context))
         assert not np.any(dx[(grad == 0) & np.isfinite(expected)])
         if not entry.piecewise_linear:
             assert np.isnan(dx[np.isnan(grad)]).all()
@@ -102,7 +103,7 @@ def test_backward_special_values_anywhere(entry, dtype, instruction_set):
         assert_same_bits(dx, expected.reshape(-1, n))
 
 
-def test_zero_slope_selects_zero(entry, dtype, backend):
+def test_zero_slope_selects_zero(entry, dtype, engine):
     """A piecewise-linear slope of 0 stops every gradient, NaN and infinity included."""
     if not entry.piecewise_linear:
         pytest.skip("a smooth slope multiplies")
@@ -116,7 +117,7 @@ def test_zero_slope_selects_zero(entry, dtype, backend):
             np.testing.assert_array_equal(np.isfinite(dx[~flat]), np.isfinite(np.full_like(dx[~flat], grad)))
 
 
-def test_limits(entry, dtype, instruction_set):
+def test_limits(entry, dtype, engine):
     for values in parameter_sets(entry):
         expected = [evaluated(limit, entry, values) for limit in entry.limits]
         y = forward(entry, np.array([-np.inf, np.inf], dtype), values)
@@ -126,7 +127,7 @@ def test_limits(entry, dtype, instruction_set):
         np.testing.assert_allclose(y, np.array(expected, dtype), rtol=2 * np.finfo(dtype).eps)
 
 
-def test_nan_stays_nan(entry, dtype, backend):
+def test_nan_stays_nan(entry, dtype, engine):
     for values in parameter_sets(entry):
         for n in (1, 5, 64, 99):
             x = np.full(n, np.nan, dtype)
