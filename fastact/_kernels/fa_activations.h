@@ -37,28 +37,164 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* e = exp(-|x|): 1 / (1 + e) above 0, e / (1 + e) below; no cancellation, right down to the smallest subnormal */
+/* 1 / (1 + E) with E = exp(-x), both terms scaled by 2^-FA_TAIL, so that a subnormal result comes from one division */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    FN(exp_parts) e = FN(exp_negative)(FN(vabs)(x));
-    vreal tail = e.mantissa * e.scale * FA_UNSCALE;
-    vreal numerator = FN(vselect)(FN(vlt)(x, FN(vset)(0)), tail, FN(vset)(1));
-    return numerator / (tail + (real)1);
+    /* 0 below (1 above) these limits */
+    x = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -746 : -105)), x));
+    FN(exp_reduced) e = FN(exp_reduce)(-x, -FA_TAIL);
+    vreal root2_exp = FN(vfma)(e.r, FA_POLYNOMIAL(e.r, FN(root2_exp_tail)), FN(vset)(FA_ROOT2));
+    return (FA_ROOT2 * FA_TAIL_UNSCALE) / FN(vfma)(e.scale, root2_exp, FN(vset)(FA_ROOT2 * FA_TAIL_UNSCALE));
 }
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (y * ((real)1 - y));
 }
 
-/* with m = expm1(-2|x|): -m / (2 + m), the sign of x */
+/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below */
+FA_INLINE vreal FN(tanh_of)(vreal x) {
+    vreal z = x * x;
+    vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
+    vreal t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
+    FN(exp_reduced) e = FN(exp_reduce)(t * (real)2, 0);
+    vreal q = (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
+    vreal large = FN(vsigned)((real)1 - q, x);
+    return FN(vselect)(FN(vlt)(t, FN(vset)((real)0.55)), small, large);
+}
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal m = FN(expm1_negative)(FN(vabs)(x) * (real)2);
-    return FN(vsigned)(-m / (m + (real)2), x);
+    return FN(tanh_of)(x);
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (((real)1 - y) * ((real)1 + y));
+}
+
+FA_INLINE vreal FN(elu_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * p.a, x);
+}
+FA_INLINE vreal FN(elu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * (y + p.a));
+}
+
+/* x / a as x * scale * inverse: scale keeps the inverse of a tiny alpha finite */
+FA_INLINE vreal FN(over_alpha)(vreal x, real alpha) {
+    const real scale = alpha < (FA_DOUBLE ? (real)0x1p-960 : (real)0x1p-64) ? (FA_DOUBLE ? (real)0x1p960 : (real)0x1p64) : 1;
+    const real inverse = 1 / (alpha * scale);
+    return x * scale * inverse;
+}
+FA_INLINE vreal FN(celu_value)(vreal x, FN(parameters) p) {
+    vreal z = FN(over_alpha)(x, p.a);
+    /* so close to 0 it is x, of which z may have lost bits */
+    return FN(vselect)(FN(vlt)(z, FN(vset)(FA_DOUBLE ? (real)-0x1p-55 : (real)-0x1p-26)), FN(expm1_negative)(z) * p.a, x);
+}
+FA_INLINE vreal FN(celu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * FN(over_alpha)(y + p.a, p.a));
+}
+
+#define FA_SELU_SCALE (real)1.0507009873554804934193349852946
+#define FA_SELU_SCALE_ALPHA (real)1.7580993408473768599402175208123
+FA_INLINE vreal FN(selu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * FA_SELU_SCALE_ALPHA, x * FA_SELU_SCALE);
+}
+FA_INLINE vreal FN(selu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return grad * FN(vselect)(FN(vlt)(FN(vset)(0), y), FN(vset)(FA_SELU_SCALE), y + FA_SELU_SCALE_ALPHA);
+}
+
+/* max(0, x) + log(1 + exp(-|b x|)) / b */
+FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
+    /* 1 / b and 2^-FA_EXP_SHIFT as two factors: neither leaves the normal numbers by more than b itself */
+    const real first = (p.a < 1 ? FA_UNSCALE : (real)1) / p.a, second = p.a < 1 ? (real)1 : FA_UNSCALE;
+    vreal t = FN(vabs)(x) * p.a;
+    vreal lost = FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t);
+    lost = FN(vselect)(FN(vlt)(t, FN(vset)(-FA_EXP_LOWEST)), lost, FN(vset)(0));
+    FN(exp_reduced) e = FN(exp_reduce)(-FN(vmin)(FN(vset)(-FA_EXP_LOWEST), t), FA_EXP_SHIFT);
+    vreal power = FN(vfma)(e.scale, FN(expm1_core)(e.r - lost), e.scale);
+    return FN(vfma)(FN(log1p_scaled)(power) * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
+}
+FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return grad * -FN(expm1_negative)(-(y * p.a));
+}
+
+/* -softplus(-x) */
+FA_INLINE vreal FN(log_sigmoid_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal tail = FN(log1p_scaled)(FN(exp_scaled)(-FN(vabs)(x)));
+    return -FN(vfma)(tail, FN(vset)(FA_UNSCALE), FN(vmax)(-x, FN(vset)(0)));
+}
+FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return grad * -FN(expm1_negative)(y);
+}
+
+/* From FA_LOWEST down x * exp(x) is 0 times 2^20 too; exp(FA_WIDE) is infinitely much more than 1. */
+#define FA_LOWEST (FA_DOUBLE ? (real)-753.4 : (real)-110.2)
+#define FA_WIDE (FA_DOUBLE ? (real)40 : (real)20)
+
+/* x / (1 + exp(-x)) */
+FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
+    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
+    return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
+}
+/* With w = exp(x): w (1 + x + w) / (1 + w)^2, which above 0 is 1 + (w (x - 1) - 1) / (1 + w)^2. Both sides of the
+ * quotient are taken times KS, where their rounding costs less. */
+#ifndef KS
+#define KS 0.65625
+#endif
+FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    const vreal k = FN(vset)((real)KS);
+    vmask positive = FN(vlt)(FN(vset)(0), x);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    vreal below = FN(vfma)(w, k, FN(vfma)(t, k, k));
+    vreal above = FN(vfma)(w, FN(vfma)(t, k, -k), -k);
+    below = FN(vfma)(f, below, below) * e.scale;
+    vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, FN(vfma)(w, k, k + k), k);
+    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+}
+
+/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2). Both sides of the quotient are taken times
+ * KM, where their rounding costs less. */
+#ifndef KM
+#define KM 0.8125
+#endif
+FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    const vreal k = FN(vset)((real)KM), k2 = FN(vset)((real)(2 * KM));
+    vmask positive = FN(vlt)(FN(vset)(0), x);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    vreal a = FN(vfma)(w, k, k2), d = FN(vfma)(w, a, k2);
+    vreal q = FN(vselect)(positive, -k2 * t, FN(vfma)(f, a, a) * t * e.scale) / d;
+    return FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE);
+}
+/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; above 0 it is
+ * 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Quarters of both sides. */
+FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vmask positive = FN(vlt)(FN(vset)(0), x);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+#ifndef KG
+#define KG 1
+#endif
+    const vreal quarter = FN(vset)((real)(0.25 * KG)), one = FN(vset)((real)KG), two = FN(vset)((real)(2 * KG));
+    vreal a = FN(vfma)(w, quarter, one);
+    vreal below = FN(vfma)(w, FN(vfma)(w, a, FN(vfma)(t, one, FN(vset)((real)(1.5 * KG)))), FN(vfma)(t, one, one));
+    vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, two), two), one);
+    vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(t, one, -two * (real)0.25), FN(vfma)(t, one, -one)), -one);
+    below = FN(vfma)(f, below, below) * e.scale;
+    vreal q = FN(vselect)(positive, above, below) / square;
+    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
 }
 
 /* The list. Order is free; the registry finds a kernel by its name. */
@@ -67,4 +203,11 @@ FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     X(relu)               \
     X(leaky_relu)         \
     X(sigmoid)            \
-    X(tanh)
+    X(tanh)               \
+    X(elu)                \
+    X(celu)               \
+    X(selu)               \
+    X(softplus)           \
+    X(log_sigmoid)        \
+    X(silu)               \
+    X(mish)
