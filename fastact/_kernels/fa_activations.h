@@ -43,8 +43,9 @@ FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     /* 0 below (1 above) these limits */
     x = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -746 : -105)), x));
     FN(exp_reduced) e = FN(exp_reduce)(-x, -FA_TAIL);
-    vreal root2_exp = FN(vfma)(e.r, FA_POLYNOMIAL(e.r, FN(root2_exp_tail)), FN(vset)(FA_ROOT2));
-    return (FA_ROOT2 * FA_TAIL_UNSCALE) / FN(vfma)(e.scale, root2_exp, FN(vset)(FA_ROOT2 * FA_TAIL_UNSCALE));
+    vreal scale = e.scale * FA_ROOT2;
+    const vreal one = FN(vset)(FA_ROOT2 * FA_TAIL_UNSCALE);
+    return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
 }
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -142,13 +143,10 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
 /* With w = exp(x): w (1 + x + w) / (1 + w)^2, which above 0 is 1 + (w (x - 1) - 1) / (1 + w)^2. Both sides of the
- * quotient are taken times KS, where their rounding costs less. */
-#ifndef KS
-#define KS 0.65625
-#endif
+ * quotient are taken times 21/32, where their rounding costs less. */
 FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    const vreal k = FN(vset)((real)KS);
+    const vreal k = FN(vset)((real)0.65625);
     vmask positive = FN(vlt)(FN(vset)(0), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
@@ -160,38 +158,30 @@ FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
 }
 
-/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2). Both sides of the quotient are taken times
- * KM, where their rounding costs less. */
-#ifndef KM
-#define KM 0.8125
-#endif
+/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2) */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     (void)p;
-    const vreal k = FN(vset)((real)KM), k2 = FN(vset)((real)(2 * KM));
-    vmask positive = FN(vlt)(FN(vset)(0), x);
+    vmask positive = FN(vlt)(FN(vset)((real)-0.625), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    vreal a = FN(vfma)(w, k, k2), d = FN(vfma)(w, a, k2);
-    vreal q = FN(vselect)(positive, -k2 * t, FN(vfma)(f, a, a) * t * e.scale) / d;
+    vreal d = FN(vfma)(w, w + (real)2, FN(vset)(2)), twice = t + t, sum = FN(vfma)(w, t, twice);
+    vreal q = FN(vselect)(positive, -twice, FN(vfma)(f, sum, sum) * e.scale) / d;
     return FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE);
 }
 /* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; above 0 it is
  * 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Quarters of both sides. */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    vmask positive = FN(vlt)(FN(vset)(0), x);
+    vmask positive = FN(vlt)(FN(vset)((real)-0.1875), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-#ifndef KG
-#define KG 1
-#endif
-    const vreal quarter = FN(vset)((real)(0.25 * KG)), one = FN(vset)((real)KG), two = FN(vset)((real)(2 * KG));
+    const vreal quarter = FN(vset)((real)0.25), one = FN(vset)(1), two = FN(vset)(2);
     vreal a = FN(vfma)(w, quarter, one);
-    vreal below = FN(vfma)(w, FN(vfma)(w, a, FN(vfma)(t, one, FN(vset)((real)(1.5 * KG)))), FN(vfma)(t, one, one));
+    vreal below = FN(vfma)(w, FN(vfma)(w, a, t + (real)1.5), t + one);
+    vreal above = FN(vfma)(w, FN(vfma)(w, t - (real)0.5, t - one), -one);
     vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, two), two), one);
-    vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(t, one, -two * (real)0.25), FN(vfma)(t, one, -one)), -one);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / square;
     return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
