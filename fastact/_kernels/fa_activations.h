@@ -37,14 +37,15 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* 1 / (1 + E) with E = exp(-x), both terms scaled by 2^-FA_TAIL, so that a subnormal result comes from one division */
+/* 1 / (1 + E) with E = exp(-x), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal result comes from
+ * one division, and by sqrt(2), because with 1 the denominator would round worst just where the result has least room */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    /* 0 below (1 above) these limits */
-    x = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -746 : -105)), x));
-    FN(exp_reduced) e = FN(exp_reduce)(-x, -FA_TAIL);
-    vreal scale = e.scale * FA_ROOT2;
-    const vreal one = FN(vset)(FA_ROOT2 * FA_TAIL_UNSCALE);
+    const real root2 = (real)0x1.6a09e667f3bcdp0;
+    const vreal one = FN(vset)(root2 * FA_TAIL_UNSCALE);
+    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), x)); /* 1 above, 0 below */
+    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    vreal scale = e.scale * root2;
     return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
 }
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
@@ -52,19 +53,28 @@ FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (y * ((real)1 - y));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below */
-FA_INLINE vreal FN(tanh_of)(vreal x) {
-    vreal z = x * x;
-    vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
-    vreal t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
+/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0 */
+FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
+    t = FN(vmin)(FN(vset)(20), t); /* nothing beside 1 */
     FN(exp_reduced) e = FN(exp_reduce)(t * (real)2, 0);
-    vreal q = (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
-    vreal large = FN(vsigned)((real)1 - q, x);
-    return FN(vselect)(FN(vlt)(t, FN(vset)((real)0.55)), small, large);
+    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
+}
+/* tanh(|x|) = base + rest: from 0.55 (where it is 1/2) on by the above, below by an odd polynomial */
+typedef struct {
+    vreal base, rest;
+} FN(tanh_parts);
+FA_INLINE FN(tanh_parts) FN(tanh_split)(vreal x) {
+    vreal t = FN(vabs)(x), z = x * x;
+    vmask small = FN(vlt)(t, FN(vset)((real)0.55));
+    FN(tanh_parts) y;
+    y.base = FN(vselect)(small, t, FN(vset)(1));
+    y.rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
+    return y;
 }
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    return FN(tanh_of)(x);
+    FN(tanh_parts) y = FN(tanh_split)(x);
+    return FN(vsigned)(y.base + y.rest, x);
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -130,10 +140,6 @@ FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) 
     return grad * -FN(expm1_negative)(y);
 }
 
-/* From FA_LOWEST down x * exp(x) is 0 times 2^20 too; exp(FA_WIDE) is infinitely much more than 1. */
-#define FA_LOWEST (FA_DOUBLE ? (real)-753.4 : (real)-110.2)
-#define FA_WIDE (FA_DOUBLE ? (real)40 : (real)20)
-
 /* x / (1 + exp(-x)) */
 FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     (void)p;
@@ -142,20 +148,65 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* With w = exp(x): w (1 + x + w) / (1 + w)^2, which above 0 is 1 + (w (x - 1) - 1) / (1 + w)^2. Both sides of the
- * quotient are taken times 21/32, where their rounding costs less. */
-FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
+/* grad times the slope s (1 + z (1 - s)) at z = t + lost. With w = exp(z) it is w (1 + z + w) / (1 + w)^2, which above 0
+ * is 1 + (w (z - 1) - 1) / (1 + w)^2. Both sides of the quotient are taken times 21/32, where their rounding costs less. */
+FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
     const vreal k = FN(vset)((real)0.65625);
-    vmask positive = FN(vlt)(FN(vset)(0), x);
-    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    vmask positive = FN(vlt)(FN(vset)(0), z);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), z));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    vreal f = FN(expm1_core)(e.r + lost), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
     vreal below = FN(vfma)(w, k, FN(vfma)(t, k, k));
     vreal above = FN(vfma)(w, FN(vfma)(t, k, -k), -k);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, FN(vfma)(w, k, k + k), k);
     return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+}
+FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(swish_slope)(grad, x, FN(vset)(-(real)0)); /* adding -0 is free */
+}
+
+/* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
+typedef struct {
+    vreal x, z, lost;
+} FN(swish_argument);
+FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
+    const real largest = FA_DOUBLE ? (real)0x1.fffffffffffffp1023 : (real)0x1.fffffep127;
+    FN(swish_argument) a;
+    a.x = FN(vmin)(FN(vset)(largest), FN(vmax)(FN(vset)(-largest), x));
+    a.z = a.x * beta;
+    vmask tame = FN(vlt)(FN(vabs)(a.z), FN(vset)(-FA_LOWEST));
+    a.lost = FN(vselect)(tame, FN(product_error)(a.x, beta, a.z), FN(vset)(0));
+    return a;
+}
+
+/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s) */
+FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
+    vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
+    /* where s is below 1 the power of two goes last, so that a subnormal result is rounded once, else first, so that
+     * nothing overflows */
+    vmask last = FN(vlt)(s, FN(vset)(1));
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    return FN(vselect)(last, a.x, x) * (s * FN(vselect)(last, one, unscale)) * FN(vselect)(last, unscale, one);
+}
+FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    return FN(swish_slope)(grad, a.z, a.lost);
+}
+FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    /* s (1 - s) is even */
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(a.z));
+    vreal lost = FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), a.lost, -a.lost);
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
+    d = FN(vfma)(d, d + (real)2, FN(vset)(1));
+    return w / d * a.x * FA_TAIL_UNSCALE * a.x;
 }
 
 /* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2) */
@@ -187,6 +238,23 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
 }
 
+/* x^3 P(x^2), with x^3 in two parts, below 1.25; above it (x - 1) + (1 - tanh(x)); then the sign of x */
+FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vabs)(x), square = t * t, cube = square * t;
+    vreal lost = FN(vfma)(FN(product_error)(t, t, square), t, FN(product_error)(square, t, cube));
+    vreal tail = FA_POLYNOMIAL(square, FN(tanh_shrink_tail));
+    vreal small = FN(vfma)(cube, tail, lost * tail), large = (t - (real)1) + FN(one_minus_tanh)(t);
+    return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.25)), small, large), x);
+}
+FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(tanh_parts) y = FN(tanh_split)(x);
+    vreal sum = y.base + y.rest, lost = (y.base - sum) + y.rest; /* exact */
+    vreal product = grad * sum;
+    return FN(vfma)(product, sum, product * (lost + lost));
+}
+
 /* The list. Order is free; the registry finds a kernel by its name. */
 #define FA_ACTIVATIONS(X) \
     X(identity)           \
@@ -200,4 +268,5 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     X(softplus)           \
     X(log_sigmoid)        \
     X(silu)               \
-    X(mish)
+    X(mish)               \
+    X(tanh_shrink)

@@ -26,7 +26,6 @@ static const fa_kernels FN(kernels) = {
 #undef FA_UNSCALE
 #undef FA_EXP_LOWEST
 #undef FA_TAIL
-#undef FA_ROOT2
 #undef FA_SELU_SCALE
 #undef FA_SELU_SCALE_ALPHA
 #undef FA_LOWEST

@@ -14,9 +14,10 @@ FA_INLINE vreal FN(polynomial)(vreal x, const real *c, int count) {
 
 /* (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, from bench/fit_polynomials.py; exp is then right to 2^-28 (2^-57) */
 #if FA_DOUBLE
-static const real FN(exp_tail)[] = {0x1.000000000000ap-1,  0x1.5555555555507p-3,  0x1.55555555506c0p-5,  0x1.1111111124bdfp-7,
-                                    0x1.6c16c18475be2p-10, 0x1.a01a013987b25p-13, 0x1.a0199962dff21p-16, 0x1.71df050f9e602p-19,
-                                    0x1.28adf924cf0cfp-22, 0x1.adb09ae92a8c8p-26};
+static const real FN(exp_tail)[] = {0x1.000000000000ap-1, 0x1.5555555555507p-3, 0x1.55555555506cp-5,
+                                    0x1.1111111124bdfp-7, 0x1.6c16c18475be2p-10, 0x1.a01a013987b25p-13,
+                                    0x1.a0199962dff21p-16, 0x1.71df050f9e602p-19, 0x1.28adf924cf0cfp-22,
+                                    0x1.adb09ae92a8c8p-26};
 #else
 static const real FN(exp_tail)[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558aap-5f, 0x1.12396cp-7f, 0x1.6a523cp-10f};
 #endif
@@ -74,9 +75,10 @@ FA_INLINE vreal FN(expm1_negative)(vreal x) {
 
 /* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], from bench/fit_polynomials.py; log1p is then right to 2^-27.7 (2^-59) */
 #if FA_DOUBLE
-static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2, 0x1.c71c741a84176p-3,
-                                      0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3, 0x1.106839210c16fp-3, 0x1.efd09642828dap-4,
-                                      0x1.55d4a9320e888p-4, 0x1.5c566cc5f214dp-3};
+static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
+                                      0x1.c71c741a84176p-3, 0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3,
+                                      0x1.106839210c16fp-3, 0x1.efd09642828dap-4, 0x1.55d4a9320e888p-4,
+                                      0x1.5c566cc5f214dp-3};
 #else
 static const real FN(atanh_tail)[] = {0x1.555502p-1f, 0x1.99d1cap-2f, 0x1.1ec09ep-2f, 0x1.1ec72cp-2f};
 #endif
@@ -90,20 +92,29 @@ FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
     return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
 }
 
-/* (FA_ROOT2 * exp(r) - FA_ROOT2) / r on |r| <= ln(2)/2, from bench/fit_polynomials.py */
-#if FA_DOUBLE
-static const real FN(root2_exp_tail)[] = {0x1.6a09e667f3bcdp+0, 0x1.6a09e667f3bdbp-1, 0x1.e2b7dddfef9f3p-3, 0x1.e2b7dddfe8bd4p-5, 0x1.822cb1800fe20p-7, 0x1.0173211126f76p-9, 0x1.263a6e8ff3accp-12, 0x1.263a254055073p-15, 0x1.0589dba755dd1p-18, 0x1.a39152825fc44p-22, 0x1.2fccae3b318d7p-25};
-#define FA_ROOT2 0x1.6a09e667f3bcdp0
-#else
-static const real FN(root2_exp_tail)[] = {0x1.6a09e6p0f, 0x1.6a09e2p-1f, 0x1.e2b6cep-3f, 0x1.e2be1cp-5f, 0x1.83ccfcp-7f, 0x1.ff7272p-10f};
-#define FA_ROOT2 0x1.6a09e6p0f
-#endif
-
 /* (tanh(x) - x) / x^3 in x^2 on [0, 0.3026], from bench/fit_polynomials.py */
 #if FA_DOUBLE
-static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.1111111110790p-3, -0x1.ba1ba1b97cb50p-5, 0x1.664f4859416f4p-6, -0x1.226e2f0e72e08p-7, 0x1.d6d29aa2eff33p-9, -0x1.7d8fc75bf5c07p-10, 0x1.3483489d734a8p-11, -0x1.e96bb0b96fbc2p-13, 0x1.5d688d1c25aeap-14, -0x1.46f3a2903d556p-16};
+static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.111111111079p-3, -0x1.ba1ba1b97cb5p-5,
+                                     0x1.664f4859416f4p-6, -0x1.226e2f0e72e08p-7, 0x1.d6d29aa2eff33p-9,
+                                     -0x1.7d8fc75bf5c07p-10, 0x1.3483489d734a8p-11, -0x1.e96bb0b96fbc2p-13,
+                                     0x1.5d688d1c25aeap-14, -0x1.46f3a2903d556p-16};
 #else
 static const real FN(tanh_tail)[] = {-0x1.55554ap-2f, 0x1.110cf0p-3f, -0x1.b91f02p-5f, 0x1.58ea70p-6f, -0x1.99459ap-8f};
+#endif
+
+/* (x - tanh(x)) / x^3 in x^2 on [0, 2.25], from bench/fit_polynomials.py */
+#if FA_DOUBLE
+static const real FN(tanh_shrink_tail)[] = {0x1.5555555555555p-2, -0x1.1111111111016p-3, 0x1.ba1ba1ba0c15p-5,
+                                            -0x1.664f487fa83d2p-6, 0x1.226e350a1350cp-7, -0x1.d6d3c5d00043ap-9,
+                                            0x1.7da2e75cc46a1p-10, -0x1.35543888d1feap-11, 0x1.f54ecc9229dd2p-13,
+                                            -0x1.95aa6774d524dp-14, 0x1.46911ca985249p-15, -0x1.02e10454151e3p-16,
+                                            0x1.8c02e0018dc27p-18, -0x1.1b18f3d28b071p-19, 0x1.6b5c4cbb6e16p-21,
+                                            -0x1.905916779e95dp-23, 0x1.68e409e137b18p-25, -0x1.f7bd860b92678p-28,
+                                            0x1.f989d6af8242p-31, -0x1.42616828795p-34, 0x1.86ab04e20d949p-39};
+#else
+static const real FN(tanh_shrink_tail)[] = {0x1.555556p-2f, -0x1.111176p-3f, 0x1.ba2f8ap-5f, -0x1.671p-6f,
+                                            0x1.25f828p-7f, -0x1.e79f3ap-9f, 0x1.8b974cp-10f, -0x1.19d0dep-11f,
+                                            0x1.2e656cp-13f, -0x1.97a7b2p-16f, 0x1.f5c74cp-20f};
 #endif
 
 /* a * b - p, exactly, for p = a * b rounded */
@@ -119,11 +130,17 @@ FA_INLINE vreal FN(product_error)(vreal a, vreal b, vreal p) {
 #endif
 }
 
-/* The exponential of silu, mish and swish: their results are divided by or multiplied with 2^-FA_TAIL last. */
+/* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From
+ * FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest number, and times 2^20
+ * it is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
 #if FA_DOUBLE
 #define FA_TAIL 64
 #define FA_TAIL_UNSCALE 0x1p-64
+#define FA_LOWEST -753.4
+#define FA_WIDE 44.0
 #else
 #define FA_TAIL 32
 #define FA_TAIL_UNSCALE 0x1p-32f
+#define FA_LOWEST -110.2f
+#define FA_WIDE 22.0f
 #endif
