@@ -61,10 +61,35 @@ FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (((real)1 - y) * ((real)1 + y));
 }
 
+FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
+    return FN(vselect)(g.near, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+}
+FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
+FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(vfma)(g.t * g.scale, -g.tail, FN(vmax)(FN(vset)(0), x));
+}
+FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
 /* The list. Order is free; the registry finds a kernel by its name. */
 #define FA_ACTIVATIONS(X) \
     X(identity)           \
     X(relu)               \
     X(leaky_relu)         \
     X(sigmoid)            \
-    X(tanh)
+    X(tanh)               \
+    X(gelu)               \
+    X(gelu_tanh)

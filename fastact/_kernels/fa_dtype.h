@@ -24,3 +24,9 @@ static const fa_kernels FN(kernels) = {
 #undef vmask
 #undef FA_EXP_SHIFT
 #undef FA_UNSCALE
+#undef FA_ROUNDER
+#undef FA_LOG2E
+#undef FA_LN2_HIGH
+#undef FA_LN2_LOW
+#undef FA_GATE_SHIFT
+#undef FA_GATE_UNSCALE
