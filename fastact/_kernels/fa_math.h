@@ -204,10 +204,21 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     FN(exp_core) e = FN(exp_reduce_pair)(u, FN(vfma)(g.t, low, FN(product_error)(g.t, factor, u)));
 
     g.scale = FN(gate_scale)(e.k);
-    vreal sum = FN(vfma)(e.expm1 + one, g.scale, FN(vset)(1 / FA_GATE_UNSCALE)); /* 1 + exp(-2u) */
+    const vreal one_scaled = FN(vset)(1 / FA_GATE_UNSCALE);
+    vreal sum = FN(vfma)(e.expm1 + one, g.scale, one_scaled); /* 1 + exp(-2u) */
     vreal inverse = one / sum;
-    vreal derivative = FN(vfma)(FN(vset)(3 * cubic / FA_GATE_UNSCALE), square, FN(vset)((linear + linear_low) / FA_GATE_UNSCALE));
     g.tail = FN(vfma)(inverse, e.expm1, inverse);
-    g.slope = g.tail * (FN(vfma)(g.t, derivative, sum) * inverse); /* G(-t) (1 - t 2u' G(t)) */
+
+    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse and of
+     * 2u' left is put back into the middle factor, which cancels around its root and is large far out */
+    vreal sum_low = FN(vfma)(e.expm1 + one, g.scale, one_scaled - sum);
+    vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
+    const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
+    vreal derivative = FN(vfma)(triple, square, first);
+    vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
+    vreal factor_low = FN(vfma)(g.t, derivative_low, sum_low);
+    vreal middle = FN(vfma)(g.t, derivative, sum);
+    middle = FN(vfma)(g.t, derivative, sum + FN(vfma)(middle * (real)2, inverse_low, factor_low));
+    g.slope = g.tail * (middle * inverse);
     return g;
 }
