@@ -255,6 +255,123 @@ FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) 
     return FN(vfma)(product, sum, product * (lost + lost));
 }
 
+FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
+    return FN(vselect)(g.near, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+}
+FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
+FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(vfma)(g.t * g.scale, -g.tail, FN(vmax)(FN(vset)(0), x));
+}
+FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
+/* x clipped to [low, high]; NaN stays */
+FA_INLINE vreal FN(clipped)(vreal x, real low, real high) {
+    return FN(vmin)(FN(vset)(high), FN(vmax)(FN(vset)(low), x));
+}
+/* the slope where it is 0: 0, or NaN for a saved NaN (not v - v, which is NaN for infinities too) */
+FA_INLINE vreal FN(flat)(vreal saved) {
+    return FN(vselect)(FN(veq)(saved, saved), FN(vset)(0), saved);
+}
+/* inner strictly between low and high */
+FA_INLINE vreal FN(clipped_gradient)(vreal inner, vreal y, real low, real high) {
+    return FN(vselect)(FN(vand)(FN(vlt)(FN(vset)(low), y), FN(vlt)(y, FN(vset)(high))), inner, FN(flat)(y));
+}
+
+FA_INLINE vreal FN(hard_sigmoid_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(clipped)(x + (real)3, 0, 6) / (real)6;
+}
+FA_INLINE vreal FN(hard_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return FN(clipped_gradient)(grad / (real)6, y, 0, 1);
+}
+
+FA_INLINE vreal FN(hard_swish_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal inner = FN(clipped)(x, -3, 3); /* divided, as a product with a rounded 1/6 would be 2.24 ULP off */
+    return FN(vselect)(FN(vle)(FN(vset)(3), x), x, inner * (inner + (real)3) / (real)6);
+}
+FA_INLINE vreal FN(hard_swish_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal inner = grad * (FN(vfma)(x, FN(vset)(2), FN(vset)(3)) / (real)6);
+    inner = FN(vselect)(FN(vle)(FN(vset)(3), x), grad, inner);
+    return FN(vselect)(FN(vle)(x, FN(vset)(-3)), FN(vset)(0), inner);
+}
+
+FA_INLINE vreal FN(hard_tanh_value)(vreal x, FN(parameters) p) {
+    return FN(clipped)(x, p.a, p.b);
+}
+FA_INLINE vreal FN(hard_tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(clipped_gradient)(grad, y, p.a, p.b);
+}
+
+FA_INLINE vreal FN(relu6_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(clipped)(x, 0, 6);
+}
+FA_INLINE vreal FN(relu6_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return FN(clipped_gradient)(grad, y, 0, 6);
+}
+
+FA_INLINE vreal FN(softsign_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)0x1p60 : (real)0x1p30), FN(vabs)(x)); /* 1 long before: not inf / inf */
+    return FN(vsigned)(t / (t + (real)1), x);
+}
+FA_INLINE vreal FN(softsign_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal d = FN(vabs)(x) + (real)1;
+    return grad / d / d; /* d * d would overflow where the result need not underflow */
+}
+
+FA_INLINE vreal FN(relu_squared_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal positive = FN(vmax)(FN(vset)(0), x);
+    return positive * positive;
+}
+FA_INLINE vreal FN(relu_squared_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(vlt)(FN(vset)(0), x), grad * (x + x), FN(flat)(x));
+}
+
+FA_INLINE vreal FN(threshold_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vle)(x, FN(vset)(p.a)), FN(vset)(p.b), x);
+}
+FA_INLINE vreal FN(threshold_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(p.a), x), grad, FN(flat)(x));
+}
+
+FA_INLINE vreal FN(hard_shrink_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vle)(FN(vabs)(x), FN(vset)(p.a)), FN(vset)(0), x);
+}
+FA_INLINE vreal FN(hard_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(p.a), FN(vabs)(x)), grad, FN(flat)(x));
+}
+
+FA_INLINE vreal FN(soft_shrink_value)(vreal x, FN(parameters) p) {
+    return x - FN(clipped)(x, -p.a, p.a);
+}
+FA_INLINE vreal FN(soft_shrink_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    vreal outside = FN(vselect)(FN(veq)(y, y), grad, y);
+    return FN(vselect)(FN(veq)(y, FN(vset)(0)), FN(vset)(0), outside);
+}
+
 /* Activations with a learned weight:
  *   name_value(x, w)             f(x; w)
  *   name_gradient(g, x, w, *dw)  g * df/dx; *dw = g * df/dw
@@ -287,6 +404,17 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(log_sigmoid)        \
     X(silu)               \
     X(mish)               \
-    X(tanh_shrink)
+    X(tanh_shrink)        \
+    X(gelu)               \
+    X(gelu_tanh)          \
+    X(hard_sigmoid)       \
+    X(hard_swish)         \
+    X(hard_tanh)          \
+    X(relu6)              \
+    X(softsign)           \
+    X(relu_squared)       \
+    X(threshold)          \
+    X(hard_shrink)        \
+    X(soft_shrink)
 
 #define FA_LEARNED(X) X(prelu)

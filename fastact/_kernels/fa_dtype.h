@@ -39,3 +39,7 @@ static const fa_kernels FN(kernels) = {
 #undef FA_LOWEST
 #undef FA_WIDE
 #undef FA_TAIL_UNSCALE
+#undef FA_LN2_HIGH
+#undef FA_LN2_LOW
+#undef FA_GATE_SHIFT
+#undef FA_GATE_UNSCALE
