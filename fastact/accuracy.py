@@ -10,6 +10,7 @@ measured against the registry's formula texts evaluated by mpmath in 50 digits, 
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import platform
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -163,7 +165,7 @@ def _measure_float32(entry: Entry, bits: np.ndarray, values: tuple[float, ...]) 
     wide_grad = grad.astype(np.float64)
     dx = _backward(entry, grad, x if entry.saves == "x" else y, values)
     saved = wide if entry.saves == "x" else y.astype(np.float64)
-    _take_backward(result.backward, entry, dx, registry.gradient(entry, wide_grad, saved, exact), grad, x)
+    _take_backward(result.backward, entry, dx, registry.gradient(entry, wide_grad, saved, exact, x.dtype), grad, x)
     if entry.saves == "x":  # nothing was rounded before the slope
         result.derivative = result.backward
     else:
@@ -204,6 +206,8 @@ def _names() -> dict[str, Callable[..., Any]]:
     import mpmath as mp
 
     def normal_distribution(x: Any) -> Any:
+        if abs(x) > 1e4:  # where mpmath's series gives up
+            return mp.mpf(x > 0)
         return mp.erfc(-x / mp.sqrt(2)) / 2
 
     return {
@@ -221,9 +225,24 @@ def _names() -> dict[str, Callable[..., Any]]:
         "phi": lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi),
         "s": lambda x: 1 / (1 + mp.exp(-x)),
         "SELU_ALPHA": mp.mpf("1.6732632423543772848170429916717"),
-        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193352946"),
+        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193352949865"),
+        "SELU_LIMIT": mp.mpf("1.7580993408473768599402175208123"),
         "__builtins__": {},
     }
+
+
+class _ExactNumbers(ast.NodeTransformer):
+    """0.044715 as mpf("0.044715"): the decimal that is written, not the nearest double."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:  # noqa: N802, D102 - the name is ast's
+        if not isinstance(node.value, float):
+            return node
+        return ast.Call(ast.Name("mpf", ast.Load()), [ast.Constant(repr(node.value))], [])
+
+
+def _exact(formula: str) -> CodeType:
+    tree = _ExactNumbers().visit(ast.parse(formula, mode="eval"))
+    return compile(ast.fix_missing_locations(tree), "<formula>", "eval")
 
 
 def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Measurement:
@@ -236,21 +255,27 @@ def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Mea
     grad = _gradients(x)
     saved = x if entry.saves == "x" else y
     dx = _backward(entry, grad, saved, values)
-    formula = compile(entry.formula, entry.name, "eval")
-    slope_formula = compile(entry.slope_formula, entry.name, "eval")
+    formula, slope_formula = _exact(entry.formula), _exact(entry.slope_formula)
     with mp.workdps(50):
         names: dict[str, Any] = {
             **_names(),
             **{p.name: mp.mpf(v) for p, v in zip(entry.parameters, values, strict=True)},
         }
+        # backward is measured with its constants rounded to the dtype, as the kernel has them
+        as_rounded = {name: mp.mpf(float(names[name])) for name in ("SELU_LAMBDA", "SELU_LIMIT")}
         unit_of = [float(u) for u in _units(y)]
         for i, at in enumerate(x.tolist()):
+            if 0 < abs(at) < 1:  # as many digits more as x - tanh(x) cancels
+                mp.mp.dps = 50 + int(-2 * math.log10(abs(at)))
             exact = mp.mpf(eval(formula, names, {"x": mp.mpf(at)}))
             result.forward.take(np.array([_distance(y[i], exact, unit_of[i])]), x[i : i + 1])
             known = saved[i].item()
             exact_saved = mp.mpf(at) if entry.saves == "x" else exact
-            for column, argument in ((result.backward, mp.mpf(known)), (result.derivative, exact_saved)):
-                true = grad[i].item() * mp.mpf(eval(slope_formula, names, {entry.saved_name: argument}))
+            for column, argument, given in (
+                (result.backward, mp.mpf(known), {**names, **as_rounded}),
+                (result.derivative, exact_saved, names),
+            ):
+                true = grad[i].item() * mp.mpf(eval(slope_formula, given, {entry.saved_name: argument}))
                 if true != 0 and abs(true) < mp.mpf(2) ** -1022:
                     continue
                 if any(abs(at - root) <= ROOT_WIDTH for root in entry.slope_roots):

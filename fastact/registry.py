@@ -60,6 +60,7 @@ class Entry:
     cost: str = "light"  # "light" or "heavy": from which size threads pay, see runtime.THRESHOLDS
     forward_ulp: dict[str, float] | None = None  # None: 2 for both dtypes
     slope_roots: tuple[float, ...] = ()  # near these the backward error is measured absolutely
+    slope_constants: tuple[float, ...] = ()  # follow the parameters, rounded to the dtype like them
     ordered: bool = False  # the parameters must rise: each below the next
 
     @property
@@ -79,6 +80,7 @@ class Entry:
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_LAMBDA = 1.0507009873554804934193352949865
+SELU_LIMIT = 1.7580993408473768599402175208123  # their product
 
 # Chebyshev coefficients in (t - 2) / (t + 2) of (1 + 2 t) exp(t^2) erfc(t), t >= 0; made with mpmath.
 _ERFCX = (
@@ -121,7 +123,7 @@ def _tail(t):
 def _gelu(x):
     wide = _wide(x)
     tail, _ = _tail(np.abs(wide))
-    return np.where(x == np.inf, x, wide * np.where(wide < 0, tail, 1 - tail))
+    return np.where(x > 1e4, x, wide * np.where(wide < 0, tail, 1 - tail))
 
 
 def _gelu_slope(x):
@@ -138,7 +140,7 @@ def _gelu_tanh_parts(x):
 
 def _gelu_tanh(x):
     wide, v, _ = _gelu_tanh_parts(x)
-    return np.where(x == np.inf, x, wide * _sigmoid(v))
+    return np.where(x > 1e4, x, wide * _sigmoid(v))
 
 
 def _gelu_tanh_slope(x):
@@ -148,7 +150,7 @@ def _gelu_tanh_slope(x):
 
 def _silu(x):
     wide = _wide(x)
-    return np.where(x == np.inf, x, wide * _sigmoid(wide))
+    return np.where(x > 1e4, x, wide * _sigmoid(wide))
 
 
 def _silu_slope(x):
@@ -170,7 +172,7 @@ def _mish_parts(x):
 
 def _mish(x):
     wide, t, _ = _mish_parts(x)
-    return np.where(x == np.inf, x, wide * t)
+    return np.where(x > 1e4, x, wide * t)
 
 
 def _mish_slope(x):
@@ -302,13 +304,14 @@ _ENTRIES = (
     Entry(
         name="selu",
         formula="SELU_LAMBDA * (x if x > 0 else SELU_ALPHA * expm1(x))",
-        slope_formula="SELU_LAMBDA if y > 0 else y + SELU_LAMBDA * SELU_ALPHA",
+        slope_formula="SELU_LAMBDA if y > 0 else y + SELU_LIMIT",
         value=lambda x: SELU_LAMBDA * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0).astype(np.float64))),
-        slope=lambda y: np.where(y > 0, SELU_LAMBDA, y + y.dtype.type(SELU_LAMBDA * SELU_ALPHA)),
+        slope=lambda y, scale, limit: np.where(y > 0, scale, y + limit),
+        slope_constants=(SELU_LAMBDA, SELU_LIMIT),
         saves="y",
-        limits=("-SELU_LAMBDA * SELU_ALPHA", "inf"),
+        limits=("-SELU_LIMIT", "inf"),
         kinks=("0",),
-        at_kink="SELU_LAMBDA * SELU_ALPHA",
+        at_kink="SELU_LIMIT",
         cost="heavy",
     ),
     Entry(
@@ -584,15 +587,29 @@ def value(entry: Entry, x: np.ndarray, values: tuple[float, ...] = ()) -> np.nda
         return np.asarray(entry.value(x, *rounded(values, x.dtype)), dtype=x.dtype)
 
 
-def slope(entry: Entry, saved: np.ndarray, values: tuple[float, ...] = ()) -> np.ndarray:
-    """f' by the NumPy formula, from what backward reads."""
+def slope(
+    entry: Entry, saved: np.ndarray, values: tuple[float, ...] = (), constants_of: np.dtype | None = None
+) -> np.ndarray:
+    """f' by the NumPy formula, from what backward reads.
+
+    Its constants are rounded to ``constants_of``, saved's dtype by default: in float64 with float32's constants it is
+    the reference of the float32 kernels.
+    """
+    constants = tuple(saved.dtype.type(c) for c in rounded(entry.slope_constants, constants_of or saved.dtype))
     with np.errstate(all="ignore"):
-        return np.asarray(entry.slope(saved, *rounded(values, saved.dtype)), dtype=saved.dtype)
+        result = entry.slope(saved, *rounded(values, saved.dtype), *constants)
+        return np.asarray(result, dtype=saved.dtype)
 
 
-def gradient(entry: Entry, grad: np.ndarray, saved: np.ndarray, values: tuple[float, ...] = ()) -> np.ndarray:
+def gradient(
+    entry: Entry,
+    grad: np.ndarray,
+    saved: np.ndarray,
+    values: tuple[float, ...] = (),
+    constants_of: np.dtype | None = None,
+) -> np.ndarray:
     """grad * f' by the NumPy formula; a piecewise-linear slope of 0 selects 0 whatever grad is."""
-    factor = slope(entry, saved, values)
+    factor = slope(entry, saved, values, constants_of)
     with np.errstate(all="ignore"):
         product = grad * factor
     return np.where(factor == 0, factor, product) if entry.piecewise_linear else product

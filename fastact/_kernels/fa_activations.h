@@ -346,7 +346,7 @@ FA_INLINE vreal FN(relu_squared_value)(vreal x, FN(parameters) p) {
 }
 FA_INLINE vreal FN(relu_squared_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    return FN(vselect)(FN(vlt)(FN(vset)(0), x), grad * (x + x), FN(flat)(x));
+    return FN(vselect)(FN(vlt)(FN(vset)(0), x), (grad + grad) * x, FN(flat)(x)); /* x + x may overflow */
 }
 
 FA_INLINE vreal FN(threshold_value)(vreal x, FN(parameters) p) {

@@ -184,12 +184,12 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
 }
 
 /* gelu and gelu_tanh are x G(x) with a gate G that goes from 0 to 1 as 1 - G(-x). With t = min(|x|, limit), the limit
- * so far out that the result is 0 there, they are max(x, 0) - t G(-t).
+ * so far out that the result, and 2^20 times the slope, is 0 there, they are max(x, 0) - t G(-t).
  *
  * G(-t) is a power of two, FA_GATE_SHIFT binades too high, times a part as many too low, so that nothing is subnormal
  * before the last operation, which alone rounds a subnormal result. */
-#define FA_GATE_SHIFT (FA_DOUBLE ? 64 : 32)
-#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-64 : (real)0x1p-32)
+#define FA_GATE_SHIFT (FA_DOUBLE ? 128 : 64)
+#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-128 : (real)0x1p-64)
 
 /* grad times the slope: scale * slope at -t, 1 - that at t */
 FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal slope, vreal scale) {
@@ -211,24 +211,24 @@ static const real FN(gelu_denominator)[] = {0x1.f19087ea242c7p17, 0x1.2678671493
                                             0x1.b5f5b4b7bbcbp18, 0x1.93926a89f8824p17, 0x1.09fc190cb205p16,
                                             0x1.fe4cb2484011cp13, 0x1.61dd8abb32306p11, 0x1.56415530b13f9p8,
                                             0x1.a5b0e271b72e5p4, 0x1.p0};
-static const real FN(gelu_tail)[] = {-0x1.8cffc476166a2p-48, -0x1.ba3fac50c387ap-48, -0x1.fb06296ec94f9p-49,
-                                     -0x1.75f8a06426f5bp-50, -0x1.7def0b9900969p-52, -0x1.1275324c86f1bp-54,
-                                     -0x1.0eafc0169f904p-57, -0x1.5075efe678777p-61, -0x1.98845382d39dep-66,
-                                     0x1.7ea7b73b7c4e6p-100};
-static const real FN(gelu_slope)[] = {0x1.08d6e36074e81p-48, 0x1.c328d91a9f319p-48, 0x1.72fb3b3f221e4p-48,
-                                      0x1.7e4996af475efp-49, 0x1.0ec1b73c06f8cp-50, 0x1.1120dbfaf553ep-52,
-                                      0x1.8946559922b98p-55, 0x1.87ca3da7bd9c1p-58, 0x1.eecb7fe087d03p-62,
-                                      0x1.331e9a233bb51p-66};
+static const real FN(gelu_tail)[] = {-0x1.8cffc476166a2p-112, -0x1.ba3fac50c387ap-112, -0x1.fb06296ec94f9p-113,
+                                     -0x1.75f8a06426f5bp-114, -0x1.7def0b9900969p-116, -0x1.1275324c86f1bp-118,
+                                     -0x1.0eafc0169f904p-121, -0x1.5075efe678777p-125, -0x1.98845382d39dep-130,
+                                     0x1.7ea7b73b7c4e6p-164};
+static const real FN(gelu_slope)[] = {0x1.08d6e36074e81p-112, 0x1.c328d91a9f319p-112, 0x1.72fb3b3f221e4p-112,
+                                      0x1.7e4996af475efp-113, 0x1.0ec1b73c06f8cp-114, 0x1.1120dbfaf553ep-116,
+                                      0x1.8946559922b98p-119, 0x1.87ca3da7bd9c1p-122, 0x1.eecb7fe087d03p-126,
+                                      0x1.331e9a233bb51p-130};
 static const real FN(gelu_centre)[] = {0x1.9884533d4365p-1, 0x1.1058377e2cd06p-2, 0x1.46d0429747a38p-4,
                                        0x1.37403f5c8e982p-6, 0x1.e42b065d4c966p-9, 0x1.3ce81084a1e5bp-11,
                                        0x1.65658830b8f1ep-14, 0x1.5ec3a33cc6902p-17, 0x1.0cdc82160c61ap-20};
 #else
 static const real FN(gelu_denominator)[] = {0x1.48a4ccp6f, 0x1.1966acp7f, 0x1.9e906ep6f, 0x1.4d6bdap5f, 0x1.2bf2a2p3f,
                                             0x1.p0f};
-static const real FN(gelu_tail)[] = {-0x1.063844p-27f, -0x1.e1a122p-29f, -0x1.e31406p-31f, -0x1.96adc6p-34f,
-                                     -0x1.4d4c36p-47f};
-static const real FN(gelu_slope)[] = {0x1.5ddaf8p-28f, 0x1.6ee6d6p-28f, 0x1.57cca6p-29f, 0x1.51a384p-31f,
-                                      0x1.331eacp-34f};
+static const real FN(gelu_tail)[] = {-0x1.063844p-59f, -0x1.e1a122p-61f, -0x1.e31406p-63f, -0x1.96adc6p-66f,
+                                     -0x1.4d4c36p-79f};
+static const real FN(gelu_slope)[] = {0x1.5ddaf8p-60f, 0x1.6ee6d6p-60f, 0x1.57cca6p-61f, 0x1.51a384p-63f,
+                                      0x1.331eacp-66f};
 static const real FN(gelu_centre)[] = {0x1.988454p-1f, 0x1.1058aap-2f, 0x1.46e348p-4f, 0x1.37ab2ep-6f, 0x1.c5b3c6p-9f};
 #endif
 
@@ -243,7 +243,7 @@ FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
     const real root = FA_DOUBLE ? (real)0x1.80ead197f00b4p-1 : (real)0x1.80ead2p-1;
     const real root_low = FA_DOUBLE ? (real)-0x1.13e74c58cada8p-56 : (real)-0x1.a03fd4p-27;
     FN(gelu_parts) g;
-    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)39 : (real)14.5), FN(vabs)(x));
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)39.3 : (real)15.5), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
     g.near = FN(vlt)(t, FN(vset)((real)0.8125));
     g.value = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_centre)), square, -half);
@@ -276,7 +276,7 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     const vreal one = FN(vset)(1);
 
     FN(gelu_tanh_parts) g;
-    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.75 : (real)10.875), FN(vabs)(x));
+    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.75 : (real)11.5), FN(vabs)(x));
     vreal square = g.t * g.t, factor = FN(vfma)(FN(vset)(cubic), square, FN(vset)(linear));
     vreal low = FN(product_error)(FN(vset)(cubic), square, factor - linear);
     low = FN(vfma)(FN(vset)(cubic), FN(product_error)(g.t, g.t, square), low);
