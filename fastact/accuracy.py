@@ -225,17 +225,17 @@ def _names() -> dict[str, Callable[..., Any]]:
         "phi": lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi),
         "s": lambda x: 1 / (1 + mp.exp(-x)),
         "SELU_ALPHA": mp.mpf("1.6732632423543772848170429916717"),
-        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193352949865"),
+        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193349852946"),
         "SELU_LIMIT": mp.mpf("1.7580993408473768599402175208123"),
         "__builtins__": {},
     }
 
 
 class _ExactNumbers(ast.NodeTransformer):
-    """0.044715 as mpf("0.044715"): the decimal that is written, not the nearest double."""
+    """0.044715 as mpf("0.044715"): the decimal that is written, not the nearest double, and 1 / 6 likewise."""
 
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:  # noqa: N802, D102 - the name is ast's
-        if not isinstance(node.value, float):
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, int | float):
             return node
         return ast.Call(ast.Name("mpf", ast.Load()), [ast.Constant(repr(node.value))], [])
 
@@ -262,7 +262,7 @@ def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Mea
             **{p.name: mp.mpf(v) for p, v in zip(entry.parameters, values, strict=True)},
         }
         # backward is measured with its constants rounded to the dtype, as the kernel has them
-        as_rounded = {name: mp.mpf(float(names[name])) for name in ("SELU_LAMBDA", "SELU_LIMIT")}
+        as_rounded = {name: mp.mpf(c) for name, c in entry.slope_constants.items()}
         unit_of = [float(u) for u in _units(y)]
         for i, at in enumerate(x.tolist()):
             if 0 < abs(at) < 1:  # as many digits more as x - tanh(x) cancels

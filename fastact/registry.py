@@ -8,8 +8,8 @@ in ``_kernels/fa_activations.h``; functions, dense layers, tests and benches fol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -60,7 +60,8 @@ class Entry:
     cost: str = "light"  # "light" or "heavy": from which size threads pay, see runtime.THRESHOLDS
     forward_ulp: dict[str, float] | None = None  # None: 2 for both dtypes
     slope_roots: tuple[float, ...] = ()  # near these the backward error is measured absolutely
-    slope_constants: tuple[float, ...] = ()  # follow the parameters, rounded to the dtype like them
+    # constants of the slope formula: its function takes them after the parameters, rounded to the dtype like them
+    slope_constants: Mapping[str, float] = field(default_factory=dict)
     ordered: bool = False  # the parameters must rise: each below the next
 
     @property
@@ -79,7 +80,7 @@ class Entry:
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717
-SELU_LAMBDA = 1.0507009873554804934193352949865
+SELU_LAMBDA = 1.0507009873554804934193349852946
 SELU_LIMIT = 1.7580993408473768599402175208123  # their product
 
 # Chebyshev coefficients in (t - 2) / (t + 2) of (1 + 2 t) exp(t^2) erfc(t), t >= 0; made with mpmath.
@@ -92,8 +93,7 @@ _ERFCX = (
     8.610900521300076e-14, 2.5947648992461794e-15, -5.872254380501717e-15, -1.7019328861788628e-15,
     1.3873559035613275e-17, 1.4092169115304897e-16, 3.8412848177604354e-17, -3.47817757654455e-18,
 )  # fmt: skip
-# Series of (x - tanh(x)) / x^3 in x^2
-_TANH_SHRINK = (1 / 3, -2 / 15, 17 / 315, -62 / 2835, 1382 / 155925, -21844 / 6081075, 929569 / 638512875)
+PI = "3.14159265358979323846264338327950288"
 
 
 def _sigmoid(x):
@@ -107,17 +107,18 @@ def _leaky_relu(x, negative_slope):
 
 
 def _wide(x):
-    """float64 within [-1e5, 1e5], where every smooth function here has long reached its limit; NaN stays."""
-    return np.clip(x.astype(np.float64), -1e5, 1e5)
+    """At least float64, within [-1e5, 1e5], where every smooth function has long reached its limit; NaN stays."""
+    return np.clip(x.astype(np.result_type(x.dtype, np.float64)), -1e5, 1e5)
 
 
 def _tail(t):
     """(1 - Phi(t), phi(t)) for t >= 0 with relative accuracy; NumPy has no erfc."""
-    high = t.astype(np.float32).astype(np.float64)  # high * high is exact, so exp gets no rounded argument
+    real = t.dtype.type
+    high = t.astype(np.float32).astype(t.dtype)  # high * high is exact, so exp gets no rounded argument
     bell = np.exp(-0.5 * high * high) * np.exp(-0.5 * (t - high) * (t + high))
-    u = t * math.sqrt(0.5)
+    u = t * np.sqrt(real(0.5))
     ratio = np.polynomial.chebyshev.chebval((u - 2) / (u + 2), _ERFCX) / (1 + 2 * u)
-    return 0.5 * bell * ratio, bell / math.sqrt(2 * math.pi)
+    return 0.5 * bell * ratio, bell / np.sqrt(2 * real(PI))
 
 
 def _gelu(x):
@@ -133,9 +134,11 @@ def _gelu_slope(x):
 
 
 def _gelu_tanh_parts(x):
+    """x clipped, 2u and its derivative, u = sqrt(2/pi) (x + 0.044715 x^3)."""
     wide = _wide(x)
-    c = 2 * math.sqrt(2 / math.pi)
-    return wide, c * (wide + 0.044715 * wide**3), c * (1 + 3 * 0.044715 * wide**2)
+    real = wide.dtype.type
+    scale, cubic = 2 * np.sqrt(2 / real(PI)), real("0.044715")
+    return wide, scale * (wide + cubic * wide**3), scale * (1 + 3 * cubic * wide**2)
 
 
 def _gelu_tanh(x):
@@ -146,6 +149,11 @@ def _gelu_tanh(x):
 def _gelu_tanh_slope(x):
     wide, v, dv = _gelu_tanh_parts(x)
     return _sigmoid(v) + wide * dv * _sigmoid(v) * _sigmoid(-v)
+
+
+def _selu(x):
+    scale, alpha = x.dtype.type("1.0507009873554804934193349852946"), x.dtype.type("1.6732632423543772848170429916717")
+    return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
 def _silu(x):
@@ -181,8 +189,9 @@ def _mish_slope(x):
 
 
 def _softplus(x, beta):
-    scaled = x.astype(np.float64) * float(beta)
-    return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / float(beta)
+    wide = x.astype(np.result_type(x.dtype, np.float64))
+    scaled = wide * beta.astype(wide.dtype)
+    return np.maximum(wide, 0) + np.log1p(np.exp(-np.abs(scaled))) / beta.astype(wide.dtype)
 
 
 def _log_sigmoid(x):
@@ -212,10 +221,14 @@ def _step(condition, saved):
 
 
 def _tanh_shrink(x):
-    wide = x.astype(np.float64)
+    """By Lambert's fraction tanh x = x / (1 + x^2 / (3 + x^2 / (5 + ...))) below 1, where the difference cancels."""
+    wide = x.astype(np.result_type(x.dtype, np.float64))
     square = np.minimum(wide * wide, 1)
-    series = wide**3 * np.polynomial.polynomial.polyval(square, _TANH_SHRINK)
-    return np.where(np.abs(wide) < 0.15, series, wide - np.tanh(wide))
+    fraction = np.full_like(wide, 27)
+    for odd in range(25, 1, -2):
+        fraction = odd + square / fraction
+    fraction = square / fraction
+    return np.where(np.abs(wide) < 1, wide * (fraction / (1 + fraction)), wide - np.tanh(wide))
 
 
 _ENTRIES = (
@@ -305,9 +318,9 @@ _ENTRIES = (
         name="selu",
         formula="SELU_LAMBDA * (x if x > 0 else SELU_ALPHA * expm1(x))",
         slope_formula="SELU_LAMBDA if y > 0 else y + SELU_LIMIT",
-        value=lambda x: SELU_LAMBDA * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0).astype(np.float64))),
+        value=_selu,
         slope=lambda y, scale, limit: np.where(y > 0, scale, y + limit),
-        slope_constants=(SELU_LAMBDA, SELU_LIMIT),
+        slope_constants={"SELU_LAMBDA": SELU_LAMBDA, "SELU_LIMIT": SELU_LIMIT},
         saves="y",
         limits=("-SELU_LIMIT", "inf"),
         kinks=("0",),
@@ -387,7 +400,7 @@ _ENTRIES = (
     Entry(
         name="hard_sigmoid",
         formula="min(max(x + 3, 0), 6) / 6",
-        slope_formula="mpf(1) / 6 if 0 < y < 1 else 0",
+        slope_formula="1 / 6 if 0 < y < 1 else 0",
         value=lambda x: np.clip(x + 3, 0, 6) / 6,
         slope=lambda y: np.where(np.isnan(y), y, np.where((y > 0) & (y < 1), y.dtype.type(1 / 6), 0)),
         saves="y",
@@ -595,7 +608,8 @@ def slope(
     Its constants are rounded to ``constants_of``, saved's dtype by default: in float64 with float32's constants it is
     the reference of the float32 kernels.
     """
-    constants = tuple(saved.dtype.type(c) for c in rounded(entry.slope_constants, constants_of or saved.dtype))
+    known = tuple(entry.slope_constants.values())
+    constants = tuple(saved.dtype.type(c) for c in rounded(known, constants_of or saved.dtype))
     with np.errstate(all="ignore"):
         result = entry.slope(saved, *rounded(values, saved.dtype), *constants)
         return np.asarray(result, dtype=saved.dtype)

@@ -91,7 +91,8 @@ def _names(digits):
         "s": lambda x: 1 / (1 + (-x).exp()),
         "Phi": normal,
         "SELU_ALPHA": Decimal("1.6732632423543772848170429916717"),
-        "SELU_LAMBDA": Decimal("1.0507009873554804934193352949746"),
+        "SELU_LIMIT": Decimal("1.75809934084737685994021752081231934206"),
+        "SELU_LAMBDA": Decimal("1.0507009873554804934193349852946"),
         "phi": lambda x: (-x * x / 2).exp() / (2 * _pi(digits)).sqrt(),
     }
 
@@ -108,7 +109,7 @@ def _digits(value):
     """Digits with which nothing cancels: small values by their square, large ones as exp(-x*x/2) but no more than 0."""
     if value == 0:
         return 60
-    return 60 + int(max(0.0, -2 * math.log10(abs(value))) + min(400.0, abs(value) / 2 + value * value / 4))
+    return 60 + int(max(0.0, -3 * math.log10(abs(value))) + min(400.0, abs(value) / 2 + value * value / 4))
 
 
 def value(text, **variables):
@@ -122,16 +123,13 @@ def value(text, **variables):
             raise NotAFormulaError(f"{text!r}: {error}; known: {', '.join(_names(60))}") from error
 
 
-def array(text, values, variable, entry, parameters):
+def array(text, values, variable, entry, parameters, **constants):
     """The formula at each float64 of an array, as longdouble (error at most a half of its last place, or so)."""
     named = {p.name: v for p, v in zip(entry.parameters, parameters, strict=True)}
-    return np.array([_longdouble(value(text, **{variable: v}, **named)) for v in values.tolist()], np.longdouble)
+    return np.array(
+        [_longdouble(value(text, **{variable: v}, **named, **constants)) for v in values.tolist()], np.longdouble
+    )
 
 
 def _longdouble(number):
-    # Only the remainder after rounding to float64 needs the extra bits.
-    high = float(number)
-    if not math.isfinite(high) or high == 0:
-        return np.longdouble(high)
-    with localcontext(Context(prec=60)):
-        return np.longdouble(high) + np.longdouble(float(number - Decimal(high)))
+    return np.longdouble(f"{number:.40e}") if abs(number) > Decimal("1e-4900") else np.longdouble(0)

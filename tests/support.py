@@ -70,7 +70,7 @@ def rounded(values, dtype):
 def evaluated(expression, entry, values):
     """A registry expression in the parameters ("-alpha", "inf") as a float."""
     names = {p.name: v for p, v in zip(entry.parameters, values, strict=True)}
-    constants = {"inf": np.inf, "SELU_ALPHA": 1.6732632423543772, "SELU_LAMBDA": 1.0507009873554805}
+    constants = {"inf": np.inf, "SELU_LIMIT": 1.7580993408473768}
     return float(eval(expression, {"__builtins__": {}, **constants, **names}))
 
 
