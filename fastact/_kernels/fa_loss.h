@@ -41,8 +41,7 @@ static double FN(softmax_cross_entropy)(const void *logits, const int64_t *label
 
         vreal sums = FN(vset)(0);
         for (ptrdiff_t i = 0; i < columns; i += lanes) {
-            FN(exp_parts) e = FN(exp_negative)(top - FN(load_row)(x, i, columns, -(real)INFINITY));
-            vreal power = e.mantissa * e.scale * FA_UNSCALE;
+            vreal power = FN(exp_scaled)(FN(load_row)(x, i, columns, -(real)INFINITY) - top) * FA_UNSCALE;
             sums += power;
             FN(store_row)(g, i, columns, power);
         }
