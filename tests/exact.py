@@ -106,7 +106,7 @@ def _compiled(text):
 
 
 def _digits(value):
-    """Digits with which nothing cancels: small values by their square, large ones as exp(-x*x/2) but no more than 0."""
+    """Digits with which nothing cancels: small values by their cube, large ones as exp(-x*x/2) but no more than 0."""
     if value == 0:
         return 60
     return 60 + int(max(0.0, -3 * math.log10(abs(value))) + min(400.0, abs(value) / 2 + value * value / 4))
