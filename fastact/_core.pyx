@@ -8,10 +8,11 @@ exactly an input, native backend); the caller then takes the road through ``_che
 
 cimport numpy as cnp
 from cpython.ref cimport Py_DECREF, PyObject
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 cnp.import_array()
 
@@ -22,8 +23,8 @@ cdef extern from "fa_dispatch.h" nogil:
         double b
     ctypedef void fa_forward(const void *, void *, Py_ssize_t, fa_parameters) noexcept
     ctypedef void fa_backward(const void *, const void *, void *, Py_ssize_t, fa_parameters) noexcept
-    ctypedef void fa_bias_forward(
-        const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
+    ctypedef void fa_epilogue(
+        void *, const void *, void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
     ctypedef void fa_bias_backward(
         const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
     ctypedef double fa_softmax_cross_entropy(
@@ -34,14 +35,35 @@ cdef extern from "fa_dispatch.h" nogil:
         const char *name
         fa_forward *forward
         fa_backward *backward
-        fa_bias_forward *bias_forward
+        fa_epilogue *epilogue
         fa_bias_backward *bias_backward
+    ctypedef struct fa_product:
+        const void *a
+        const void *b
+        void *c
+        Py_ssize_t m, n, k, a_row, a_column, b_row, b_column, c_row
+        int accumulate, swapped
+        fa_epilogue *epilogue
+        const void *bias
+        void *slope
+        Py_ssize_t slope_row
+        fa_parameters parameters
+        Py_ssize_t row_tasks, column_tasks, pack_tasks
+        size_t shared_bytes, task_bytes
+    ctypedef void fa_product_plan(fa_product *, int) noexcept
+    ctypedef void fa_product_pack(const fa_product *, Py_ssize_t, void *) noexcept
+    ctypedef void fa_product_task(const fa_product *, Py_ssize_t, const void *, void *) noexcept
     ctypedef struct fa_kernels:
         const fa_activation *activations
         fa_bias_backward *slope_backward
         fa_softmax_cross_entropy *softmax_cross_entropy
         fa_sgd *sgd
         fa_add_rows *add_rows
+        fa_product_plan *product_plan
+        fa_product_pack *product_pack
+        fa_product_task *product_task
+        fa_epilogue *add_bias
+        int lanes
     ctypedef struct fa_table:
         const char *name
         int activation_count
@@ -75,12 +97,35 @@ cdef extern from *:
     #else
     static int fa_watch_forks(void) { return 0; }
     #endif
+
+    /* Workspace of one call. One block is kept for the next caller, so that a training step allocates nothing; who
+       comes while it is out gets one from malloc. The word before the memory holds its size. */
+    #include <stdlib.h>
+    static void *fa_spare = NULL;
+    static void *fa_take(size_t bytes) {
+        char *block = (char *)__atomic_exchange_n(&fa_spare, NULL, __ATOMIC_ACQ_REL);
+        if (block && *(size_t *)block < bytes) {
+            free(block);
+            block = NULL;
+        }
+        if (!block) {
+            block = (char *)aligned_alloc(64, 64 + (bytes + 63) / 64 * 64);
+            if (!block) return NULL;
+            *(size_t *)block = bytes;
+        }
+        return block + 64;
+    }
+    static void fa_give(void *memory) {
+        if (memory) free(__atomic_exchange_n(&fa_spare, (char *)memory - 64, __ATOMIC_ACQ_REL));
+    }
     """
     const int fa_openmp
     const char *const fa_compiler
     int fa_forked
     int fa_watch_forks() nogil
     int omp_get_max_threads() nogil
+    void *fa_take(size_t) nogil
+    void fa_give(void *) nogil
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, void *, int)
@@ -95,6 +140,8 @@ cdef enum:
     ROWS = 64
     # Below this many elements a kernel is done before another thread could take the GIL.
     KEEP_GIL = 4096
+    # The same for products, in multiplications.
+    KEEP_GIL_PRODUCT = 65536
     # Activations there can be; a table of thresholds is indexed by activation number.
     MOST = 64
     # Partial sums that fit the stack.
@@ -104,6 +151,7 @@ cdef const fa_table *table = NULL
 cdef Py_ssize_t thresholds[MOST]
 cdef Py_ssize_t row_threshold = 0
 cdef Py_ssize_t update_threshold = 0
+cdef Py_ssize_t product_threshold = 0
 cdef int thread_setting = 0
 cdef int thread_limit = 1
 cdef object backend_variable = None
@@ -149,13 +197,13 @@ def build_information():
 
 
 def configure(backend, native_value, threads, int limit, list activation_thresholds, Py_ssize_t rows,
-              Py_ssize_t updates):
+              Py_ssize_t updates, Py_ssize_t products):
     """Hand over the context variables and the sizes (in elements) from which work is shared between threads."""
-    global backend_variable, native, thread_variable, thread_limit, row_threshold, update_threshold
+    global backend_variable, native, thread_variable, thread_limit, row_threshold, update_threshold, product_threshold
     backend_variable, native, thread_variable, thread_limit = backend, native_value, threads, limit
     for i, value in enumerate(activation_thresholds):
         thresholds[i] = value
-    row_threshold, update_threshold = rows, updates
+    row_threshold, update_threshold, product_threshold = rows, updates, products
 
 
 def set_threads(int n):
@@ -337,59 +385,6 @@ cdef inline int row_team(Py_ssize_t n) except -1:
     return threads() if n >= row_threshold else 1
 
 
-def bias_forward(int number, cnp.ndarray z, bias, cnp.ndarray y, slope, double a, double b):
-    """y = f(z + bias), and the slope beside it when an array for it is given."""
-    cdef int dtype = dtype_of(z), team = row_team(cnp.PyArray_SIZE(z))
-    cdef Py_ssize_t rows = z.shape[0], columns = z.shape[1], stride = columns * cnp.PyArray_ITEMSIZE(z), i
-    cdef fa_bias_forward *kernel = table.kernels[dtype].activations[number].bias_forward
-    cdef char *pz = data(z)
-    cdef char *pb = data(bias)
-    cdef char *py = data(y)
-    cdef char *ps = data(slope)
-    cdef fa_parameters p = fa_parameters(a, b)
-    with nogil:
-        if team == 1:
-            kernel(pz, pb, py, ps, rows, columns, p)
-        else:
-            for i in prange((rows + ROWS - 1) // ROWS, num_threads=team, schedule="static"):
-                kernel(pz + i * ROWS * stride, pb, py + i * ROWS * stride, at(ps, i * ROWS * stride),
-                       min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
-
-
-def bias_backward(int number, cnp.ndarray grad, cnp.ndarray saved, cnp.ndarray dz, cnp.ndarray sums,
-                  cnp.ndarray parts, double a, double b):
-    """dz = grad * f'; sums = the column sums of dz. parts: workspace of at least ceil(rows / 64) rows.
-
-    A number below 0 says that saved holds the slope itself, and a != 0 that the activation is piecewise linear.
-    """
-    cdef int dtype = dtype_of(grad), team = row_team(cnp.PyArray_SIZE(grad))
-    cdef Py_ssize_t rows = grad.shape[0], columns = grad.shape[1], stride = columns * cnp.PyArray_ITEMSIZE(grad), i
-    cdef Py_ssize_t blocks = (rows + ROWS - 1) // ROWS
-    cdef const fa_kernels *kernels = table.kernels[dtype]
-    cdef fa_bias_backward *kernel = kernels.slope_backward
-    if number >= 0:
-        kernel = kernels.activations[number].bias_backward
-    cdef char *pg = data(grad)
-    cdef char *ps = data(saved)
-    cdef char *pd = data(dz)
-    cdef char *pp = data(parts)
-    cdef char *pt = data(sums)
-    cdef fa_parameters p = fa_parameters(a, b)
-    with nogil:
-        if blocks <= 1:
-            kernel(pg, ps, pd, pt, rows, columns, p)
-        else:
-            if team == 1:
-                for i in range(blocks):
-                    kernel(pg + i * ROWS * stride, ps + i * ROWS * stride, pd + i * ROWS * stride, pp + i * stride,
-                           min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
-            else:
-                for i in prange(blocks, num_threads=team, schedule="static"):
-                    kernel(pg + i * ROWS * stride, ps + i * ROWS * stride, pd + i * ROWS * stride, pp + i * stride,
-                           min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
-            kernels.add_rows(pp, pt, blocks, columns)
-
-
 def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad, double scale):
     """Sum of the rows' losses; grad = scale * (softmax - target)."""
     cdef int dtype = dtype_of(logits), team = row_team(cnp.PyArray_SIZE(logits))
@@ -443,3 +438,236 @@ def sgd(cnp.ndarray parameters, cnp.ndarray gradients, velocity, double rate, do
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
                 kernel(pp + i * BLOCK * size, pg + i * BLOCK * size, at(pv, i * BLOCK * size),
                        min(<Py_ssize_t>BLOCK, n - i * BLOCK), rate, momentum, decay)
+
+
+# ---------------------------------------------------------------------------------------------- dense layers
+
+cdef inline double work(const fa_product *p) noexcept nogil:
+    return <double>p.m * <double>p.n * <double>p.k
+
+
+cdef int multiply(const fa_kernels *kernels, fa_product *p, int team) noexcept nogil:
+    """Run a product whose operands, strides and epilogue are filled in; -1 when there is no memory for it."""
+    cdef Py_ssize_t i, tasks
+    cdef char *shared = NULL
+    cdef char *local
+    if p.m == 0 or p.n == 0:
+        return 0
+    kernels.product_plan(p, team)
+    cdef size_t shared_bytes = (p.shared_bytes + 63) // 64 * 64, task_bytes = (p.task_bytes + 63) // 64 * 64
+    tasks = p.row_tasks * p.column_tasks
+    if shared_bytes + task_bytes > 0:
+        shared = <char *>fa_take(shared_bytes + team * task_bytes)
+        if shared == NULL:
+            return -1
+    local = shared + shared_bytes
+    if team == 1:
+        for i in range(p.pack_tasks):
+            kernels.product_pack(p, i, shared)
+        for i in range(tasks):
+            kernels.product_task(p, i, shared, local)
+    else:
+        if p.pack_tasks > 0:
+            for i in prange(p.pack_tasks, num_threads=team, schedule="static"):
+                kernels.product_pack(p, i, shared)
+        for i in prange(tasks, num_threads=team, schedule="dynamic"):
+            kernels.product_task(p, i, shared, local + threadid() * task_bytes)
+    fa_give(shared)
+    return 0
+
+
+cdef inline void operand(cnp.ndarray array, const void **start, Py_ssize_t *row, Py_ssize_t *column) noexcept:
+    """Where a matrix begins, and its strides in elements."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    start[0] = cnp.PyArray_DATA(array)
+    row[0] = cnp.PyArray_STRIDE(array, 0) // size
+    column[0] = cnp.PyArray_STRIDE(array, 1) // size
+
+
+cdef inline int product_team(const fa_product *p) except -1:
+    return threads() if work(p) >= product_threshold else 1
+
+
+cdef inline void set_epilogue(fa_product *p, const fa_kernels *kernels, int number, object bias, object slope,
+                              double a, double b) noexcept:
+    """The epilogue of an activation; a number below 0 is the identity, which without bias needs none."""
+    p.bias = data(bias)
+    p.slope = data(slope)
+    p.slope_row = 0 if slope is None else p.n
+    p.parameters = fa_parameters(a, b)
+    if number >= 0:
+        p.epilogue = kernels.activations[number].epilogue
+    else:
+        p.epilogue = kernels.add_bias if bias is not None else NULL
+
+
+def dense(int number, cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, slope, double a, double b):
+    """y = f(x @ weight + bias), and the slope beside it when an array for it is given.
+
+    x and weight are aligned native matrices of one dtype with any strides; bias, y and slope are plain. A number below
+    0 is the identity.
+    """
+    cdef const fa_kernels *kernels = table.kernels[0 if cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT32 else 1]
+    cdef fa_product p
+    cdef int team, failed
+    p.m, p.k, p.n = x.shape[0], x.shape[1], weight.shape[1]
+    operand(x, &p.a, &p.a_row, &p.a_column)
+    operand(weight, &p.b, &p.b_row, &p.b_column)
+    p.c, p.c_row = data(y), p.n
+    p.accumulate = p.swapped = 0
+    set_epilogue(&p, kernels, number, bias, slope, a, b)
+    team = product_team(&p)
+    if team == 1 and work(&p) <= KEEP_GIL_PRODUCT:
+        failed = multiply(kernels, &p, 1)
+    else:
+        with nogil:
+            failed = multiply(kernels, &p, team)
+    if failed:
+        raise MemoryError()
+
+
+def try_dense(int number, object x, object weight, object bias, object out, double a, double b):
+    """y = f(x @ weight + bias) for plain arrays and x with one or two dimensions; None otherwise, nothing written."""
+    cdef int dtype = dtype_of(x), i, ndim
+    if dtype < 0 or dtype != dtype_of(weight) or not use_native():
+        return None
+    cdef cnp.ndarray source = <cnp.ndarray>x, w = <cnp.ndarray>weight
+    cdef cnp.ndarray result
+    cdef cnp.npy_intp shape[2]
+    ndim = cnp.PyArray_NDIM(source)
+    if ndim < 1 or ndim > 2 or cnp.PyArray_NDIM(w) != 2 or w.shape[0] != source.shape[ndim - 1]:
+        return None
+    cdef fa_product p
+    p.n = w.shape[1]
+    if bias is not None and (dtype != dtype_of(bias) or cnp.PyArray_NDIM(<cnp.ndarray>bias) != 1
+                             or (<cnp.ndarray>bias).shape[0] != p.n):
+        return None
+    shape[0] = source.shape[0]
+    shape[ndim - 1] = p.n
+    if out is None:
+        result = <cnp.ndarray>cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(source), 0)
+    else:
+        if dtype != dtype_of(out):
+            return None
+        result = <cnp.ndarray>out
+        if cnp.PyArray_NDIM(result) != ndim or not cnp.PyArray_ISCARRAY(result):
+            return None
+        for i in range(ndim):
+            if result.shape[i] != shape[i]:
+                return None
+        if touches(result, source) or touches(result, w) or (bias is not None and touches(result, <cnp.ndarray>bias)):
+            return None
+    p.k = w.shape[0]
+    if ndim == 2:
+        p.m = source.shape[0]
+        operand(source, &p.a, &p.a_row, &p.a_column)
+    else:
+        p.m, p.a, p.a_row, p.a_column = 1, data(source), 0, 1
+    operand(w, &p.b, &p.b_row, &p.b_column)
+    p.c, p.c_row = data(result), p.n
+    p.accumulate = p.swapped = 0
+    cdef const fa_kernels *kernels = table.kernels[dtype]
+    set_epilogue(&p, kernels, number, bias, None, a, b)
+    cdef int team = product_team(&p), failed
+    if team == 1 and work(&p) <= KEEP_GIL_PRODUCT:
+        failed = multiply(kernels, &p, 1)
+    else:
+        with nogil:
+            failed = multiply(kernels, &p, team)
+    if failed:
+        raise MemoryError()
+    return result
+
+
+cdef inline bint touches(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether the memory of two contiguous arrays overlaps."""
+    cdef const char *p = <const char *>cnp.PyArray_DATA(a)
+    cdef const char *q = <const char *>cnp.PyArray_DATA(b)
+    return p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a)
+
+
+cdef int through_activation(const fa_kernels *kernels, int number, char *grad, char *saved, char *dz, char *sums,
+                            Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t size, bint accumulate, fa_parameters p,
+                            int team) noexcept nogil:
+    """dz = grad * f' and sums (+)= the column sums of dz: blocks of rows, added in order."""
+    cdef Py_ssize_t i, stride = columns * size, blocks = (rows + ROWS - 1) // ROWS, first = 1 if accumulate else 0
+    cdef fa_bias_backward *kernel = kernels.slope_backward
+    if number >= 0:
+        kernel = kernels.activations[number].bias_backward
+    if blocks <= 1 and not accumulate:
+        kernel(grad, saved, dz, sums, rows, columns, p)
+        return 0
+    cdef char *parts = <char *>fa_take((first + blocks) * stride)
+    if parts == NULL:
+        return -1
+    if accumulate:
+        memcpy(parts, sums, stride)
+    if team == 1:
+        for i in range(blocks):
+            kernel(grad + i * ROWS * stride, saved + i * ROWS * stride, at(dz, i * ROWS * stride),
+                   parts + (first + i) * stride, min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
+    else:
+        for i in prange(blocks, num_threads=team, schedule="static"):
+            kernel(grad + i * ROWS * stride, saved + i * ROWS * stride, at(dz, i * ROWS * stride),
+                   parts + (first + i) * stride, min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
+    kernels.add_rows(parts, sums, first + blocks, columns)
+    fa_give(parts)
+    return 0
+
+
+def dense_backward(int number, cnp.ndarray grad, saved, dz, cnp.ndarray x, cnp.ndarray weight, dx, cnp.ndarray dw,
+                   cnp.ndarray db, bint add_to_dw, bint add_to_db, double a, double b):
+    """dz = grad * f'; db (+)= its column sums; dw (+)= x.T @ dz; dx = dz @ weight.T unless dx is None.
+
+    A number below 0 says that saved holds the slope itself, and a != 0 that the activation is piecewise linear. saved
+    and dz are None for the identity: grad is dz. x and weight are aligned native matrices with any strides, the others
+    plain; dz may be grad or saved.
+    """
+    cdef int dtype = 0 if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT32 else 1
+    cdef const fa_kernels *kernels = table.kernels[dtype]
+    cdef Py_ssize_t rows = grad.shape[0], inputs = weight.shape[0], outputs = weight.shape[1]
+    cdef fa_product w, d
+    cdef int wteam, dteam, failed
+    cdef int zteam = row_team(rows * outputs)
+    cdef char *pg = data(grad)
+    cdef char *ps = pg if saved is None else data(saved)
+    cdef char *pd = data(dz)
+    cdef char *pz = pg if dz is None else pd
+    cdef char *pb = data(db)
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(grad)
+    cdef fa_parameters parameters = fa_parameters(a, b)
+
+    # dw: a column or two would leave most lanes empty, so there the inputs lie across the vectors and dw is stored
+    # transposed; a chain over the batch per element either way, so the bits are the same.
+    w.c, w.k, w.accumulate = data(dw), rows, add_to_dw
+    w.epilogue, w.bias, w.slope, w.slope_row, w.parameters = NULL, NULL, NULL, 0, parameters
+    w.swapped = outputs == 1 or (outputs < 2 * kernels.lanes and outputs % kernels.lanes != 0)
+    w.c_row = outputs
+    if w.swapped:
+        operand(x, &w.b, &w.b_row, &w.b_column)
+        w.a, w.a_row, w.a_column, w.m, w.n = pz, 1, outputs, outputs, inputs
+        if outputs == 1:
+            w.swapped, w.c_row = 0, inputs
+            # an input alone: the rule for one column is another, so keep to the tiles
+            if inputs == 1:
+                w.swapped, w.c_row = 1, 1
+    else:
+        operand(x, &w.a, &w.a_column, &w.a_row)
+        w.b, w.b_row, w.b_column, w.m, w.n = pz, outputs, 1, inputs, outputs
+    wteam = product_team(&w)
+
+    d.m, d.n, d.k, d.accumulate, d.swapped = rows, inputs, outputs, 0, 0
+    d.epilogue, d.bias, d.slope, d.slope_row, d.parameters = NULL, NULL, NULL, 0, parameters
+    d.a, d.a_row, d.a_column = pz, outputs, 1
+    operand(weight, &d.b, &d.b_column, &d.b_row)
+    d.c, d.c_row = data(dx), inputs
+    dteam = product_team(&d)
+
+    with nogil:
+        failed = through_activation(kernels, number, pg, ps, pd, pb, rows, outputs, size, add_to_db, parameters, zteam)
+        if not failed:
+            failed = multiply(kernels, &w, wteam)
+        if not failed and d.c != NULL:
+            failed = multiply(kernels, &d, dteam)
+    if failed:
+        raise MemoryError()
