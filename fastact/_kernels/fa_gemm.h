@@ -297,8 +297,14 @@ static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shar
                 ptrdiff_t row = FN(bound)(i, p->m, p->row_panels), rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
                 const real *from = a + row * p->a_row + k * p->a_column;
                 real *to = local + (row - top) * depth;
-                for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
-                    for (ptrdiff_t r = 0; r < rows; r++) to[r] = from[r * p->a_row];
+                if (FA_MASKED && p->a_row == 1 && rows <= lanes) {
+                    const FN(tail) tail = FN(vtail)(rows);
+                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
+                        FN(vstore_tail)(to, FN(vload_tail)(from, tail), tail);
+                } else {
+                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
+                        for (ptrdiff_t r = 0; r < rows; r++) to[r] = from[r * p->a_row];
+                }
             }
         for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
             const ptrdiff_t first = FN(bound)(panel, vectors, p->panels), last = FN(bound)(panel + 1, vectors, p->panels);
