@@ -17,8 +17,6 @@ from .registry import ACTIVATIONS, BoundActivation
 
 __all__ = ["DenseGradients", "Saved", "dense", "dense_backward", "dense_forward"]
 
-ROWS_PER_PART = 64  # rows whose bias gradient is summed before parts are added, as in _core
-
 
 class DenseGradients(NamedTuple):
     """What ``dense_backward`` returns: gradients of the input, the weight, the bias and the activation's parameter."""
@@ -41,28 +39,20 @@ class Saved:
     activation: BoundActivation
 
 
-def _kernel(bound: BoundActivation) -> tuple[int, float, float]:
-    """The number of the compiled activation (-1 for the identity, which needs no pass) and its parameters."""
+def _kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+    """The number of the compiled activation (-1 for the identity, which needs no pass) and its parameters.
+
+    None for an activation without a kernel: one of the user's own.
+    """
     if bound.name == "identity":
         return -1, 0.0, 0.0
+    if bound.name not in runtime.KERNEL_NUMBERS:
+        return None
     a, b = (*bound.values, 0.0, 0.0)[:2]
-    return runtime.KERNEL_NUMBERS.get(bound.name, -1), a, b
+    return runtime.KERNEL_NUMBERS[bound.name], a, b
 
 
-def _backward_kernel(bound: BoundActivation) -> tuple[int, float, float]:
-    """The same for backward, where -1 says that the slope itself was saved."""
-    entry = bound.entry
-    if entry.saves == "x":
-        return -1, float(entry.piecewise_linear), 0.0
-    a, b = (*bound.values, 0.0, 0.0)[:2]
-    return runtime.KERNEL_NUMBERS[entry.name], a, b
-
-
-_BOUND: dict[str | None, BoundActivation] = {
-    name: BoundActivation(entry, entry.defaults) for name, entry in ACTIVATIONS.items()
-}
-_BOUND[None] = _BOUND["identity"]
-_KERNELS = {name: _kernel(bound) for name, bound in _BOUND.items()}
+_KERNELS = {name: _kernel(BoundActivation(entry, entry.defaults)) for name, entry in ACTIVATIONS.items()}
 
 
 def _nothing(*_: object) -> None:
@@ -86,16 +76,20 @@ def forward_into(
 ) -> None:
     """y = f(x @ weight + bias); with slope, f' is stored there in the same pass."""
     if runtime.get_backend() == "native":
-        number, a, b = _kernel(bound)
-        runtime._core.dense(number, x, weight, bias, y, slope, a, b)
-        return
-    total = np.matmul(x, weight, out=y)
-    if bias is not None:
-        total += bias
+        kernel = _kernel(bound)
+        if kernel is not None:
+            runtime._core.dense(kernel[0], x, weight, bias, y, slope, kernel[1], kernel[2])
+            return
+        runtime._core.dense(-1, x, weight, bias, y, None, 0.0, 0.0)
+    else:
+        with np.errstate(all="ignore"):
+            np.matmul(x, weight, out=y)
+            if bias is not None:
+                y += bias
     if slope is not None:
-        slope[...] = registry.slope(bound.entry, total, bound.values)
+        slope[...] = registry.slope(bound.entry, y, bound.values)
     if bound.name != "identity":
-        y[...] = registry.value(bound.entry, total, bound.values)
+        y[...] = registry.value(bound.entry, y, bound.values)
 
 
 def backward_into(
@@ -115,31 +109,39 @@ def backward_into(
 
     saved holds y, or the slope where backward would read x; saved and dz are None for the identity (grad is dz).
     """
-    entry = bound.entry
-    if runtime.get_backend() == "native":
-        number, a, b = _backward_kernel(bound)
-        runtime._core.dense_backward(
-            number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b
-        )
+    entry, native = bound.entry, runtime.get_backend() == "native"
+    if native and dz is None:
+        number, a, b = runtime.KERNEL_NUMBERS["identity"], 0.0, 0.0
+    elif native and entry.saves == "x":
+        number, a, b = -1, float(entry.piecewise_linear), 0.0  # below 0: saved is the slope itself
+    elif native and entry.name in runtime.KERNEL_NUMBERS:
+        number, (a, b) = runtime.KERNEL_NUMBERS[entry.name], (*bound.values, 0.0, 0.0)[:2]
+    else:
+        if dz is None:
+            dz = grad
+        elif entry.saves == "x":
+            with np.errstate(all="ignore"):
+                product = grad * saved
+            dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
+        else:
+            dz[...] = registry.gradient(entry, grad, saved, bound.values)
+        if native:
+            grad, saved, dz = dz, None, None
+            number, a, b = runtime.KERNEL_NUMBERS["identity"], 0.0, 0.0
+    if native:
+        runtime._core.dense_backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
         return
-    if dz is None:
-        dz = grad
-    elif entry.saves != "x":
-        dz[...] = registry.gradient(entry, grad, saved, bound.values)
-    else:
-        with np.errstate(all="ignore"):
-            product = grad * saved
-        dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
-    if add_to_db:
-        db += np.sum(dz, axis=0)
-    else:
-        np.sum(dz, axis=0, out=db)
-    if add_to_dw:
-        dw += np.matmul(x.T, dz)
-    else:
-        np.matmul(x.T, dz, out=dw)
-    if dx is not None:
-        np.matmul(dz, weight.T, out=dx)
+    with np.errstate(all="ignore"):
+        if add_to_db:
+            db += np.sum(dz, axis=0)
+        else:
+            np.sum(dz, axis=0, out=db)
+        if add_to_dw:
+            dw += np.matmul(x.T, dz)
+        else:
+            np.matmul(x.T, dz, out=dw)
+        if dx is not None:
+            np.matmul(dz, weight.T, out=dx)
 
 
 # ------------------------------------------------------------------------------------------ arguments
@@ -262,17 +264,16 @@ def dense(
 
     A row's result has the same bits alone, in any batch, and with any number of threads.
     """
-    if activation is None or type(activation) is str:
+    if activation is None:
+        kernel = _KERNELS["identity"]
+    elif type(activation) is str:
         kernel = _KERNELS.get(activation)
-        if kernel is None:
-            _checks.activation("dense", activation)
-            raise AssertionError(activation)
     else:
         kernel = _kernel(_checks.activation("dense", activation))
-    number, a, b = kernel
-    result = _try_dense(number, x, weight, bias, out, a, b)
-    if result is not None:
-        return result
+    if kernel is not None:
+        result = _try_dense(kernel[0], x, weight, bias, out, kernel[1], kernel[2])
+        if result is not None:
+            return result
     return _forward("dense", x, weight, bias, _checks.activation("dense", activation), out, False)[0]
 
 

@@ -6,8 +6,9 @@ straight to the compiled core; everything else, errors included, takes the road 
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,12 +38,17 @@ def _native(number: int, call: Callable[..., Any], values: tuple[float, ...], *a
     out[...] = result
 
 
+def _has_kernel(entry: Entry) -> bool:
+    """Whether the compiled kernel is to be used; without one (an activation of the user's own) NumPy computes."""
+    return runtime.get_backend() == "native" and entry.name in runtime.KERNEL_NUMBERS
+
+
 def _forward(function: str, entry: Entry, x: Any, out: Any, values: tuple[float, ...]) -> Any:
     """y = f(x) for any layout, backend or mistake."""
     source = _checks.real_array(function, "x", x)
     target = _checks.output(function, out, source.shape, source.dtype, {"x": source})
     result = np.empty_like(source, dtype=source.dtype.newbyteorder("="), subok=False) if target is None else target
-    if runtime.get_backend() == "native":
+    if _has_kernel(entry):
         _native(runtime.KERNEL_NUMBERS[entry.name], runtime._core.try_forward, values, source, out=result)
     else:
         result[...] = registry.value(entry, _checks.plain(source), values)
@@ -56,7 +62,7 @@ def _backward(function: str, entry: Entry, grad: Any, saved: Any, out: Any, valu
     _checks.same_shape(function, **{"grad": g, entry.saved_name: s})
     target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, entry.saved_name: s})
     result = np.empty_like(g, dtype=g.dtype.newbyteorder("="), subok=False) if target is None else target
-    if runtime.get_backend() == "native":
+    if _has_kernel(entry):
         _native(runtime.KERNEL_NUMBERS[entry.name], runtime._core.try_backward, values, g, s, out=result)
     else:
         result[...] = registry.gradient(entry, _checks.plain(g), _checks.plain(s), values)
@@ -127,30 +133,43 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
     """
 
 
+_CHECK_ORDER = """
+    order("{function}", entry, ({values}))"""
+
+
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and backward function of an entry."""
     names = [p.name for p in entry.parameters]
     namespace: dict[str, Any] = {
-        "try_forward": _try_forward,
-        "try_backward": _try_backward,
+        "try_forward": _try_forward if entry.name in runtime.KERNEL_NUMBERS else _nothing,
+        "try_backward": _try_backward if entry.name in runtime.KERNEL_NUMBERS else _nothing,
         "forward": _forward,
         "backward": _backward,
         "entry": entry,
         "parameter": _checks.parameter,
+        "order": _checks.order,
     }
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
+    values = "".join(f"{n}, " for n in names)
+
+    def checks(function: str) -> str:
+        lines = [_CHECK.format(name=n, function=function) for n in names]
+        if entry.ordered:
+            lines.append(_CHECK_ORDER.format(function=function, values=values))
+        return "".join(lines)
+
     source = _SOURCE.format(
         name=entry.name,
         x="x",
         saved=entry.saved_name,
         number=runtime.KERNEL_NUMBERS.get(entry.name, -1),
         signature="".join(f", {n}=default_{n}" for n in names),
-        checks="".join(_CHECK.format(name=n, function=entry.name) for n in names),
-        checks_backward="".join(_CHECK.format(name=n, function=f"{entry.name}_backward") for n in names),
+        checks=checks(entry.name),
+        checks_backward=checks(f"{entry.name}_backward"),
         arguments=", ".join([*names, "0.0", "0.0"][:2]),
-        values="".join(f"{n}, " for n in names),
+        values=values,
     )
     exec(compile(source, f"<fastact.functional {entry.name}>", "exec"), namespace)
     forward, backward = namespace[entry.name], namespace[f"{entry.name}_backward"]
@@ -180,5 +199,360 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
 for _entry in ACTIVATIONS.values():
     globals()[_entry.name], globals()[f"{_entry.name}_backward"] = _define(_entry)
     __all__.extend((_entry.name, f"{_entry.name}_backward"))
-__all__.extend(_dense.__all__)
+
+
+# ------------------------------------------------------------------------------------------ functions of rows
+
+
+class Maxout(NamedTuple):
+    """What ``maxout`` returns."""
+
+    y: np.ndarray
+    index: np.ndarray
+
+
+class PReluGradients(NamedTuple):
+    """What ``prelu_backward`` returns."""
+
+    dx: np.ndarray
+    dweight: np.ndarray
+
+
+def _rows_input(function: str, name: str, value: Any) -> np.ndarray:
+    array = _checks.real_array(function, name, value)
+    if array.ndim == 0:
+        raise ValueError(f"{function}: expected {name} to have at least one dimension, got a scalar")
+    return array
+
+
+def _softmax_numpy(x: np.ndarray, logarithm: bool) -> np.ndarray:
+    if x.size == 0:
+        return x.copy()
+    with np.errstate(all="ignore"):
+        shifted = x - x.max(axis=-1, keepdims=True)
+        e = np.exp(shifted)
+        sums = e.sum(axis=-1, keepdims=True)
+        return shifted - np.log(sums) if logarithm else e / sums
+
+
+def _softmax_gradient_numpy(grad: np.ndarray, y: np.ndarray, logarithm: bool) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        if logarithm:
+            return grad - np.exp(y) * grad.sum(axis=-1, keepdims=True)
+        return y * (grad - (grad * y).sum(axis=-1, keepdims=True))
+
+
+def _rows_forward(function: str, x: Any, out: Any) -> Any:
+    """A function of each row for any layout, backend or mistake."""
+    source = _rows_input(function, "x", x)
+    target = _checks.output(function, out, source.shape, source.dtype, {"x": source})
+    plain = _checks.plain(source)
+    if runtime.get_backend() == "native":
+        result = runtime._core.try_rows(runtime.ROW_NUMBERS[function], plain, None)
+    else:
+        result = _softmax_numpy(plain, function == "log_softmax")
+    if target is None:
+        return result
+    target[...] = result
+    return target
+
+
+def _rows_backward(function: str, grad: Any, y: Any, out: Any) -> Any:
+    """Gradient of a function of each row for any layout, backend or mistake."""
+    g, s = _rows_input(function, "grad", grad), _rows_input(function, "y", y)
+    _checks.same_shape(function, grad=g, y=s)
+    target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, "y": s})
+    name = function.removesuffix("_backward")
+    if runtime.get_backend() == "native":
+        number = runtime.ROW_NUMBERS[name]
+        result = runtime._core.try_rows_backward(number, _checks.plain(g), _checks.plain(s), None)
+    else:
+        result = _softmax_gradient_numpy(_checks.plain(g), _checks.plain(s), name == "log_softmax")
+    if target is None:
+        return result
+    target[...] = result
+    return target
+
+
+_try_rows = runtime._core.try_rows if runtime._core is not None else _nothing
+_try_rows_backward = runtime._core.try_rows_backward if runtime._core is not None else _nothing
+_SOFTMAX = runtime.ROW_NUMBERS.get("softmax", -1)
+_LOG_SOFTMAX = runtime.ROW_NUMBERS.get("log_softmax", -1)
+
+
+def softmax(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """softmax over the last axis: y_j = exp(x_j - max x) / sum_k exp(x_k - max x).
+
+    ``x`` is float32 or float64 with at least one dimension; ``out`` may be exactly x. Raises TypeError for another
+    dtype, ValueError for a scalar or for a wrong, read-only or overlapping out.
+
+    A row with NaN or +inf is NaN, and so is a row of -inf, as in PyTorch; -inf among finite numbers gives 0. Of a
+    row, the same bits come out whatever its neighbours and the number of threads.
+    """
+    y = _try_rows(_SOFTMAX, x, out)
+    return y if y is not None else _rows_forward("softmax", x, out)
+
+
+def softmax_backward(grad: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Gradient through softmax from its output: dx = y * (grad - sum(grad * y)), over the last axis.
+
+    ``out`` may be exactly grad or exactly y. Raises TypeError for other dtypes, ValueError for different shapes or a
+    wrong, read-only or overlapping out.
+    """
+    dx = _try_rows_backward(_SOFTMAX, grad, y, out)
+    return dx if dx is not None else _rows_backward("softmax_backward", grad, y, out)
+
+
+def log_softmax(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Logarithm of softmax over the last axis: y_j = x_j - max x - log(sum_k exp(x_k - max x)).
+
+    Arguments, errors and special rows as for ``softmax``; -inf among finite numbers gives -inf.
+    """
+    y = _try_rows(_LOG_SOFTMAX, x, out)
+    return y if y is not None else _rows_forward("log_softmax", x, out)
+
+
+def log_softmax_backward(grad: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Gradient through log_softmax from its output: dx = grad - exp(y) * sum(grad), over the last axis.
+
+    Arguments and errors as for ``softmax_backward``.
+    """
+    dx = _try_rows_backward(_LOG_SOFTMAX, grad, y, out)
+    return dx if dx is not None else _rows_backward("log_softmax_backward", grad, y, out)
+
+
+def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_index: np.ndarray | None = None) -> Maxout:
+    """Maximum over groups of ``pieces`` neighbours along the last axis (Goodfellow et al. 2013, arXiv:1302.4389).
+
+    Parameters
+    ----------
+    x : float32 or float64 array of shape (..., k * pieces)
+    pieces : whole number from 1 to 256
+    out : optional array for y, of shape (..., k), that does not touch x
+    out_index : optional uint8 array for the index, of shape (..., k)
+
+    Returns
+    -------
+    (y, index) : the maxima, and which piece won. The first of equals wins; the first NaN wins over everything.
+    """
+    name = "maxout"
+    source = _rows_input(name, "x", x)
+    _pieces(name, pieces)
+    if source.shape[-1] % pieces:
+        raise ValueError(
+            f"{name}: expected the last axis to be a multiple of pieces={pieces}, got shape {source.shape}"
+        )
+    shape = (*source.shape[:-1], source.shape[-1] // pieces)
+    target = _checks.output(name, out, shape, source.dtype, {"x": source}, exact=False)
+    target_index = _checks.output(name, out_index, shape, np.dtype(np.uint8), {"x": source}, "out_index", exact=False)
+    if target is not None and target_index is not None and _checks.overlap(target, target_index):
+        raise ValueError(f"{name}: out overlaps out_index; pass two arrays that do not touch")
+    plain = _checks.plain(source)
+    y = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
+    given = target_index is not None and _checks.is_plain(target_index)
+    index = target_index if given else np.empty(shape, np.uint8)
+    if runtime.get_backend() == "native":
+        runtime._core.maxout(plain, y, index, pieces)
+    else:
+        groups = plain.reshape(*shape, pieces)
+        index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
+        y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
+    return Maxout(_delivered(y, target), _delivered(index, target_index))
+
+
+def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Gradient through maxout: grad goes to the piece that won, 0 to the others.
+
+    ``grad`` and ``index`` have shape (..., k); the result, and ``out`` when given (memory that touches neither), has
+    (..., k * pieces). Raises ValueError for an index that is not below pieces.
+    """
+    name = "maxout_backward"
+    g = _rows_input(name, "grad", grad)
+    _pieces(name, pieces)
+    number = _bytes(name, "index", index, g.shape)
+    if number.size and int(number.max()) >= pieces:
+        raise ValueError(f"{name}: expected index below pieces={pieces}, got {number.max()}")
+    shape = (*g.shape[:-1], g.shape[-1] * pieces)
+    target = _checks.output(name, out, shape, g.dtype, {"grad": g, "index": number}, exact=False)
+    plain, plain_index = _checks.plain(g), _checks.plain(number)
+    dx = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
+    if runtime.get_backend() == "native":
+        runtime._core.maxout_backward(plain, plain_index, dx, pieces)
+    else:
+        groups = dx.reshape(*g.shape, pieces)
+        groups[...] = 0
+        np.put_along_axis(groups, plain_index[..., np.newaxis].astype(np.intp), plain[..., np.newaxis], axis=-1)
+    return _delivered(dx, target)
+
+
+def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """ReLU that keeps one bit an element for backward: y = x where x >= 0, else 0; bit = (x >= 0).
+
+    The slope at 0 is 1 here (the mask m = (x >= 0)), where ``relu`` has 0. A NaN stays, with its bit 0.
+
+    Parameters
+    ----------
+    x : float32 or float64 array
+    mask : uint8 array of (x.size + 7) // 8 elements that is filled: bit i % 8 of byte i // 8 (least significant first)
+        belongs to element i in C order, as in ``np.packbits(x >= 0, bitorder="little")``
+    out : optional, exactly x (in place) or memory that does not touch it
+    """
+    name = "relu_masked"
+    source = _checks.real_array(name, "x", x)
+    target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
+    bits = _bytes(name, "mask", mask, ((source.size + 7) // 8,))
+    others = {"x": source} if target is None else {"x": source, "out": target}
+    _checks.output(name, bits, bits.shape, bits.dtype, others, "mask", exact=False)
+    plain = _checks.plain(source)
+    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
+    plain_bits = bits if _checks.is_plain(bits) else np.empty(bits.shape, np.uint8)
+    if runtime.get_backend() == "native":
+        runtime._core.relu_masked(plain, y, plain_bits)
+    else:
+        plain_bits[...] = np.packbits(plain.reshape(-1) >= 0, bitorder="little")
+        y[...] = np.where(plain < 0, 0, plain)
+    _delivered(plain_bits, bits)
+    return _delivered(y, target)
+
+
+def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Gradient through relu_masked: grad where the bit is set, 0 elsewhere. ``out`` may be exactly grad."""
+    name = "relu_masked_backward"
+    g = _checks.real_array(name, "grad", grad)
+    bits = _bytes(name, "mask", mask, ((g.size + 7) // 8,))
+    target = _checks.output(name, out, g.shape, g.dtype, {"grad": g})
+    if target is not None and _checks.overlap(target, bits):
+        raise ValueError(f"{name}: out overlaps mask; pass exactly grad or memory that touches neither")
+    plain, plain_bits = _checks.plain(g), _checks.plain(bits)
+    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain.dtype)
+    if runtime.get_backend() == "native":
+        runtime._core.relu_masked_backward(plain, plain_bits, dx)
+    else:
+        kept = np.unpackbits(plain_bits, count=g.size, bitorder="little").reshape(g.shape)
+        dx[...] = np.where(kept, plain, 0)
+    return _delivered(dx, target)
+
+
+def _pieces(function: str, pieces: Any) -> None:
+    if _checks.whole(function, "pieces", pieces, 1) > 256:
+        raise ValueError(f"{function}: expected pieces from 1 to 256 (the index is one byte), got {pieces}")
+
+
+def _bytes(function: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
+        raise TypeError(f"{function}: expected {name} to be a uint8 array, got {_checks.describe(value)}")
+    if value.shape != shape:
+        raise ValueError(f"{function}: expected {name} to have shape {shape}, got {value.shape}")
+    return value
+
+
+def _delivered(result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    """The target holding the result, or the result where no target was given."""
+    if target is None or target is result:
+        return result
+    target[...] = result
+    return target
+
+
+# ------------------------------------------------------------------------------------------ learned weights
+
+
+def _learned_weight(function: str, name: str, weight: Any, x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The weight as a plain array of x's dtype, and whether there is one a channel."""
+    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
+        weight = np.asarray(weight, dtype=x.dtype.newbyteorder("="))
+    array = _checks.real_array(function, name, weight)
+    if array.dtype.newbyteorder("=") != x.dtype.newbyteorder("="):
+        raise TypeError(f"{function}: expected {name} to be {x.dtype} like x, got {array.dtype}")
+    if array.size == 1 and array.ndim <= 1:
+        return _checks.plain(array), False
+    if x.ndim == 0 or array.shape != (x.shape[-1],):
+        channels = "one number" if x.ndim == 0 else f"one number or shape ({x.shape[-1]},), one per channel of x"
+        raise ValueError(f"{function}: expected {name} to be {channels}, got shape {array.shape}")
+    return _checks.plain(array), True
+
+
+def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any) -> Any:
+    """y = f(x; weight) for any layout, backend or mistake."""
+    source = _checks.real_array(name, "x", x)
+    w, per_channel = _learned_weight(name, weight_name, weight, source)
+    target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
+    if target is not None and _checks.overlap(target, w):
+        raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
+    plain = _checks.plain(source)
+    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
+    if runtime.get_backend() == "native":
+        runtime._core.learned_forward(runtime.LEARNED_NUMBERS[name], plain, w, per_channel, y)
+    else:
+        y[...] = registry.LEARNED[name].value(plain, w)
+    y = _delivered(y, target)
+    return y[()] if target is None and isinstance(x, np.generic) else y
+
+
+def _learned_backward(
+    name: str, weight_name: str, grad: Any, x: Any, weight: Any, out: Any, out_weight: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """(dx, dweight) from one pass, for any layout, backend or mistake."""
+    function = f"{name}_backward"
+    g, source = _checks.real_array(function, "grad", grad), _checks.real_array(function, "x", x)
+    _checks.same_shape(function, grad=g, x=source)
+    w, per_channel = _learned_weight(function, weight_name, weight, source)
+    target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, "x": source})
+    if target is not None and _checks.overlap(target, w):
+        raise ValueError(f"{function}: out overlaps {weight_name}; pass exactly grad or x or memory that touches none")
+    others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
+    weight_target = _checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
+    plain_g, plain_x = _checks.plain(g), _checks.plain(source)
+    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain_g.dtype)
+    dw = np.empty(w.shape, plain_g.dtype)
+    if runtime.get_backend() == "native":
+        runtime._core.learned_backward(runtime.LEARNED_NUMBERS[name], plain_g, plain_x, w, per_channel, dx, dw)
+    else:
+        entry = registry.LEARNED[name]
+        change = entry.weight_gradient(plain_g, plain_x, w)
+        result = entry.gradient(plain_g, plain_x, w)
+        dw[...] = change.sum(axis=tuple(range(change.ndim - 1)) if per_channel else None)
+        dx[...] = result
+    return _delivered(dx, target), _delivered(dw, weight_target)
+
+
+def prelu(x: np.ndarray, weight: float | np.ndarray = 0.25, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Leaky ReLU with a learned slope: y = x if x > 0 else weight * x (He et al. 2015, arXiv:1502.01852).
+
+    ``weight`` is a number, or an array of shape () or (1,) for one slope, or (channels,) for one per channel of the
+    last axis, of x's dtype. ``out`` may be exactly x. The slope at 0 is weight. Raises TypeError for wrong dtypes,
+    ValueError for wrong shapes and a read-only or overlapping out.
+    """
+    return _learned_forward("prelu", "weight", x, weight, out)
+
+
+def prelu_backward(
+    grad: np.ndarray,
+    x: np.ndarray,
+    weight: float | np.ndarray = 0.25,
+    *,
+    out: np.ndarray | None = None,
+    out_weight: np.ndarray | None = None,
+) -> PReluGradients:
+    """(dx, dweight) of prelu from one pass: dx = grad * (1 if x > 0 else weight), dweight = sum of grad * min(x, 0).
+
+    dweight has weight's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx)
+    may be exactly grad or exactly x; ``out_weight`` must touch neither.
+    """
+    return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
+
+
+__all__ += _dense.__all__
+__all__ += [
+    "log_softmax",
+    "log_softmax_backward",
+    "maxout",
+    "maxout_backward",
+    "prelu",
+    "prelu_backward",
+    "relu_masked",
+    "relu_masked_backward",
+    "softmax",
+    "softmax_backward",
+]
 __all__.sort()

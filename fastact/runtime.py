@@ -138,9 +138,14 @@ if "FASTACT_NUM_THREADS" in os.environ:
             f"FASTACT_NUM_THREADS: expected a whole number >= 1, got {os.environ['FASTACT_NUM_THREADS']!r}"
         ) from error
 
+# Name -> number of the compiled kernel; empty where the core is missing.
 KERNEL_NUMBERS: dict[str, int] = {}
+LEARNED_NUMBERS: dict[str, int] = {}
+ROW_NUMBERS: dict[str, int] = {}
 if _core is not None:
     KERNEL_NUMBERS = {name: i for i, name in enumerate(_core.activation_names())}
+    LEARNED_NUMBERS = {name: i for i, name in enumerate(_core.learned_names())}
+    ROW_NUMBERS = {name: i for i, name in enumerate(_core.row_function_names())}
     _core.configure(
         _backend,
         NATIVE,

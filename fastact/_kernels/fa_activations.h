@@ -61,10 +61,30 @@ FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (((real)1 - y) * ((real)1 + y));
 }
 
-/* The list. Order is free; the registry finds a kernel by its name. */
+/* Activations with a learned weight:
+ *   name_value(x, w)             f(x; w)
+ *   name_gradient(g, x, w, *dw)  g * df/dx; *dw = g * df/dw
+ */
+
+FA_INLINE vreal FN(prelu_value)(vreal x, vreal w) {
+    /* the limit at -inf is 0 for a weight of 0, where the product is NaN */
+    vreal scaled = FN(vselect)(FN(veq)(w, FN(vset)(0)), FN(vset)(0), x * w);
+    return FN(vselect)(FN(vle)(x, FN(vset)(0)), scaled, x);
+}
+FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
+    vmask below = FN(vle)(x, FN(vset)(0));
+    vreal scaled = FN(vselect)(FN(veq)(w, FN(vset)(0)), FN(vset)(0), g * w);
+    vreal above = FN(vselect)(FN(vlt)(FN(vset)(0), x), g, x); /* NaN stays */
+    *dw = FN(vselect)(below, g * x, FN(vselect)(FN(vlt)(FN(vset)(0), x), FN(vset)(0), x));
+    return FN(vselect)(below, scaled, above);
+}
+
+/* The lists. Order is free; the registry finds a kernel by its name. */
 #define FA_ACTIVATIONS(X) \
     X(identity)           \
     X(relu)               \
     X(leaky_relu)         \
     X(sigmoid)            \
     X(tanh)
+
+#define FA_LEARNED(X) X(prelu)

@@ -30,6 +30,33 @@ typedef struct {
     fa_bias_backward *bias_backward;
 } fa_activation;
 
+/* Activations with a learned weight: one for all (columns is then the number of elements, rows 1), or one a column. */
+typedef void fa_learned_forward(const void *x, const void *weight, int per_column, void *y, ptrdiff_t rows,
+                                ptrdiff_t columns);
+/* dx, and the weight's gradient (one number, or a row of them) */
+typedef void fa_learned_backward(const void *grad, const void *x, const void *weight, int per_column, void *dx,
+                                 void *dweight, ptrdiff_t rows, ptrdiff_t columns);
+typedef struct {
+    const char *name;
+    fa_learned_forward *forward;
+    fa_learned_backward *backward;
+} fa_learned;
+
+/* A function of each row, and its gradient from the row's output. */
+typedef void fa_row_forward(const void *x, void *y, ptrdiff_t rows, ptrdiff_t columns);
+typedef void fa_row_backward(const void *grad, const void *y, void *dx, ptrdiff_t rows, ptrdiff_t columns);
+typedef struct {
+    const char *name;
+    fa_row_forward *forward;
+    fa_row_backward *backward;
+} fa_row_function;
+/* n outputs, each the largest of `pieces` neighbours; index: which one */
+typedef void fa_maxout(const void *x, void *y, uint8_t *index, ptrdiff_t n, ptrdiff_t pieces);
+typedef void fa_maxout_backward(const void *grad, const uint8_t *index, void *dx, ptrdiff_t n, ptrdiff_t pieces);
+/* mask: (n + 7) / 8 bytes, one bit an element */
+typedef void fa_relu_masked(const void *x, void *y, uint8_t *mask, ptrdiff_t n);
+typedef void fa_relu_masked_backward(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n);
+
 /* Returns the sum over the rows of -sum_j target_j log softmax_j; grad = scale * (softmax - target).
  * labels: class numbers in [0, columns); or, when labels is NULL, targets: rows of probabilities. */
 typedef double fa_softmax_cross_entropy(const void *logits, const int64_t *labels, const void *targets, void *grad,
@@ -73,6 +100,12 @@ typedef struct {
     const fa_activation *activations;
     /* dz = grad * slope for a slope that the epilogue stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
     fa_bias_backward *slope_backward;
+    const fa_learned *learned;
+    const fa_row_function *row_functions;
+    fa_maxout *maxout;
+    fa_maxout_backward *maxout_backward;
+    fa_relu_masked *relu_masked;
+    fa_relu_masked_backward *relu_masked_backward;
     fa_softmax_cross_entropy *softmax_cross_entropy;
     fa_sgd *sgd;
     fa_add_rows *add_rows;
@@ -87,7 +120,7 @@ enum { FA_FLOAT32, FA_FLOAT64, FA_DTYPES };
 
 typedef struct {
     const char *name;
-    int activation_count;
+    int activation_count, learned_count, row_function_count;
     const fa_kernels *kernels[FA_DTYPES];
 } fa_table;
 

@@ -8,13 +8,20 @@ typedef struct {
 #include "fa_math.h"
 #include "fa_activations.h"
 #include "fa_loops.h"
+#include "fa_rows.h"
 #include "fa_loss.h"
 #include "fa_optim.h"
 #include "fa_gemm.h"
 
 static const fa_kernels FN(kernels) = {
     .activations = FN(activations),
+    .learned = FN(learned_list),
     .slope_backward = FN(slope_backward),
+    .row_functions = FN(row_functions),
+    .maxout = FN(maxout),
+    .maxout_backward = FN(maxout_backward),
+    .relu_masked = FN(relu_masked),
+    .relu_masked_backward = FN(relu_masked_backward),
     .softmax_cross_entropy = FN(softmax_cross_entropy),
     .sgd = FN(sgd),
     .add_rows = FN(add_rows),

@@ -10,7 +10,38 @@ typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 
 #ifndef FA_IN_FLIGHT
 #define FA_IN_FLIGHT 4
+#define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
+
+/* The 64 bytes at x + i of n elements, padded. */
+FA_INLINE void FN(load_group)(vreal *v, const real *x, ptrdiff_t i, ptrdiff_t n, real padding) {
+    if (i + FA_GROUP * FN(lanes) <= n) {
+        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(x + i + j * FN(lanes));
+    } else {
+        real strip[FA_GROUP * FN(lanes)];
+        for (int j = 0; j < FA_GROUP * FN(lanes); j++) strip[j] = i + j < n ? x[i + j] : padding;
+        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(strip + j * FN(lanes));
+    }
+}
+
+FA_INLINE void FN(store_group)(real *y, ptrdiff_t i, ptrdiff_t n, const vreal *v) {
+    if (i + FA_GROUP * FN(lanes) <= n) {
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(y + i + j * FN(lanes), v[j]);
+    } else {
+        real strip[FA_GROUP * FN(lanes)];
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), v[j]);
+        memcpy(y + i, strip, (size_t)(n - i) * sizeof(real));
+    }
+}
+
+/* Sum of 64 bytes of lanes, halves added until one is left: one order for every vector width. */
+FA_INLINE real FN(group_sum)(const vreal *v) {
+    real strip[FA_GROUP * FN(lanes)];
+    for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), v[j]);
+    for (int width = FA_GROUP * FN(lanes) / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) strip[i] += strip[i + width];
+    return strip[0];
+}
 
 FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
     return (FN(parameters)){(real)p.a, (real)p.b};
@@ -128,6 +159,79 @@ FA_ACTIVATIONS(FA_LOOPS)
     {#name, FN(name##_forward), FN(name##_backward), FN(name##_epilogue), FN(name##_bias_backward)},
 static const fa_activation FN(activations)[] = {FA_ACTIVATIONS(FA_ENTRY)};
 
+typedef vreal FN(learned_value)(vreal x, vreal weight);
+typedef vreal FN(learned_gradient)(vreal grad, vreal x, vreal weight, vreal *dweight);
+
+FA_INLINE void FN(learned_forward_loop)(FN(learned_value) *value, const real *x, const real *weight, int per_column,
+                                        real *y, ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
+    const vreal one = FN(vset)(weight[0]);
+    for (ptrdiff_t row = 0; row < rows; row++, x += columns, y += columns) {
+        for (ptrdiff_t i = 0; i < whole; i += lanes)
+            FN(vstore)(y + i, value(FN(vload)(x + i), per_column ? FN(vload)(weight + i) : one));
+        if (rest) {
+            vreal w = per_column ? FN(vload_part)(weight + whole, rest) : one;
+            FN(vstore_part)(y + whole, value(FN(vload_part)(x + whole, rest), w), rest);
+        }
+    }
+}
+
+FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
+                                            const real *weight, real *dx, real *dweight, ptrdiff_t rows,
+                                            ptrdiff_t columns) {
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
+    vreal dw;
+    memset(dweight, 0, (size_t)columns * sizeof(real));
+    for (ptrdiff_t row = 0; row < rows; row++, grad += columns, x += columns, dx += columns) {
+        for (ptrdiff_t i = 0; i < whole; i += lanes) {
+            FN(vstore)(dx + i, gradient(FN(vload)(grad + i), FN(vload)(x + i), FN(vload)(weight + i), &dw));
+            FN(vstore)(dweight + i, FN(vload)(dweight + i) + dw);
+        }
+        if (rest) {
+            vreal g = FN(vload_part)(grad + whole, rest), v = FN(vload_part)(x + whole, rest);
+            FN(vstore_part)(dx + whole, gradient(g, v, FN(vload_part)(weight + whole, rest), &dw), rest);
+            FN(vstore_part)(dweight + whole, FN(vload_part)(dweight + whole, rest) + dw, rest);
+        }
+    }
+}
+
+/* One weight for all n elements: sums in 64 bytes of lanes, so that their order is the same for every vector width */
+FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const real *grad, const real *x, real weight,
+                                        real *dx, real *dweight, ptrdiff_t n) {
+    const ptrdiff_t step = FA_GROUP * FN(lanes);
+    const vreal w = FN(vset)(weight);
+    vreal g[FA_GROUP], v[FA_GROUP], sum[FA_GROUP], dw;
+    for (int j = 0; j < FA_GROUP; j++) sum[j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < n; i += step) {
+        FN(load_group)(g, grad, i, n, 0);
+        FN(load_group)(v, x, i, n, 0);
+        for (int j = 0; j < FA_GROUP; j++) {
+            g[j] = gradient(g[j], v[j], w, &dw);
+            sum[j] += dw;
+        }
+        FN(store_group)(dx, i, n, g);
+    }
+    *dweight = FN(group_sum)(sum);
+}
+
+#define FA_LEARNED_LOOPS(name)                                                                                         \
+    static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,              \
+                                   ptrdiff_t columns) {                                                                \
+        FN(learned_forward_loop)(FN(name##_value), x, w, per_column, y, rows, columns);                                \
+    }                                                                                                                  \
+    static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,   \
+                                    ptrdiff_t rows, ptrdiff_t columns) {                                               \
+        if (per_column) FN(learned_backward_columns)(FN(name##_gradient), g, x, w, dx, dw, rows, columns);             \
+        else FN(learned_backward_all)(FN(name##_gradient), g, x, *(const real *)w, dx, dw, rows * columns);            \
+    }
+FA_LEARNED(FA_LEARNED_LOOPS)
+
+#define FA_LEARNED_ENTRY(name) {#name, FN(name##_forward), FN(name##_backward)},
+static const fa_learned FN(learned_list)[] = {FA_LEARNED(FA_LEARNED_ENTRY)};
+
+#undef FA_LEARNED_LOOPS
+#undef FA_LEARNED_ENTRY
+#undef FA_LEARNED
 #undef FA_LOOPS
 #undef FA_ENTRY
 #undef FA_ACTIVATIONS

@@ -73,3 +73,27 @@ FA_INLINE vreal FN(expm1_negative)(vreal t) {
     vreal scale = (vreal)((FN(vbits)(c.k) + (FA_DOUBLE ? 1023 : 127)) << (FA_DOUBLE ? 52 : 23));
     return FN(vfma)(scale, c.expm1, scale - (real)1);
 }
+
+/* (2 atanh(s) - 2 s) / s^3 in w = s^2, s <= (sqrt 2 - 1) / (sqrt 2 + 1); log is then right to 2^-30 (2^-59) */
+#if FA_DOUBLE
+static const real FN(log_tail)[] = {0x1.5555555555592p-1, 0x1.999999997ff00p-2, 0x1.24924941e3dafp-2, 0x1.c71c52117b3e5p-3,
+                                    0x1.74663da699d57p-3, 0x1.39a1d294a8022p-3, 0x1.2f04be9355507p-3};
+#else
+static const real FN(log_tail)[] = {0x1.55557ap-1f, 0x1.995ed8p-2f, 0x1.31e046p-2f};
+#endif
+
+/* log(x) for finite x >= 1; NaN for NaN and infinity */
+FA_INLINE vreal FN(log_above_one)(vreal x) {
+    const int digits = FA_DOUBLE ? 52 : 23;
+    const real magic = FA_DOUBLE ? (real)0x1p52 : (real)0x1p23; /* an integer below 2^digits or-ed in counts ones */
+    const uint half = FA_DOUBLE ? (uint)0x3fe6a09e667f3bcd : (uint)0x3f3504f3; /* sqrt(1/2) */
+    vuint k = ((vuint)x - half) >> digits;
+    vreal m = (vreal)((vuint)x - (k << digits)); /* in [sqrt(1/2), sqrt(2)) */
+    vreal n = (vreal)(k | (vuint)FN(vset)(magic)) - magic;
+    vreal s = (m - (real)1) / (m + (real)1);
+    vreal tail = s * s * s;
+    tail = FN(vfma)(tail, FA_POLYNOMIAL(s * s, FN(log_tail)), s + s);
+    tail = FN(vfma)(n, FN(vset)(FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20), tail);
+    tail = FN(vfma)(n, FN(vset)(FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1), tail);
+    return tail + (x - x);
+}

@@ -147,6 +147,30 @@ FA_INLINE vreal FN(vsqrt)(vreal a) { return (vreal)_mm_sqrt_ps((__m128)a); }
 #endif
 #endif
 
+/* One bit a lane, lane 0 lowest, from a mask and to a mask (bits above the lanes are ignored). */
+FA_INLINE unsigned FN(vmask_bits)(vmask m) {
+#if FA_VECTOR_BYTES == 64
+    return (unsigned)m;
+#elif FA_VECTOR_BYTES == 32 && FA_DOUBLE
+    return (unsigned)_mm256_movemask_pd((__m256d)m);
+#elif FA_VECTOR_BYTES == 32
+    return (unsigned)_mm256_movemask_ps((__m256)m);
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < FN(lanes); i++) bits |= (unsigned)(m[i] & 1) << i;
+    return bits;
+#endif
+}
+FA_INLINE vmask FN(vmask_from_bits)(unsigned bits) {
+#if FA_VECTOR_BYTES == 64
+    return (vmask)bits;
+#else
+    vint lane;
+    for (int i = 0; i < FN(lanes); i++) lane[i] = i;
+    return -((((vint){0} + (sint)bits) >> lane) & 1);
+#endif
+}
+
 /* Lane sum in one fixed order: halves added until one lane is left. */
 FA_INLINE real FN(vsum)(vreal v) {
     real strip[FN(lanes)];
