@@ -49,7 +49,9 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
 def share_everything() -> None:
     """Let every call of any size use the team, above the size of one block."""
     nothing = [0] * len(runtime.KERNEL_NUMBERS)
-    runtime._core.configure(runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0)
+    runtime._core.configure(
+        runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
+    )
 
 
 def warm(call: Callable[[], object], threads: int) -> float:

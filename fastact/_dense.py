@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -171,8 +171,8 @@ def _operands(
     if source.ndim == 0 or source.shape[-1] != matrix.shape[0]:
         raise ValueError(
             f"{function}: expected x's last axis to have weight's {matrix.shape[0]} inputs, got x of shape "
-            f"{source.shape} and weight of shape {matrix.shape}; weight is (inputs, outputs): pass weight.T if yours is "
-            "the other way round"
+            f"{source.shape} and weight of shape {matrix.shape}; weight is (inputs, outputs): pass weight.T if yours "
+            "is the other way round"
         )
     vector = None if bias is None else _checks.real_array(function, "bias", bias)
     for name, array in (("weight", matrix), ("bias", vector)):
