@@ -124,12 +124,13 @@ cdef extern from *:
     static int fa_watch_forks(void) { return 0; }
     #endif
 
-    /* Workspace of one call. One block is kept for the next caller, so that a training step allocates nothing; who
-       comes while it is out gets one from malloc. The word before the memory holds its size. */
+    /* Workspace of one call. A block for each use is kept for the next caller, so that a training step allocates
+       nothing; who comes while it is out gets one from malloc. The word before the memory holds its size. */
     #include <stdlib.h>
-    static void *fa_spare = NULL;
-    static void *fa_take(size_t bytes) {
-        char *block = (char *)__atomic_exchange_n(&fa_spare, NULL, __ATOMIC_ACQ_REL);
+    enum { FA_PACKED, FA_GRADIENT, FA_USES };
+    static void *fa_spare[FA_USES];
+    static void *fa_take(int use, size_t bytes) {
+        char *block = (char *)__atomic_exchange_n(&fa_spare[use], NULL, __ATOMIC_ACQ_REL);
         if (block && *(size_t *)block < bytes) {
             free(block);
             block = NULL;
@@ -141,8 +142,8 @@ cdef extern from *:
         }
         return block + 64;
     }
-    static void fa_give(void *memory) {
-        if (memory) free(__atomic_exchange_n(&fa_spare, (char *)memory - 64, __ATOMIC_ACQ_REL));
+    static void fa_give(int use, void *memory) {
+        if (memory) free(__atomic_exchange_n(&fa_spare[use], (char *)memory - 64, __ATOMIC_ACQ_REL));
     }
     """
     const int fa_openmp
@@ -150,8 +151,11 @@ cdef extern from *:
     int fa_forked
     int fa_watch_forks() nogil
     int omp_get_max_threads() nogil
-    void *fa_take(size_t) nogil
-    void fa_give(void *) nogil
+    cdef enum:
+        FA_PACKED
+        FA_GRADIENT
+    void *fa_take(int, size_t) nogil
+    void fa_give(int, void *) nogil
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, void *, int)
@@ -702,7 +706,7 @@ cdef int multiply(const fa_kernels *kernels, fa_product *p, int team) noexcept n
     cdef size_t shared_bytes = (p.shared_bytes + 63) // 64 * 64, task_bytes = (p.task_bytes + 63) // 64 * 64
     tasks = p.row_tasks * p.column_tasks
     if shared_bytes + task_bytes > 0:
-        shared = <char *>fa_take(shared_bytes + team * task_bytes)
+        shared = <char *>fa_take(FA_PACKED, shared_bytes + team * task_bytes)
         if shared == NULL:
             return -1
     local = shared + shared_bytes
@@ -717,16 +721,17 @@ cdef int multiply(const fa_kernels *kernels, fa_product *p, int team) noexcept n
                 kernels.product_pack(p, i, shared)
         for i in prange(tasks, num_threads=team, schedule="dynamic"):
             kernels.product_task(p, i, shared, local + threadid() * task_bytes)
-    fa_give(shared)
+    fa_give(FA_PACKED, shared)
     return 0
 
 
-cdef inline void operand(cnp.ndarray array, const void **start, Py_ssize_t *row, Py_ssize_t *column) noexcept:
-    """Where a matrix begins, and its strides in elements."""
+cdef inline void matrix(cnp.ndarray array, const void **start, Py_ssize_t *row, Py_ssize_t *column) noexcept:
+    """Where a matrix begins, and its strides in elements; one dimension is a row."""
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int ndim = cnp.PyArray_NDIM(array)
     start[0] = cnp.PyArray_DATA(array)
-    row[0] = cnp.PyArray_STRIDE(array, 0) // size
-    column[0] = cnp.PyArray_STRIDE(array, 1) // size
+    row[0] = cnp.PyArray_STRIDE(array, 0) // size if ndim == 2 else 0
+    column[0] = cnp.PyArray_STRIDE(array, ndim - 1) // size
 
 
 cdef inline int product_team(const fa_product *p) except -1:
@@ -756,8 +761,8 @@ def dense(int number, cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, sl
     cdef fa_product p
     cdef int team, failed
     p.m, p.k, p.n = x.shape[0], x.shape[1], weight.shape[1]
-    operand(x, &p.a, &p.a_row, &p.a_column)
-    operand(weight, &p.b, &p.b_row, &p.b_column)
+    matrix(x, &p.a, &p.a_row, &p.a_column)
+    matrix(weight, &p.b, &p.b_row, &p.b_column)
     p.c, p.c_row = data(y), p.n
     p.accumulate = p.swapped = 0
     set_epilogue(&p, kernels, number, bias, slope, a, b)
@@ -802,13 +807,9 @@ def try_dense(int number, object x, object weight, object bias, object out, doub
                 return None
         if touches(result, source) or touches(result, w) or (bias is not None and touches(result, <cnp.ndarray>bias)):
             return None
-    p.k = w.shape[0]
-    if ndim == 2:
-        p.m = source.shape[0]
-        operand(source, &p.a, &p.a_row, &p.a_column)
-    else:
-        p.m, p.a, p.a_row, p.a_column = 1, data(source), 0, 1
-    operand(w, &p.b, &p.b_row, &p.b_column)
+    p.m, p.k = source.shape[0] if ndim == 2 else 1, w.shape[0]
+    matrix(source, &p.a, &p.a_row, &p.a_column)
+    matrix(w, &p.b, &p.b_row, &p.b_column)
     p.c, p.c_row = data(result), p.n
     p.accumulate = p.swapped = 0
     cdef const fa_kernels *kernels = table.kernels[dtype]
@@ -831,20 +832,20 @@ cdef inline bint touches(cnp.ndarray a, cnp.ndarray b) noexcept:
     return p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a)
 
 
-cdef int through_activation(const fa_kernels *kernels, int number, char *grad, char *saved, char *dz, char *sums,
-                            Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t size, bint accumulate, fa_parameters p,
-                            int team) noexcept nogil:
-    """dz = grad * f' and sums (+)= the column sums of dz: blocks of rows, added in order."""
+cdef void through_activation(const fa_kernels *kernels, int number, char *grad, char *saved, char *dz, char *sums,
+                             char *parts, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t size, bint accumulate,
+                             fa_parameters p, int team) noexcept nogil:
+    """dz = grad * f' and sums (+)= the column sums of dz: blocks of rows, added in order.
+
+    parts: workspace of a row for each block and one more.
+    """
     cdef Py_ssize_t i, stride = columns * size, blocks = (rows + ROWS - 1) // ROWS, first = 1 if accumulate else 0
     cdef fa_bias_backward *kernel = kernels.slope_backward
     if number >= 0:
         kernel = kernels.activations[number].bias_backward
     if blocks <= 1 and not accumulate:
         kernel(grad, saved, dz, sums, rows, columns, p)
-        return 0
-    cdef char *parts = <char *>fa_take((first + blocks) * stride)
-    if parts == NULL:
-        return -1
+        return
     if accumulate:
         memcpy(parts, sums, stride)
     if team == 1:
@@ -856,8 +857,79 @@ cdef int through_activation(const fa_kernels *kernels, int number, char *grad, c
             kernel(grad + i * ROWS * stride, saved + i * ROWS * stride, at(dz, i * ROWS * stride),
                    parts + (first + i) * stride, min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, p)
     kernels.add_rows(parts, sums, first + blocks, columns)
-    fa_give(parts)
-    return 0
+
+
+cdef object backward(int number, cnp.ndarray grad, object saved, object dz, cnp.ndarray x, cnp.ndarray weight,
+                     object dx, cnp.ndarray dw, cnp.ndarray db, bint add_to_dw, bint add_to_db, double a, double b):
+    cdef int dtype = 0 if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT32 else 1
+    cdef const fa_kernels *kernels = table.kernels[dtype]
+    cdef Py_ssize_t inputs = weight.shape[0], outputs = weight.shape[1], size = cnp.PyArray_ITEMSIZE(grad)
+    cdef Py_ssize_t rows = 1 if cnp.PyArray_NDIM(grad) == 1 else grad.shape[0]
+    cdef fa_product w, d
+    cdef int w_team, d_team, failed = 0
+    cdef int z_team = row_team(rows * outputs)
+    cdef char *pg = data(grad)
+    cdef char *ps = pg if saved is None else data(saved)
+    cdef char *pd = data(dz)
+    cdef char *pb = data(db)
+    cdef char *memory = NULL
+    cdef char *parts = NULL
+    cdef fa_parameters parameters = fa_parameters(a, b)
+    cdef size_t bytes_dz = 0, bytes_parts = 0
+    if saved is not None and dz is None:
+        bytes_dz = (rows * outputs * size + 63) // 64 * 64
+    if rows > ROWS or add_to_db:
+        bytes_parts = (rows // ROWS + 2) * outputs * size
+    if bytes_dz + bytes_parts > 0:
+        memory = <char *>fa_take(FA_GRADIENT, bytes_dz + bytes_parts)
+        if memory == NULL:
+            raise MemoryError()
+        parts = memory + bytes_dz
+        if bytes_dz > 0:
+            pd = memory
+    cdef char *pz = pg if pd == NULL else pd
+
+    w.c, w.c_row, w.k, w.accumulate = data(dw), outputs, rows, add_to_dw
+    w.epilogue, w.bias, w.slope, w.slope_row, w.parameters = NULL, NULL, NULL, 0, parameters
+    # Few columns would leave most lanes empty: there the inputs lie across the vectors and dw is stored transposed.
+    # Either way each element is one chain over the batch, so the bits are the same; one column always goes this way,
+    # because the rule for products of one column is another.
+    w.swapped = outputs == 1 or (outputs < 2 * kernels.lanes and outputs % kernels.lanes != 0)
+    if w.swapped:
+        matrix(x, &w.b, &w.b_row, &w.b_column)
+        w.a, w.a_row, w.a_column, w.m, w.n = pz, 1, outputs, outputs, inputs
+        if outputs == 1 and inputs > 1:
+            w.swapped, w.c_row = 0, inputs
+    else:
+        matrix(x, &w.a, &w.a_column, &w.a_row)
+        w.b, w.b_row, w.b_column, w.m, w.n = pz, outputs, 1, inputs, outputs
+    w_team = product_team(&w)
+
+    d.m, d.n, d.k, d.accumulate, d.swapped = rows, inputs, outputs, 0, 0
+    d.epilogue, d.bias, d.slope, d.slope_row, d.parameters = NULL, NULL, NULL, 0, parameters
+    d.a, d.a_row, d.a_column = pz, outputs, 1
+    matrix(weight, &d.b, &d.b_column, &d.b_row)
+    d.c, d.c_row = data(dx), inputs
+    d_team = product_team(&d)
+
+    if z_team == 1 and w_team == 1 and d_team == 1 and work(&w) <= KEEP_GIL_PRODUCT:
+        failed = three_steps(kernels, number, pg, ps, pd, pb, parts, &w, &d, add_to_db, 1, 1, 1)
+    else:
+        with nogil:
+            failed = three_steps(kernels, number, pg, ps, pd, pb, parts, &w, &d, add_to_db, z_team, w_team, d_team)
+    fa_give(FA_GRADIENT, memory)
+    if failed:
+        raise MemoryError()
+    return None
+
+
+cdef int three_steps(const fa_kernels *kernels, int number, char *grad, char *saved, char *dz, char *sums, char *parts,
+                     fa_product *w, fa_product *d, bint add_to_db, int z_team, int w_team, int d_team) noexcept nogil:
+    cdef Py_ssize_t size = 4 if kernels == table.kernels[0] else 8
+    through_activation(kernels, number, grad, saved, dz, sums, parts, d.m, d.k, size, add_to_db, d.parameters, z_team)
+    if multiply(kernels, w, w_team) != 0:
+        return -1
+    return multiply(kernels, d, d_team) if d.c != NULL else 0
 
 
 def dense_backward(int number, cnp.ndarray grad, saved, dz, cnp.ndarray x, cnp.ndarray weight, dx, cnp.ndarray dw,
@@ -865,54 +937,65 @@ def dense_backward(int number, cnp.ndarray grad, saved, dz, cnp.ndarray x, cnp.n
     """dz = grad * f'; db (+)= its column sums; dw (+)= x.T @ dz; dx = dz @ weight.T unless dx is None.
 
     A number below 0 says that saved holds the slope itself, and a != 0 that the activation is piecewise linear. saved
-    and dz are None for the identity: grad is dz. x and weight are aligned native matrices with any strides, the others
-    plain; dz may be grad or saved.
+    is None for the identity, where grad is dz; else dz may be grad, saved, or None for a workspace. x and weight are
+    aligned native matrices with any strides, the others plain.
     """
-    cdef int dtype = 0 if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT32 else 1
-    cdef const fa_kernels *kernels = table.kernels[dtype]
-    cdef Py_ssize_t rows = grad.shape[0], inputs = weight.shape[0], outputs = weight.shape[1]
-    cdef fa_product w, d
-    cdef int wteam, dteam, failed
-    cdef int zteam = row_team(rows * outputs)
-    cdef char *pg = data(grad)
-    cdef char *ps = pg if saved is None else data(saved)
-    cdef char *pd = data(dz)
-    cdef char *pz = pg if dz is None else pd
-    cdef char *pb = data(db)
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(grad)
-    cdef fa_parameters parameters = fa_parameters(a, b)
+    backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
 
-    # dw: a column or two would leave most lanes empty, so there the inputs lie across the vectors and dw is stored
-    # transposed; a chain over the batch per element either way, so the bits are the same.
-    w.c, w.k, w.accumulate = data(dw), rows, add_to_dw
-    w.epilogue, w.bias, w.slope, w.slope_row, w.parameters = NULL, NULL, NULL, 0, parameters
-    w.swapped = outputs == 1 or (outputs < 2 * kernels.lanes and outputs % kernels.lanes != 0)
-    w.c_row = outputs
-    if w.swapped:
-        operand(x, &w.b, &w.b_row, &w.b_column)
-        w.a, w.a_row, w.a_column, w.m, w.n = pz, 1, outputs, outputs, inputs
-        if outputs == 1:
-            w.swapped, w.c_row = 0, inputs
-            # an input alone: the rule for one column is another, so keep to the tiles
-            if inputs == 1:
-                w.swapped, w.c_row = 1, 1
+
+cdef inline cnp.ndarray given_or_new(object out, cnp.ndarray like):
+    """The plain array out where it is like another, a new one where it is None; None where it needs care."""
+    if out is None:
+        return <cnp.ndarray>PyArray_NewLikeArray(like, cnp.NPY_CORDER, NULL, 0)
+    if dtype_of(out) < 0 or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out) or not same_layout(like, <cnp.ndarray>out):
+        return None
+    return <cnp.ndarray>out
+
+
+def try_dense_backward(int number, object grad, object saved, object x, object weight, bint need_dx, bint accumulate,
+                       bint overwrite_grad, object out_input, object out_weight, object out_bias, double a, double b):
+    """(dx, dw, db) for plain C-contiguous arrays, x and grad of one or two dimensions; None otherwise."""
+    cdef int dtype = dtype_of(grad), ndim
+    if (dtype < 0 or dtype != dtype_of(x) or dtype != dtype_of(weight) or not use_native()
+            or (accumulate and out_weight is None) or (out_input is not None and not need_dx)):
+        return None
+    cdef cnp.ndarray g = <cnp.ndarray>grad, source = <cnp.ndarray>x, w = <cnp.ndarray>weight
+    cdef cnp.ndarray dx = None, dw, db
+    ndim = cnp.PyArray_NDIM(g)
+    if (ndim < 1 or ndim > 2 or cnp.PyArray_NDIM(source) != ndim or cnp.PyArray_NDIM(w) != 2
+            or not cnp.PyArray_ISCARRAY_RO(g) or not cnp.PyArray_ISCARRAY_RO(source)
+            or not cnp.PyArray_ISCARRAY_RO(w)
+            or w.shape[0] != source.shape[ndim - 1] or w.shape[1] != g.shape[ndim - 1]
+            or (ndim == 2 and source.shape[0] != g.shape[0])
+            or (saved is not None and (not isinstance(saved, cnp.ndarray) or not same_layout(g, <cnp.ndarray>saved)))
+            or (overwrite_grad and not cnp.PyArray_ISWRITEABLE(g))):
+        return None
+    cdef cnp.npy_intp columns = w.shape[1]
+    if need_dx:
+        dx = given_or_new(out_input, source)
+        if dx is None:
+            return None
+    dw = given_or_new(out_weight, w)
+    if dw is None:
+        return None
+    if out_bias is None:
+        db = <cnp.ndarray>cnp.PyArray_EMPTY(1, &columns, cnp.PyArray_TYPE(g), 0)
     else:
-        operand(x, &w.a, &w.a_column, &w.a_row)
-        w.b, w.b_row, w.b_column, w.m, w.n = pz, outputs, 1, inputs, outputs
-    wteam = product_team(&w)
-
-    d.m, d.n, d.k, d.accumulate, d.swapped = rows, inputs, outputs, 0, 0
-    d.epilogue, d.bias, d.slope, d.slope_row, d.parameters = NULL, NULL, NULL, 0, parameters
-    d.a, d.a_row, d.a_column = pz, outputs, 1
-    operand(weight, &d.b, &d.b_column, &d.b_row)
-    d.c, d.c_row = data(dx), inputs
-    dteam = product_team(&d)
-
-    with nogil:
-        failed = through_activation(kernels, number, pg, ps, pd, pb, rows, outputs, size, add_to_db, parameters, zteam)
-        if not failed:
-            failed = multiply(kernels, &w, wteam)
-        if not failed and d.c != NULL:
-            failed = multiply(kernels, &d, dteam)
-    if failed:
-        raise MemoryError()
+        if dtype != dtype_of(out_bias):
+            return None
+        db = <cnp.ndarray>out_bias
+        if cnp.PyArray_NDIM(db) != 1 or db.shape[0] != columns or not cnp.PyArray_ISCARRAY(db):
+            return None
+    for out in (out_input, out_weight, out_bias):
+        if out is not None:
+            if touches(out, g) or touches(out, source) or touches(out, w):
+                return None
+            if saved is not None and touches(out, <cnp.ndarray>saved):
+                return None
+    if ((out_input is not None and out_weight is not None and touches(dx, dw))
+            or (out_input is not None and out_bias is not None and touches(dx, db))
+            or (out_weight is not None and out_bias is not None and touches(dw, db))):
+        return None
+    backward(number, g, saved, g if overwrite_grad and saved is not None else None, source, w, dx, dw, db, accumulate,
+             accumulate and out_bias is not None, a, b)
+    return dx, dw, db

@@ -52,6 +52,17 @@ def _kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
     return runtime.KERNEL_NUMBERS[bound.name], a, b
 
 
+def _backward_kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+    """The same for backward, where -1 says that the slope itself was saved."""
+    entry = bound.entry
+    if entry.saves == "x":
+        return -1, float(entry.piecewise_linear), 0.0
+    if entry.name not in runtime.KERNEL_NUMBERS:
+        return None
+    a, b = (*bound.values, 0.0, 0.0)[:2]
+    return runtime.KERNEL_NUMBERS[entry.name], a, b
+
+
 _KERNELS = {name: _kernel(BoundActivation(entry, entry.defaults)) for name, entry in ACTIVATIONS.items()}
 
 
@@ -60,6 +71,7 @@ def _nothing(*_: object) -> None:
 
 
 _try_dense = runtime._core.try_dense if runtime._core is not None else _nothing
+_try_dense_backward = runtime._core.try_dense_backward if runtime._core is not None else _nothing
 
 
 # ------------------------------------------------------------------------------------------ used by the layers
@@ -107,30 +119,29 @@ def backward_into(
 ) -> None:
     """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
 
-    saved holds y, or the slope where backward would read x; saved and dz are None for the identity (grad is dz).
+    saved holds y, or the slope where backward would read x, or is None for the identity, where grad is dz. dz may be
+    grad, saved, or None for a workspace.
     """
     entry, native = bound.entry, runtime.get_backend() == "native"
-    if native and dz is None:
-        number, a, b = runtime.KERNEL_NUMBERS["identity"], 0.0, 0.0
-    elif native and entry.saves == "x":
-        number, a, b = -1, float(entry.piecewise_linear), 0.0  # below 0: saved is the slope itself
-    elif native and entry.name in runtime.KERNEL_NUMBERS:
-        number, (a, b) = runtime.KERNEL_NUMBERS[entry.name], (*bound.values, 0.0, 0.0)[:2]
-    else:
-        if dz is None:
+    kernel = _backward_kernel(bound)
+    if not native or kernel is None:
+        if saved is None:
             dz = grad
-        elif entry.saves == "x":
-            with np.errstate(all="ignore"):
-                product = grad * saved
-            dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
         else:
-            dz[...] = registry.gradient(entry, grad, saved, bound.values)
-        if native:
-            grad, saved, dz = dz, None, None
-            number, a, b = runtime.KERNEL_NUMBERS["identity"], 0.0, 0.0
+            dz = np.empty_like(grad) if dz is None else dz
+            if entry.saves == "x":
+                with np.errstate(all="ignore"):
+                    product = grad * saved
+                dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
+            else:
+                dz[...] = registry.gradient(entry, grad, saved, bound.values)
+        grad, saved, dz = dz, None, None
+        kernel = runtime.KERNEL_NUMBERS.get("identity", -1), 0.0, 0.0
     if native:
+        number, a, b = kernel
         runtime._core.dense_backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
         return
+    dz = grad
     with np.errstate(all="ignore"):
         if add_to_db:
             db += np.sum(dz, axis=0)
@@ -335,6 +346,15 @@ def dense_backward(
         raise TypeError(
             f"{function}: expected saved to be what dense_forward returned beside y, got {_checks.describe(saved)}"
         )
+    kernel = _backward_kernel(saved.activation)
+    if kernel is not None:
+        number, a, b = kernel
+        result = _try_dense_backward(
+            number, grad, saved.array, x, weight, need_input_grad, accumulate, overwrite_grad,
+            out_input, out_weight, out_bias, a, b,
+        )  # fmt: skip
+        if result is not None:
+            return DenseGradients(*result, None)
     source, matrix, _ = _operands(function, x, weight, None)
     gradient = _checks.real_array(function, "grad", grad)
     shape, dtype = (*source.shape[:-1], matrix.shape[1]), source.dtype.newbyteorder("=")
@@ -372,12 +392,7 @@ def dense_backward(
         db[...] = out_bias
     state = None if saved.array is None else _checks.plain(saved.array)
     g = _checks.plain(gradient)
-    if saved.kind == "none":
-        dz = None
-    elif overwrite_grad and g.flags.writeable:
-        dz = g
-    else:
-        dz = np.empty_like(g)
+    dz = g if overwrite_grad and g.flags.writeable and state is not None else None
     backward_into(
         saved.activation,
         _rows(g),

@@ -68,7 +68,7 @@ def test_gradients_against_differences(engine, entry):
     z = x @ weight + bias
     if any(np.abs(z - kink).min() < 1e-4 for kink in support.kinks(entry)):
         pytest.skip("a kink is too near")
-    y, saved = fa.dense_forward(x, weight, bias, entry.name)
+    _, saved = fa.dense_forward(x, weight, bias, entry.name)
     gradients = fa.dense_backward(grad, saved, x, weight)
     step = 1e-6
     for array, gradient in zip((x, weight, bias), gradients[:3], strict=True):
@@ -253,10 +253,10 @@ def test_training_allocates_no_array():
 
     def step():
         z = net.forward(x, training=True)
-        functional_loss, _ = fa.softmax_cross_entropy(z, labels, out=grad)
+        loss, _ = fa.softmax_cross_entropy(z, labels, out=grad)
         net.backward(grad)
         optimizer.step(net)
-        return functional_loss
+        return loss
 
     step()
     import tracemalloc
