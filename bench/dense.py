@@ -2,8 +2,8 @@
 
 Forward y = act(x @ w + b), and backward (dz, db, dw, dx), float32. Every library has a process of its own that sleeps
 on its pipe while another is measured; the rounds go through all of them, and the minimum of all samples counts. NumPy
-runs matmul(out=), add and the activation in place; PyTorch linear and the activation in inference mode, and its autograd
-for backward; JAX jit. fastact writes to given arrays as in a training step.
+runs matmul(out=), add and the activation in place; PyTorch linear and the activation in inference mode, and its
+autograd for backward; JAX jit. fastact writes to given arrays as in a training step.
 
 --clock cpu takes the processor time of the process: on a machine that others use too, one thread can be measured so.
 --isa avx2 holds everybody to AVX2 (environment variables of OpenBLAS, MKL, oneDNN and PyTorch).
