@@ -188,8 +188,8 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
  *
  * G(-t) is a power of two, FA_GATE_SHIFT binades too high, times a part as many too low, so that nothing is subnormal
  * before the last operation, which alone rounds a subnormal result. */
-#define FA_GATE_SHIFT (FA_DOUBLE ? 128 : 64)
-#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-128 : (real)0x1p-64)
+#define FA_GATE_SHIFT (FA_DOUBLE ? 64 : 32)
+#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-64 : (real)0x1p-32)
 
 /* grad times the slope: scale * slope at -t, 1 - that at t; near where |x| < 1/2, as there it has fewer roundings */
 FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, vreal scale) {
