@@ -7,8 +7,9 @@ layer subclasses ``Layer``.
 from __future__ import annotations
 
 import copy
+import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,7 @@ class Segment:
     stop: int
     shape: tuple[int, ...]
     decayed: bool
+    frozen: bool = False  # optimisers leave it alone
 
 
 class Sequential:
@@ -315,6 +317,32 @@ class Sequential:
         for name, array in own.items():
             array[...] = values[name]
 
+    def freeze(self, *which: str | int | Layer) -> None:
+        """Have optimisers leave parameters alone: layers, their numbers, or names ("0.weight", "0.*"); none: all.
+
+        Raises ValueError, with nothing changed, where one names no parameter.
+        """
+        self._set_frozen("freeze", which, True)
+
+    def unfreeze(self, *which: str | int | Layer) -> None:
+        """Undo ``freeze``, for the same kinds of arguments."""
+        self._set_frozen("unfreeze", which, False)
+
+    def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
+        chosen: set[str] = set()
+        names = [s.name for s in self.segments]
+        for item in which or ("*",):
+            number = self.layers.index(item) if item in self.layers else item
+            pattern = number if isinstance(number, str) else f"{number}.*"
+            found = fnmatch.filter(names, pattern)
+            if not found:
+                raise ValueError(
+                    f"{function}: expected layers, numbers or names among {', '.join(names)}, got {item!r}"
+                )
+            chosen.update(found)
+        # a new tuple: optimisers see by its identity that something changed
+        self.segments = tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in self.segments)
+
     def _input(self, function: str, x: Any) -> np.ndarray:
         array = _checks.matrix(function, "x", x, self.inputs)
         if array.dtype.newbyteorder("=") != self.dtype:
@@ -374,6 +402,7 @@ class Sequential:
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         """A network of its own with the same layers and parameters."""
         twin = Sequential(*(layer_from(d) for d in self.describe()), dtype=self.dtype)
+        twin.segments = self.segments
         twin.parameters[...] = self.parameters
         twin.gradients[...] = self.gradients
         twin.metadata = copy.deepcopy(self.metadata, memo)
@@ -381,7 +410,7 @@ class Sequential:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as architecture and flat parameters; views and workspaces are made again."""
-        return _rebuild, (self.describe(), str(self.dtype), np.array(self.parameters), self.metadata)
+        return _rebuild, (self.describe(), str(self.dtype), np.array(self.parameters), self.metadata, self.segments)
 
     def __repr__(self) -> str:
         """Shapes and activations."""
@@ -403,9 +432,14 @@ def network_from(descriptions: Iterable[Mapping[str, Any]], dtype: str) -> Seque
 
 
 def _rebuild(
-    descriptions: list[dict[str, Any]], dtype: str, parameters: np.ndarray, metadata: dict[str, str]
+    descriptions: list[dict[str, Any]],
+    dtype: str,
+    parameters: np.ndarray,
+    metadata: dict[str, str],
+    segments: tuple[Segment, ...],
 ) -> Sequential:
     net = network_from(descriptions, dtype)
+    net.segments = segments
     net.parameters[...] = parameters
     net.metadata = dict(metadata)
     return net

@@ -22,7 +22,9 @@ static const fa_kernels FN(kernels) = {
     .relu_masked = FN(relu_masked),
     .relu_masked_backward = FN(relu_masked_backward),
     .softmax_cross_entropy = FN(softmax_cross_entropy),
-    .sgd = FN(sgd),
+    .losses = FN(losses),
+    .optimizers = FN(optimizers),
+    .sum_of_squares = FN(sum_of_squares),
     .add_rows = FN(add_rows),
 };
 
