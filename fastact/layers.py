@@ -107,7 +107,9 @@ class Dense(Layer):
     inputs, outputs : whole numbers >= 1
     activation : a name of the registry or ``fastact.activation(name, ...)``; None for the identity
     bias : whether to add a bias
-    weight_init : "he", "glorot", "lecun", or None for the one that suits the activation
+    weight_init : a name in ``fastact.init.INITIALIZERS`` ("he_uniform", "orthogonal", ...) or a function of shape and
+        generator; None for the scheme that suits the activation: He, Glorot or LeCun
+    bias_init : likewise, for the bias: "zeros" or "small_positive", ``fastact.init.Constant(0.1)``, ...
 
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
     """
@@ -119,7 +121,8 @@ class Dense(Layer):
         activation: str | BoundActivation | None = None,
         *,
         bias: bool = True,
-        weight_init: str | None = None,
+        weight_init: str | init.Initializer | None = None,
+        bias_init: str | init.Initializer = "zeros",
     ) -> None:
         """Check the arguments; parameters come with the network."""
         super().__init__()
@@ -127,9 +130,9 @@ class Dense(Layer):
         self.outputs = _checks.whole("Dense", "outputs", outputs, 1)
         self.activation = _checks.activation("Dense", activation)
         self.bias = bool(bias)
-        if weight_init is not None:
-            _checks.choice("Dense", "weight_init", weight_init, ("he", "glorot", "lecun"))
-        self.weight_init = weight_init
+        scheme = init.default_for(self.activation.name) if weight_init is None else weight_init
+        self.weight_init = init.initializer("Dense", "weight_init", scheme)
+        self.bias_init = init.initializer("Dense", "bias_init", bias_init)
         self._x: np.ndarray | None = None
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
@@ -152,11 +155,10 @@ class Dense(Layer):
         self._x = None
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Weights by the scheme, biases 0."""
-        scheme = self.weight_init or init.default_for(self.activation.name)
-        init.initial_weight(self.parameters["weight"], scheme, rng)
+        """Weight and bias by their initialisers."""
+        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.outputs), rng)
         if self.bias:
-            self.parameters["bias"][...] = 0
+            self.parameters["bias"][...] = init.make(self.bias_init, (self.outputs,), rng)
 
     def describe(self) -> dict[str, Any]:
         """Arguments of the constructor."""
