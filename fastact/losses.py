@@ -175,7 +175,8 @@ def huber(
     ``delta`` is a number > 0; the other arguments, results and errors as for ``squared_error``. Source: Huber 1964,
     Robust estimation of a location parameter.
     """
-    delta = _checks.real("huber", "delta", delta, low_included=False)
+    if type(delta) is not float or not 0 < delta < np.inf:
+        delta = _checks.real("huber", "delta", delta, low_included=False)
     return _pointwise("huber", pred, target, delta, reduction, sample_weight, out)
 
 
@@ -193,9 +194,10 @@ def quantile(
     The gradient is -q below, 1 - q above and 0 at the target. ``q`` is a number strictly between 0 and 1; the other
     arguments, results and errors as for ``squared_error``. Source: Koenker and Bassett 1978, Regression quantiles.
     """
-    q = _checks.real("quantile", "q", q, low_included=False)
-    if q >= 1:
-        raise ValueError(f"quantile: expected q below 1, got {q!r}")
+    if type(q) is not float or not 0 < q < 1:
+        q = _checks.real("quantile", "q", q, low_included=False)
+        if q >= 1:
+            raise ValueError(f"quantile: expected q below 1, got {q!r}")
     return _pointwise("quantile", pred, target, q, reduction, sample_weight, out)
 
 

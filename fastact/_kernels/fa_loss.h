@@ -70,51 +70,90 @@ FA_INLINE void FN(cross_entropy_columns)(const FN(class_targets) *q, const real 
     FN(store_columns)(v, g, count, columns);
 }
 
-/* One long row; returns its loss. label is -1 where there is none. */
+/* Sums of one long row, 64 bytes of lanes each */
+typedef struct {
+    vreal sum[FA_GROUP], mass[FA_GROUP], chosen[FA_GROUP];
+} FN(row_sums);
+
+static const real FN(lane_numbers)[64 / sizeof(real)] = {0, 1, 2, 3, 4, 5, 6, 7,
+#if !FA_DOUBLE
+                                                         8, 9, 10, 11, 12, 13, 14, 15
+#endif
+};
+
+FA_INLINE vreal FN(row_target)(const FN(class_targets) *q, const real *targets, ptrdiff_t i) {
+    return FN(class_target)(q, targets ? FN(vload)(targets + i) : FN(vset)(0),
+                            q->weight ? FN(vload)(q->weight + i) : FN(vset)(1));
+}
+
+/* v: the 64 bytes of logits at i, then their powers. The first `skip` lanes have been counted before. */
+FA_INLINE void FN(cross_entropy_group)(const FN(class_targets) *q, FN(row_sums) *s, vreal *v, const real *targets,
+                                       ptrdiff_t i, vreal top, ptrdiff_t skip) {
+    const vreal zero = FN(vset)(0);
+    for (int j = 0; j < FA_GROUP; j++) {
+        vmask again = FN(vlt)(FN(vload)(FN(lane_numbers) + j * FN(lanes)), FN(vset)((real)skip));
+        if (q->dense) {
+            vreal target = FN(row_target)(q, targets, i + j * FN(lanes));
+            if (skip) target = FN(vselect)(again, zero, target);
+            s->mass[j] += target;
+            s->chosen[j] += FN(target_share)(target, v[j] - top);
+        }
+        v[j] = FN(exp_difference)(v[j], top);
+        s->sum[j] += skip ? FN(vselect)(again, zero, v[j]) : v[j];
+    }
+}
+
+FA_INLINE void FN(cross_entropy_gradient)(const FN(class_targets) *q, vreal *v, const real *targets, real *g,
+                                          ptrdiff_t i, vreal factor, vreal unit) {
+    for (int j = 0; j < FA_GROUP; j++) {
+        v[j] *= factor;
+        if (q->dense) v[j] -= FN(row_target)(q, targets, i + j * FN(lanes)) * unit;
+        FN(vstore)(g + i + j * FN(lanes), v[j]);
+    }
+}
+
+/* One row of at least 64 bytes; returns its loss. label is -1 where there is none. The last 64 bytes may overlap those
+ * before: they are read before anything is written, and written with the same values. */
 FA_INLINE real FN(cross_entropy_row)(const FN(class_targets) *q, const real *x, const real *targets, real *g,
                                      int64_t label, real unit, ptrdiff_t n) {
-    const ptrdiff_t step = FA_GROUP * FN(lanes);
-    const real highest = FN(row_maximum)(x, n);
+    enum { step = FA_GROUP * FN(lanes) };
+    const ptrdiff_t end = n / step * step, last = n - step;
+    vreal v[FA_GROUP], rest[FA_GROUP], best[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) best[j] = rest[j] = FN(vload)(x + last + j * FN(lanes));
+    for (ptrdiff_t i = 0; i < end; i += step)
+        for (int j = 0; j < FA_GROUP; j++) best[j] = FN(vmax)(FN(vload)(x + i + j * FN(lanes)), best[j]);
+    real strip[step];
+    for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), best[j]);
+    for (int width = step / 2; width > 0; width /= 2) /* a NaN may be lost here, but the sum sees it */
+        for (int i = 0; i < width; i++) strip[i] = strip[i] > strip[i + width] ? strip[i] : strip[i + width];
+    const vreal top = FN(vset)(strip[0]);
     const real hit = label >= 0 ? FN(label_target)(q, label) : 0;
-    const real below = label >= 0 ? x[label] - highest : 0;
-    const vreal top = FN(vset)(highest), one = FN(vset)(1), zero = FN(vset)(0);
-    vreal v[FA_GROUP], t[FA_GROUP], w[FA_GROUP], sum[FA_GROUP], mass[FA_GROUP], chosen[FA_GROUP];
-    for (int j = 0; j < FA_GROUP; j++) sum[j] = mass[j] = chosen[j] = t[j] = zero, w[j] = one;
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(v, x, i, n, -(real)INFINITY);
-        if (q->dense) {
-            if (targets) FN(load_group)(t, targets, i, n, 0);
-            if (q->weight) FN(load_group)(w, q->weight, i, n, 0);
-            for (int j = 0; j < FA_GROUP; j++) {
-                vreal target = FN(class_target)(q, t[j], w[j]);
-                mass[j] += target;
-                chosen[j] += FN(target_share)(target, v[j] - top);
-            }
-        }
-        for (int j = 0; j < FA_GROUP; j++) {
-            v[j] = FN(exp_difference)(v[j], top);
-            sum[j] += v[j];
-        }
-        FN(store_group)(g, i, n, v);
+    const real below = label >= 0 ? x[label] - strip[0] : 0;
+
+    FN(row_sums) s;
+    for (int j = 0; j < FA_GROUP; j++) s.sum[j] = s.mass[j] = s.chosen[j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < end; i += step) {
+        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(x + i + j * FN(lanes));
+        FN(cross_entropy_group)(q, &s, v, targets, i, top, 0);
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(g + i + j * FN(lanes), v[j]);
     }
-    const real total = FN(group_sum)(sum);
-    const real all = hit + FN(group_sum)(mass);
-    const real share = (hit != 0 ? hit * below : 0) + FN(group_sum)(chosen);
-    const vreal factor = FN(vset)(unit * all / total), scale = FN(vset)(unit);
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(v, g, i, n, 0);
-        if (q->dense) {
-            if (targets) FN(load_group)(t, targets, i, n, 0);
-            if (q->weight) FN(load_group)(w, q->weight, i, n, 0);
-            for (int j = 0; j < FA_GROUP; j++)
-                v[j] = FN(vfma)(v[j], factor, -(FN(class_target)(q, t[j], w[j]) * scale));
-        } else {
-            for (int j = 0; j < FA_GROUP; j++) v[j] *= factor;
-        }
-        FN(store_group)(g, i, n, v);
+    if (end < n) {
+        FN(cross_entropy_group)(q, &s, rest, targets, last, top, end - last);
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(g + last + j * FN(lanes), rest[j]);
     }
+    const real total = FN(group_sum)(s.sum);
+    real mass = hit, chosen = hit != 0 ? hit * below : 0;
+    if (q->dense) mass += FN(group_sum)(s.mass), chosen += FN(group_sum)(s.chosen);
+
+    const vreal factor = FN(vset)(unit * mass / total), units = FN(vset)(unit);
+    for (int j = 0; j < FA_GROUP; j++) rest[j] = FN(vload)(g + last + j * FN(lanes));
+    for (ptrdiff_t i = 0; i < end; i += step) {
+        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(g + i + j * FN(lanes));
+        FN(cross_entropy_gradient)(q, v, targets, g, i, factor, units);
+    }
+    if (end < n) FN(cross_entropy_gradient)(q, rest, targets, g, last, factor, units);
     if (label >= 0) g[label] -= hit * unit;
-    return all * FN(log_above_one)(FN(vset)(total))[0] - share;
+    return mass * FN(log_above_one)(FN(vset)(total))[0] - chosen;
 }
 
 static double FN(softmax_cross_entropy)(const fa_cross_entropy *a, ptrdiff_t first, ptrdiff_t rows) {
@@ -203,39 +242,74 @@ FA_INLINE vreal FN(bce_with_logits_loss)(vreal x, vreal t, vreal a, vreal *slope
     return FN(vfma)(positive + negative, tail, far);
 }
 
-FA_INLINE double FN(loss_loop)(FN(loss_function) *function, const fa_pointwise *p, ptrdiff_t first, ptrdiff_t n) {
-    enum { step = FA_GROUP * FN(lanes) };
-    const real *x = (const real *)p->prediction + first, *t = (const real *)p->target + first;
-    const real *weight = p->weight ? (const real *)p->weight + first : NULL;
-    const real *each = p->each ? (const real *)p->each + first : NULL;
-    real *g = (real *)p->grad + first, *losses = p->losses ? (real *)p->losses + first : NULL;
-    const real scale = (real)p->scale;
-    double sums[step] = {0};
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        const ptrdiff_t left = n - i < step ? n - i : step;
-        vreal v[FA_GROUP], goal[FA_GROUP], w[FA_GROUP], a[FA_GROUP], loss[FA_GROUP], slope[FA_GROUP];
-        real strip[step];
-        FN(load_group)(v, x, i, n, 0);
-        FN(load_group)(goal, t, i, n, 0);
-        for (int j = 0; j < FA_GROUP; j++) a[j] = FN(vset)((real)p->a);
-        if (each) FN(load_group)(a, each, i, n, 0);
-        for (int j = 0; j < FA_GROUP; j++) loss[j] = function(v[j], goal[j], a[j], &slope[j]);
-        if (weight) {
-            FN(load_group)(w, weight, i, n, 0);
-            for (int j = 0; j < FA_GROUP; j++) loss[j] *= w[j], slope[j] *= w[j];
-        }
-        for (int j = 0; j < FA_GROUP; j++) slope[j] *= scale;
-        FN(store_group)(g, i, n, slope);
-        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), loss[j]);
-        if (left == step)
-            for (int j = 0; j < step; j++) sums[j] += (double)strip[j];
-        else
-            for (ptrdiff_t j = 0; j < left; j++) sums[j] += (double)strip[j];
-        if (losses) memcpy(losses + i, strip, (size_t)left * sizeof(real));
+typedef double FN(vdouble) __attribute__((vector_size(FA_VECTOR_BYTES)));
+#if FA_DOUBLE
+enum { FN(sums) = FA_GROUP };
+FA_INLINE void FN(add_to_sums)(FN(vdouble) *sums, const vreal *v) {
+    for (int j = 0; j < FA_GROUP; j++) sums[j] += v[j];
+}
+#else
+typedef float FN(vhalf) __attribute__((vector_size(FA_VECTOR_BYTES / 2)));
+enum { FN(sums) = 2 * FA_GROUP };
+FA_INLINE void FN(add_to_sums)(FN(vdouble) *sums, const vreal *v) {
+    for (int j = 0; j < FA_GROUP; j++) {
+        FN(vhalf) half[2];
+        memcpy(half, &v[j], sizeof half);
+        for (int k = 0; k < 2; k++) sums[2 * j + k] += __builtin_convertvector(half[k], FN(vdouble));
     }
+}
+#endif
+
+/* 64 bytes, or the first n of them; the losses are left in v, zeros past n */
+FA_INLINE void FN(loss_group)(FN(loss_function) *function, const fa_pointwise *p, ptrdiff_t i, ptrdiff_t n, vreal *v) {
+    const ptrdiff_t size = FA_GROUP * FN(lanes);
+    vreal goal[FA_GROUP], w[FA_GROUP], a[FA_GROUP], slope[FA_GROUP];
+    FN(load_group)(v, (const real *)p->prediction + i, 0, n, 0);
+    FN(load_group)(goal, (const real *)p->target + i, 0, n, 0);
+    for (int j = 0; j < FA_GROUP; j++) a[j] = FN(vset)((real)p->a), w[j] = FN(vset)(1);
+    if (p->each) FN(load_group)(a, (const real *)p->each + i, 0, n, 0);
+    if (p->weight) FN(load_group)(w, (const real *)p->weight + i, 0, n, 0);
+    for (int j = 0; j < FA_GROUP; j++) {
+        v[j] = function(v[j], goal[j], a[j], &slope[j]);
+        if (p->weight) v[j] *= w[j], slope[j] *= w[j];
+        slope[j] *= (real)p->scale;
+    }
+    FN(store_group)((real *)p->grad + i, 0, n, slope);
+    if (p->losses) FN(store_group)((real *)p->losses + i, 0, n, v);
+    if (n < size) {
+        real strip[FA_GROUP * FN(lanes)];
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), v[j]);
+        memset(strip + n, 0, (size_t)(size - n) * sizeof(real));
+        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(strip + j * FN(lanes));
+    }
+}
+
+FA_INLINE double FN(loss_groups)(FN(loss_function) *function, fa_pointwise p, ptrdiff_t first, ptrdiff_t n) {
+    enum { step = FA_GROUP * FN(lanes) };
+    FN(vdouble) sums[FN(sums)];
+    for (int j = 0; j < FN(sums); j++) sums[j] = (FN(vdouble)){0};
+    vreal v[FA_GROUP];
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) {
+        FN(loss_group)(function, &p, first + i, step, v);
+        FN(add_to_sums)(sums, v);
+    }
+    if (i < n) {
+        FN(loss_group)(function, &p, first + i, n - i, v);
+        FN(add_to_sums)(sums, v);
+    }
+    double strip[step];
+    memcpy(strip, sums, sizeof strip);
     for (int width = step / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) sums[i] += sums[i + width];
-    return sums[0];
+        for (int j = 0; j < width; j++) strip[j] += strip[j + width];
+    return strip[0];
+}
+
+/* The usual case has a loop of its own, without questions. */
+FA_INLINE double FN(loss_loop)(FN(loss_function) *function, const fa_pointwise *p, ptrdiff_t first, ptrdiff_t n) {
+    if (p->weight || p->each || p->losses) return FN(loss_groups)(function, *p, first, n);
+    return FN(loss_groups)(
+        function, (fa_pointwise){p->prediction, p->target, NULL, NULL, p->grad, NULL, p->a, p->scale}, first, n);
 }
 
 #define FA_LOSSES(X)  \
