@@ -344,9 +344,11 @@ cdef inline int row_team(Py_ssize_t n) except -1:
     return threads() if n >= row_threshold else 1
 
 
-cdef inline int sum_team(Py_ssize_t n) except -1:
+cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
     """Threads of sum_blocks for n elements; 0 where giving up the GIL does not pay."""
-    return row_team(n) if n > KEEP_GIL else 0
+    if n <= KEEP_GIL:
+        return 0
+    return threads() if n >= threshold else 1
 
 
 # ---------------------------------------------------------------------------------------------- elementwise
@@ -764,7 +766,7 @@ cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint 
             all_weights += weight
         a.scale = 1 / all_weights if all_weights > 0 else 0
     total = sum_blocks(rows_sum, <const void *>table.kernels[dtype].softmax_cross_entropy, a, 0, rows, ROWS, 1,
-                       sum_team(rows * a.columns))
+                       sum_team(rows * a.columns, row_threshold))
     return total / all_weights if mean else total
 
 
@@ -819,7 +821,7 @@ cdef double pointwise(int number, fa_pointwise *p, int dtype, Py_ssize_t n, doub
     """The loss and its gradient, both divided by count (sums: count is 1)."""
     p.scale = 1 / count if count > 0 else 0
     return sum_blocks(elements_sum, <const void *>table.kernels[dtype].losses[number].kernel, p, 0, n, BLOCK, 1,
-                      sum_team(n)) / count
+                      sum_team(n, update_threshold)) / count
 
 
 def try_pointwise(int number, object prediction, object target, object out, bint mean, double a):
@@ -888,7 +890,7 @@ def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple stat
 
 def sum_of_squares(cnp.ndarray x, Py_ssize_t start, Py_ssize_t stop):
     """Sum of squares of x[start:stop], the same whatever the number of threads."""
-    cdef int dtype = dtype_of(x), team = sum_team(stop - start)
+    cdef int dtype = dtype_of(x), team = sum_team(stop - start, update_threshold)
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x)
     return sum_blocks(squares_sum, <const void *>table.kernels[dtype].sum_of_squares, data(x), start * size,
                       stop - start, BLOCK, size, team)

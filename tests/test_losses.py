@@ -415,7 +415,7 @@ def test_overlapping_out_is_refused_before_anything_is_written(way, dtype, rng):
 @pytest.mark.parametrize("name", SETS)
 def test_threads_change_no_bit(dtype, rng, name):
     with instructions(name):
-        for shape in ((20_000, 9), (700, 301)):
+        for shape in ((30_000, 9), (900, 301)):
             for function, x, t, options in calls(rng, dtype, shape):
                 with fa.num_threads(1):
                     loss, grad = function(x, t, **options)
