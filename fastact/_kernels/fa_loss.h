@@ -228,8 +228,7 @@ FA_INLINE vreal FN(quantile_loss)(vreal x, vreal t, vreal a, vreal *slope) {
  * log1p(e); log1p(e) = log(u) + (e - (u - 1)) / u for u = 1 + e rounded (Kahan's correction; u - 1 is exact). */
 FA_INLINE vreal FN(bce_with_logits_loss)(vreal x, vreal t, vreal a, vreal *slope) {
     const vreal zero = FN(vset)(0), size = FN(vabs)(x);
-    FN(exp_parts) parts = FN(exp_negative)(size);
-    vreal e = parts.mantissa * parts.scale * FA_UNSCALE;
+    vreal e = FN(exp_difference)(-size, zero);
     vreal u = e + (real)1, r = (real)1 / u;
     vreal tail = FN(vfma)(e - (u - (real)1), r, FN(log_above_one)(u));
     vreal positive = a * t, negative = (real)1 - t;
