@@ -63,6 +63,94 @@ def fit(function, weight, powers, low, high, digits):
     )
 
 
+def solve_weighted(rows, targets, weights):
+    """Linear least squares by the normal equations (60 digits can afford them)."""
+    size = len(rows[0])
+    normal, side = mp.matrix(size, size), mp.matrix(size, 1)
+    for i in range(size):
+        weighted = [w * row[i] for w, row in zip(weights, rows, strict=True)]
+        for j in range(size):
+            normal[i, j] = mp.fdot(weighted, (row[j] for row in rows))
+        side[i] = mp.fdot(weighted, targets)
+    return list(mp.lu_solve(normal, side))
+
+
+def normal_tail(t):
+    """Phi(-t) exp(t^2 / 2)"""
+    return mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
+
+
+def fit_denominator(degrees, high, digits, iterations=30):
+    """Q, highest coefficient 1, of the best normal_tail(t) = (k V + U) / Q on [0, high], Q = t V + q, k = 1 / sqrt(2 pi).
+
+    This is the usual rational function with the right limit at infinity. Each round is a linear problem,
+    k V + U - f (t V + q) = 0, weighted with the last Q (Sanathanan and Koerner) and with Lawson's weights, on Chebyshev
+    points in 1 / (t + 3).
+    """
+    top, bottom = degrees[0], degrees[1] - 1
+    count = 8 * (top + bottom + 3)
+    left, right = 1 / (mp.mpf(high) + 3), mp.mpf(1) / 3
+    points = [
+        2 / (left + right - (right - left) * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count)) - 3 for i in range(count)
+    ]
+    values = [normal_tail(t) for t in points]
+    k = 1 / mp.sqrt(2 * mp.pi)
+    rows = [
+        [-(t**i) for i in range(top + 1)] + [f] + [(t * f - k) * t**i for i in range(bottom)]
+        for t, f in zip(points, values, strict=True)
+    ]
+    targets = [(k - t * f) * t**bottom for t, f in zip(points, values, strict=True)]
+    old, lawson = [1 + t ** (bottom + 1) for t in points], [mp.mpf(1) / count] * count
+    best, best_error = None, mp.inf
+    for step in range(iterations):
+        c = solve_weighted(rows, targets, [w / (q * f) ** 2 for w, q, f in zip(lawson, old, values, strict=True)])
+        u, q = c[: top + 1], [*c[top + 1 :], mp.mpf(1)]
+        old = [mp.polyval(q[::-1], t) for t in points]
+        errors = [
+            abs((k * (d - q[0]) / t + mp.polyval(u[::-1], t)) / (d * f) - 1)
+            for t, d, f in zip(points, old, values, strict=True)
+        ]
+        if max(errors) < best_error:
+            best, best_error = q, max(errors)
+        if step > 5:
+            total = mp.fsum(w * e for w, e in zip(lawson, errors, strict=True))
+            lawson = [w * e / total for w, e in zip(lawson, errors, strict=True)]
+    return [round_to(a, digits) for a in best]
+
+
+def fit_numerator(function, denominator, degree, low, high, digits):
+    """P with k + P / Q = function in relative error, for k = 1 / sqrt(2 pi) rounded: its coefficients and the error."""
+    k = round_to(1 / mp.sqrt(2 * mp.pi), digits)
+
+    def q(t):
+        return mp.polyval(denominator[::-1], t)
+
+    return fit(
+        lambda t: (function(t) - k) * q(t), lambda t: 1 / (function(t) * q(t)), list(range(degree + 1)), low, high, digits
+    )
+
+
+def normal_tail_moment(t):
+    """t Phi(-t) exp(t^2 / 2)"""
+    return t * normal_tail(t)
+
+
+def gelu_root():
+    """The t > 0 with gelu'(-t) = 0."""
+    return mp.findroot(lambda t: normal_tail(t) - t / mp.sqrt(2 * mp.pi), mp.mpf("0.75"))
+
+
+def gelu_slope_factor(t, root=gelu_root()):
+    """gelu'(-t) exp(t^2 / 2) / (root - t)"""
+    return (t / mp.sqrt(2 * mp.pi) - normal_tail(t)) / (t - root)
+
+
+def normal_centre(z):
+    """(1 - 2 Phi(-t)) / t, for z = -t^2 / 2"""
+    t = mp.sqrt(-2 * z)
+    return mp.erf(t / mp.sqrt(2)) / t
+
+
 def exp_tail(r):
     """(exp(r) - 1 - r) / r^2"""
     if abs(r) < mp.mpf(10) ** -12:
@@ -80,3 +168,17 @@ if __name__ == "__main__":
     for digits, degree, suffix in ((24, 3, "f"), (24, 4, "f"), (53, 8, ""), (53, 9, "")):
         c, e = fit(exp_tail, lambda r: r * r / mp.exp(r), list(range(degree + 1)), -half, half, digits)
         show(f"exp_tail, {digits} bits, degree {degree}", c, e, suffix)
+
+    # gelu, up to where it has underflowed
+    for digits, degrees, high, suffix in ((24, (3, 5), 14.5, "f"), (53, (8, 10), 39, "")):
+        q = fit_denominator(degrees, high, digits)
+        show(f"normal_denominator, {digits} bits", q, mp.mpf(1), suffix)
+        c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, digits)
+        show(f"normal_tail, {digits} bits, degree {degrees[0]}", c, e, suffix)
+        c, e = fit_numerator(gelu_slope_factor, q, degrees[1] - 1, 0, high, digits)
+        show(f"gelu_slope, {digits} bits, degree {degrees[1] - 1}", c, e, suffix)
+    root = round_to(gelu_root(), 53)
+    show("gelu_root", [round_to(root, 24), root - round_to(root, 24)], mp.mpf(1), "")
+    for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
+        c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -(mp.mpf(13) / 16) ** 2 / 2, -1e-30, digits)
+        show(f"normal_centre, {digits} bits, degree {degree}", c, e, suffix)

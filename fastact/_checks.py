@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -118,7 +119,16 @@ def parameters(function: str, entry: Entry, given: Mapping[str, object]) -> tupl
         if name not in known:
             takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
             raise TypeError(f"{function}: {entry.name} has no parameter {name!r}; it {takes}")
-    return tuple(parameter(function, p, given.get(p.name, p.default)) for p in entry.parameters)
+    values = tuple(parameter(function, p, given.get(p.name, p.default)) for p in entry.parameters)
+    order(function, entry, values)
+    return values
+
+
+def order(function: str, entry: Entry, values: tuple[float, ...]) -> None:
+    """Values rise where the entry says they must."""
+    if entry.ordered and any(a >= b for a, b in pairwise(values)):
+        names = " < ".join(p.name for p in entry.parameters)
+        raise ValueError(f"{function}: expected {names}, got {' and '.join(f'{v:g}' for v in values)}")
 
 
 def activation(function: str, value: object) -> BoundActivation:

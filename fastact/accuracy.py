@@ -10,6 +10,7 @@ measured against the registry's formula texts evaluated by mpmath in 50 digits, 
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import platform
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -26,27 +28,36 @@ from .registry import ACTIVATIONS, Entry
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 13  # small temporaries: they stay in the second-level cache and the allocator's bins
 STRIDE = 4099  # prime: a sample of float32's bit patterns that meets every exponent and no pattern in the mantissa
 ROOT_WIDTH = 0.25  # this near a root of the slope the error is measured against grad, not against the tiny product
 
 
-def ulp_error(got: np.ndarray, reference: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """|got - reference| in units in the last place of dtype (got's) at the reference, which is exact enough.
+_EXPONENT = np.int64(0x7FF0_0000_0000_0000)
+
+
+def ulp_error(got: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """|got - reference| in units in the last place of got's dtype at the reference, which is exact enough in float64.
 
     Infinite where one is NaN and the other is not, or where only one is infinite, except that a reference beyond the
     largest finite number counts as infinity. Subnormal results have the smallest unit.
     """
-    kind = np.finfo(got.dtype if dtype is None else dtype)
+    kind = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
-        got, reference = np.asarray(got, np.float64), np.asarray(reference, np.float64)
-        _, exponent = np.frexp(reference)
-        unit = np.ldexp(1.0, np.maximum(exponent - kind.nmant - 1, kind.minexp - kind.nmant))
-        beyond = np.abs(reference) >= float(kind.max) + unit / 2
-        reference = np.where(beyond, np.copysign(np.inf, reference), reference)
-        same = (got == reference) | (np.isnan(got) & np.isnan(reference))
-        error = np.abs(got - reference) / unit
-        return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
+        wide = got.astype(np.float64)
+        reference = np.asarray(reference, np.float64)
+        binade = (reference.view(np.int64) & _EXPONENT).view(np.float64)  # 2^floor(log2 |reference|)
+        unit = np.maximum(binade * 2.0**-kind.nmant, float(kind.smallest_subnormal))
+        difference = np.abs(wide - reference)
+        error = difference / unit
+    odd = ~np.isfinite(error)  # NaN, infinity, or overflow on either side: sorted out one by one
+    if odd.any():
+        g, r = wide[odd], reference[odd]
+        largest = float(kind.max)
+        r = np.where(np.abs(r) >= largest * (1 + 2.0 ** -(kind.nmant + 2)), np.copysign(np.inf, r), r)
+        same = (g == r) | (np.isnan(g) & np.isnan(r))
+        error[odd] = np.where(same, 0.0, np.inf)
+    return error
 
 
 @dataclass
@@ -114,18 +125,22 @@ def _gradients(x: np.ndarray) -> np.ndarray:
     return (sign * np.exp2(np.mod(i * 0.6180339887498949, 1) * 40 - 20)).astype(x.dtype)
 
 
+_GRADIENTS = _gradients(np.empty(CHUNK, np.float32))
+
+
 def _take_backward(
     column: Column, entry: Entry, got: np.ndarray, reference: np.ndarray, grad: np.ndarray, x: np.ndarray
 ) -> None:
     """Errors of normal results; near a root of the slope in units of eps * |grad|."""
     kind = np.finfo(got.dtype)
-    reference = np.asarray(reference, np.float64)
     errors = ulp_error(got, reference)
-    normal = np.abs(reference) >= float(kind.smallest_normal)
+    size = np.abs(reference)
+    errors[(size < float(kind.smallest_normal)) & (size > 0)] = 0
     near = np.zeros(x.shape, bool)
     for root in entry.slope_roots:
         near |= np.abs(x - root) <= ROOT_WIDTH
-    column.take(np.where((normal | (reference == 0)) & ~near, errors, 0.0), x)
+    errors[near] = 0
+    column.take(errors, x)
     if near.any():
         distance = np.abs(np.asarray(got, np.float64)[near] - reference[near])
         scaled = distance / (float(kind.eps) * np.abs(grad[near].astype(np.float64)))
@@ -136,23 +151,25 @@ def _measure_float32(entry: Entry, bits: np.ndarray, values: tuple[float, ...]) 
     """All three columns on those bit patterns, against the NumPy formulas in float64."""
     result = Measurement(entry.name, "float32")
     x = bits.astype(np.uint32).view(np.float32)
-    exact_parameters = tuple(float(v) for v in registry.rounded(values, x.dtype))
+    exact = tuple(float(v) for v in registry.rounded(values, x.dtype))
     with np.errstate(invalid="ignore"):  # signalling NaNs
         wide = x.astype(np.float64)
     y = _forward(entry, x, values)
-    exact_y = registry.value(entry, wide, exact_parameters)
+    exact_y = registry.value(entry, wide, exact)
     result.forward.take(ulp_error(y, exact_y), x)
 
     finite = np.isfinite(x)
-    x, wide, y, exact_y = x[finite], wide[finite], y[finite], exact_y[finite]
-    grad = _gradients(x)
-    saved, exact_saved = (x, wide) if entry.saves == "x" else (y, exact_y)
-    dx = _backward(entry, grad, saved, values)
-    slope = registry.slope(entry, saved.astype(np.float64), exact_parameters)
-    _take_backward(result.backward, entry, dx, grad * slope, grad, x)
-    with np.errstate(all="ignore"):
-        true_slope = registry.slope(entry, exact_saved, exact_parameters)
-        _take_backward(result.derivative, entry, dx, grad * true_slope, grad, x)
+    if not finite.all():
+        x, wide, y, exact_y = x[finite], wide[finite], y[finite], exact_y[finite]
+    grad = _GRADIENTS[: x.size]
+    wide_grad = grad.astype(np.float64)
+    dx = _backward(entry, grad, x if entry.saves == "x" else y, values)
+    saved = wide if entry.saves == "x" else y.astype(np.float64)
+    _take_backward(result.backward, entry, dx, registry.gradient(entry, wide_grad, saved, exact, x.dtype), grad, x)
+    if entry.saves == "x":  # nothing was rounded before the slope
+        result.derivative = result.backward
+    else:
+        _take_backward(result.derivative, entry, dx, registry.gradient(entry, wide_grad, exact_y, exact), grad, x)
     return result
 
 
@@ -163,11 +180,12 @@ def _patterns(exhaustive: bool) -> Iterator[np.ndarray]:
             yield np.arange(start, start + CHUNK, dtype=np.uint64)
         return
     sample = np.arange(0, 1 << 32, STRIDE, dtype=np.uint64)
-    yield from np.array_split(sample, 2)
+    yield from np.array_split(sample, sample.size // CHUNK + 1)
     special = np.array([0, 0.5, 1, 2, 3, 6, 9, 17, 20, 88.72, 103.97, 1e-38, 1e-45, 3e38], np.float32).view(np.uint32)
     around = (special.astype(np.int64)[:, np.newaxis] + np.arange(-512, 513)).ravel()
     around = around[(around >= 0) & (around < 1 << 31)]
-    yield np.concatenate([around, around + (1 << 31)]).astype(np.uint64)
+    both = np.concatenate([around, around + (1 << 31)]).astype(np.uint64)
+    yield from np.array_split(both, both.size // CHUNK + 1)
 
 
 def _float64_points(entry: Entry, count: int) -> np.ndarray:
@@ -188,6 +206,8 @@ def _names() -> dict[str, Callable[..., Any]]:
     import mpmath as mp
 
     def normal_distribution(x: Any) -> Any:
+        if abs(x) > 1e4:  # where mpmath's series gives up
+            return mp.mpf(x > 0)
         return mp.erfc(-x / mp.sqrt(2)) / 2
 
     return {
@@ -205,9 +225,24 @@ def _names() -> dict[str, Callable[..., Any]]:
         "phi": lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi),
         "s": lambda x: 1 / (1 + mp.exp(-x)),
         "SELU_ALPHA": mp.mpf("1.6732632423543772848170429916717"),
-        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193352946"),
+        "SELU_LAMBDA": mp.mpf("1.0507009873554804934193352949865"),
+        "SELU_LIMIT": mp.mpf("1.7580993408473768599402175208123"),
         "__builtins__": {},
     }
+
+
+class _ExactNumbers(ast.NodeTransformer):
+    """0.044715 as mpf("0.044715"): the decimal that is written, not the nearest double."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:  # noqa: N802, D102 - the name is ast's
+        if not isinstance(node.value, float):
+            return node
+        return ast.Call(ast.Name("mpf", ast.Load()), [ast.Constant(repr(node.value))], [])
+
+
+def _exact(formula: str) -> CodeType:
+    tree = _ExactNumbers().visit(ast.parse(formula, mode="eval"))
+    return compile(ast.fix_missing_locations(tree), "<formula>", "eval")
 
 
 def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Measurement:
@@ -220,21 +255,27 @@ def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Mea
     grad = _gradients(x)
     saved = x if entry.saves == "x" else y
     dx = _backward(entry, grad, saved, values)
-    formula = compile(entry.formula, entry.name, "eval")
-    slope_formula = compile(entry.slope_formula, entry.name, "eval")
+    formula, slope_formula = _exact(entry.formula), _exact(entry.slope_formula)
     with mp.workdps(50):
         names: dict[str, Any] = {
             **_names(),
             **{p.name: mp.mpf(v) for p, v in zip(entry.parameters, values, strict=True)},
         }
+        # backward is measured with its constants rounded to the dtype, as the kernel has them
+        as_rounded = {name: mp.mpf(float(names[name])) for name in ("SELU_LAMBDA", "SELU_LIMIT")}
         unit_of = [float(u) for u in _units(y)]
         for i, at in enumerate(x.tolist()):
+            if 0 < abs(at) < 1:  # as many digits more as x - tanh(x) cancels
+                mp.mp.dps = 50 + int(-2 * math.log10(abs(at)))
             exact = mp.mpf(eval(formula, names, {"x": mp.mpf(at)}))
             result.forward.take(np.array([_distance(y[i], exact, unit_of[i])]), x[i : i + 1])
             known = saved[i].item()
             exact_saved = mp.mpf(at) if entry.saves == "x" else exact
-            for column, argument in ((result.backward, mp.mpf(known)), (result.derivative, exact_saved)):
-                true = grad[i].item() * mp.mpf(eval(slope_formula, names, {entry.saved_name: argument}))
+            for column, argument, given in (
+                (result.backward, mp.mpf(known), {**names, **as_rounded}),
+                (result.derivative, exact_saved, names),
+            ):
+                true = grad[i].item() * mp.mpf(eval(slope_formula, given, {entry.saved_name: argument}))
                 if true != 0 and abs(true) < mp.mpf(2) ** -1022:
                     continue
                 if any(abs(at - root) <= ROOT_WIDTH for root in entry.slope_roots):
@@ -294,7 +335,7 @@ def measure(
         pending = []
         for bits in _patterns(exhaustive):
             pending.append((bits.size, pool.submit(one, bits)))
-            while len(pending) > 2 * count:  # never hold more than a few chunks
+            while len(pending) > 4 * count:  # never hold more than a few chunks
                 _finish(pending, total, progress)
         while pending:
             _finish(pending, total, progress)

@@ -37,12 +37,17 @@ def _native(number: int, call: Callable[..., Any], values: tuple[float, ...], *a
     out[...] = result
 
 
+def _has_kernel(entry: Entry) -> bool:
+    """Whether the compiled kernel is to be used; without one (an activation of the user's own) NumPy computes."""
+    return runtime.get_backend() == "native" and entry.name in runtime.KERNEL_NUMBERS
+
+
 def _forward(function: str, entry: Entry, x: Any, out: Any, values: tuple[float, ...]) -> Any:
     """y = f(x) for any layout, backend or mistake."""
     source = _checks.real_array(function, "x", x)
     target = _checks.output(function, out, source.shape, source.dtype, {"x": source})
     result = np.empty_like(source, dtype=source.dtype.newbyteorder("="), subok=False) if target is None else target
-    if runtime.get_backend() == "native":
+    if _has_kernel(entry):
         _native(runtime.KERNEL_NUMBERS[entry.name], runtime._core.try_forward, values, source, out=result)
     else:
         result[...] = registry.value(entry, _checks.plain(source), values)
@@ -56,7 +61,7 @@ def _backward(function: str, entry: Entry, grad: Any, saved: Any, out: Any, valu
     _checks.same_shape(function, **{"grad": g, entry.saved_name: s})
     target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, entry.saved_name: s})
     result = np.empty_like(g, dtype=g.dtype.newbyteorder("="), subok=False) if target is None else target
-    if runtime.get_backend() == "native":
+    if _has_kernel(entry):
         _native(runtime.KERNEL_NUMBERS[entry.name], runtime._core.try_backward, values, g, s, out=result)
     else:
         result[...] = registry.gradient(entry, _checks.plain(g), _checks.plain(s), values)
@@ -127,30 +132,43 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
     """
 
 
+_CHECK_ORDER = """
+    order("{function}", entry, ({values}))"""
+
+
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and backward function of an entry."""
     names = [p.name for p in entry.parameters]
     namespace: dict[str, Any] = {
-        "try_forward": _try_forward,
-        "try_backward": _try_backward,
+        "try_forward": _try_forward if entry.name in runtime.KERNEL_NUMBERS else _nothing,
+        "try_backward": _try_backward if entry.name in runtime.KERNEL_NUMBERS else _nothing,
         "forward": _forward,
         "backward": _backward,
         "entry": entry,
         "parameter": _checks.parameter,
+        "order": _checks.order,
     }
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
+    values = "".join(f"{n}, " for n in names)
+
+    def checks(function: str) -> str:
+        lines = [_CHECK.format(name=n, function=function) for n in names]
+        if entry.ordered:
+            lines.append(_CHECK_ORDER.format(function=function, values=values))
+        return "".join(lines)
+
     source = _SOURCE.format(
         name=entry.name,
         x="x",
         saved=entry.saved_name,
         number=runtime.KERNEL_NUMBERS.get(entry.name, -1),
         signature="".join(f", {n}=default_{n}" for n in names),
-        checks="".join(_CHECK.format(name=n, function=entry.name) for n in names),
-        checks_backward="".join(_CHECK.format(name=n, function=f"{entry.name}_backward") for n in names),
+        checks=checks(entry.name),
+        checks_backward=checks(f"{entry.name}_backward"),
         arguments=", ".join([*names, "0.0", "0.0"][:2]),
-        values="".join(f"{n}, " for n in names),
+        values=values,
     )
     exec(compile(source, f"<fastact.functional {entry.name}>", "exec"), namespace)
     forward, backward = namespace[entry.name], namespace[f"{entry.name}_backward"]
@@ -548,7 +566,7 @@ def bias_forward(
     bound: BoundActivation, z: np.ndarray, bias: np.ndarray | None, y: np.ndarray, slope: np.ndarray | None
 ) -> None:
     """y = f(z + bias) in one pass; with slope, f' is stored there in the same pass."""
-    if runtime.get_backend() == "native":
+    if _has_kernel(bound.entry):
         a, b = (*bound.values, 0.0, 0.0)[:2]
         runtime._core.bias_forward(runtime.KERNEL_NUMBERS[bound.name], z, bias, y, slope, a, b)
         return
@@ -563,7 +581,7 @@ def bias_backward(
 ) -> None:
     """dz = grad * f' and its column sums in one pass; saved is y, or the slope where backward would read x."""
     entry = bound.entry
-    if runtime.get_backend() == "native":
+    if _has_kernel(entry):
         if entry.saves == "x":
             number, a, b = -1, float(entry.piecewise_linear), 0.0
         else:

@@ -40,6 +40,8 @@ class Parameter:
 class Entry:
     """One elementwise activation.
 
+    ``formula`` and ``slope_formula`` are Python expressions (the accuracy command evaluates them with mpmath), in which
+    s is the logistic function and Phi and phi are the normal distribution and its density.
     ``value(x, *parameters)`` and ``slope(saved, *parameters)`` take and return arrays of one floating dtype;
     ``saves`` says whether ``saved`` is the output "y" or the input "x" (None: the slope is constant).
     """
@@ -58,6 +60,8 @@ class Entry:
     cost: str = "light"  # "light" or "heavy": from which size threads pay, see runtime.THRESHOLDS
     forward_ulp: dict[str, float] | None = None  # None: 2 for both dtypes
     slope_roots: tuple[float, ...] = ()  # near these the backward error is measured absolutely
+    slope_constants: tuple[float, ...] = ()  # follow the parameters, rounded to the dtype like them
+    ordered: bool = False  # the parameters must rise: each below the next
 
     @property
     def saved_name(self) -> str:
@@ -74,6 +78,24 @@ class Entry:
         return tuple(p.default for p in self.parameters)
 
 
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_LAMBDA = 1.0507009873554804934193352949865
+SELU_LIMIT = 1.7580993408473768599402175208123  # their product
+
+# Chebyshev coefficients in (t - 2) / (t + 2) of (1 + 2 t) exp(t^2) erfc(t), t >= 0; made with mpmath.
+_ERFCX = (
+    1.1760066555883004, 0.025779673870048207, -0.10659315067778503, 0.03880887957448382, -0.005414899930893725,
+    -0.00040815257282372384, 0.00019843768248553527, 9.842532776048127e-06, -7.763265561062859e-06,
+    -7.174001457529682e-07, 3.140694955581843e-07, 6.188423669546144e-08, -9.890619934492214e-09,
+    -4.59539962251018e-09, -7.180587728177086e-11, 2.6296183336364044e-10, 4.867734056607904e-11,
+    -8.02680419375902e-12, -4.779133570845307e-12, -4.3470126478466955e-13, 2.412314273846161e-13,
+    8.610900521300076e-14, 2.5947648992461794e-15, -5.872254380501717e-15, -1.7019328861788628e-15,
+    1.3873559035613275e-17, 1.4092169115304897e-16, 3.8412848177604354e-17, -3.47817757654455e-18,
+)  # fmt: skip
+# Series of (x - tanh(x)) / x^3 in x^2
+_TANH_SHRINK = (1 / 3, -2 / 15, 17 / 315, -62 / 2835, 1382 / 155925, -21844 / 6081075, 929569 / 638512875)
+
+
 def _sigmoid(x):
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, 1) / (1 + e)
@@ -82,6 +104,118 @@ def _sigmoid(x):
 def _leaky_relu(x, negative_slope):
     below = x * negative_slope if negative_slope > 0 else np.where(np.isnan(x), x, 0)
     return np.where(x > 0, x, below)
+
+
+def _wide(x):
+    """float64 within [-1e5, 1e5], where every smooth function here has long reached its limit; NaN stays."""
+    return np.clip(x.astype(np.float64), -1e5, 1e5)
+
+
+def _tail(t):
+    """(1 - Phi(t), phi(t)) for t >= 0 with relative accuracy; NumPy has no erfc."""
+    high = t.astype(np.float32).astype(np.float64)  # high * high is exact, so exp gets no rounded argument
+    bell = np.exp(-0.5 * high * high) * np.exp(-0.5 * (t - high) * (t + high))
+    u = t * math.sqrt(0.5)
+    ratio = np.polynomial.chebyshev.chebval((u - 2) / (u + 2), _ERFCX) / (1 + 2 * u)
+    return 0.5 * bell * ratio, bell / math.sqrt(2 * math.pi)
+
+
+def _gelu(x):
+    wide = _wide(x)
+    tail, _ = _tail(np.abs(wide))
+    return np.where(x > 1e4, x, wide * np.where(wide < 0, tail, 1 - tail))
+
+
+def _gelu_slope(x):
+    wide = _wide(x)
+    tail, density = _tail(np.abs(wide))
+    return np.where(wide < 0, tail, 1 - tail) + wide * density
+
+
+def _gelu_tanh_parts(x):
+    wide = _wide(x)
+    c = 2 * math.sqrt(2 / math.pi)
+    return wide, c * (wide + 0.044715 * wide**3), c * (1 + 3 * 0.044715 * wide**2)
+
+
+def _gelu_tanh(x):
+    wide, v, _ = _gelu_tanh_parts(x)
+    return np.where(x > 1e4, x, wide * _sigmoid(v))
+
+
+def _gelu_tanh_slope(x):
+    wide, v, dv = _gelu_tanh_parts(x)
+    return _sigmoid(v) + wide * dv * _sigmoid(v) * _sigmoid(-v)
+
+
+def _silu(x):
+    wide = _wide(x)
+    return np.where(x > 1e4, x, wide * _sigmoid(wide))
+
+
+def _silu_slope(x):
+    wide = _wide(x)
+    return _sigmoid(wide) * (1 + wide * _sigmoid(-wide))
+
+
+def _mish_parts(x):
+    """x clipped, tanh(softplus(x)), and 1 - its square, from e = exp(-|x|)."""
+    wide = _wide(x)
+    e = np.exp(-np.abs(wide))
+    below = e * (e + 2)
+    above = 1 + 2 * e
+    denominator = np.where(wide < 0, below + 2, above + 2 * e * e)
+    t = np.where(wide < 0, below, above) / denominator
+    rest = np.where(wide < 0, 2.0, 2 * e * e) / denominator  # 1 - t
+    return wide, t, rest * (1 + t)
+
+
+def _mish(x):
+    wide, t, _ = _mish_parts(x)
+    return np.where(x > 1e4, x, wide * t)
+
+
+def _mish_slope(x):
+    wide, t, rest = _mish_parts(x)
+    return t + wide * _sigmoid(wide) * rest
+
+
+def _softplus(x, beta):
+    scaled = x.astype(np.float64) * float(beta)
+    return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / float(beta)
+
+
+def _log_sigmoid(x):
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+
+
+def _hard_swish(x):
+    return np.where(np.abs(x) == np.inf, np.maximum(x, 0), x * np.clip(x + 3, 0, 6) / 6)
+
+
+def _hard_swish_slope(x):
+    inner = (2 * x + 3) / 6
+    return np.where(np.isnan(x), x, np.where(x <= -3, 0, np.where(x >= 3, 1, inner)))
+
+
+def _softsign(x):
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
+def _threshold(x, threshold, value):
+    return np.where(np.isnan(x) | (x > threshold), x, value)
+
+
+def _step(condition, saved):
+    """1 where the condition holds, 0 elsewhere, NaN where saved is NaN."""
+    return np.where(np.isnan(saved), saved, condition.astype(saved.dtype))
+
+
+def _tanh_shrink(x):
+    wide = x.astype(np.float64)
+    square = np.minimum(wide * wide, 1)
+    series = wide**3 * np.polynomial.polynomial.polyval(square, _TANH_SHRINK)
+    return np.where(np.abs(wide) < 0.15, series, wide - np.tanh(wide))
 
 
 _ENTRIES = (
@@ -141,6 +275,235 @@ _ENTRIES = (
         slope=lambda y: (1 - y) * (1 + y),
         saves="y",
         limits=("-1", "1"),
+        cost="heavy",
+    ),
+    Entry(
+        name="elu",
+        formula="x if x > 0 else alpha * expm1(x)",
+        slope_formula="1 if y > 0 else y + alpha",
+        value=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        slope=lambda y, alpha: np.where(y > 0, 1, y + alpha),
+        saves="y",
+        limits=("-alpha", "inf"),
+        parameters=(Parameter("alpha", 1.0, low=0.0),),
+        kinks=("0",),
+        at_kink="alpha",
+        cost="heavy",
+    ),
+    Entry(
+        name="celu",
+        formula="x if x > 0 else alpha * expm1(x / alpha)",
+        slope_formula="1 if y > 0 else 1 + y / alpha",
+        value=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+        slope=lambda y, alpha: np.where(y > 0, 1, 1 + y / alpha),
+        saves="y",
+        limits=("-alpha", "inf"),
+        parameters=(Parameter("alpha", 1.0, low=0.0, low_included=False),),
+        cost="heavy",
+    ),
+    Entry(
+        name="selu",
+        formula="SELU_LAMBDA * (x if x > 0 else SELU_ALPHA * expm1(x))",
+        slope_formula="SELU_LAMBDA if y > 0 else y + SELU_LIMIT",
+        value=lambda x: SELU_LAMBDA * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0).astype(np.float64))),
+        slope=lambda y, scale, limit: np.where(y > 0, scale, y + limit),
+        slope_constants=(SELU_LAMBDA, SELU_LIMIT),
+        saves="y",
+        limits=("-SELU_LIMIT", "inf"),
+        kinks=("0",),
+        at_kink="SELU_LIMIT",
+        cost="heavy",
+    ),
+    Entry(
+        name="gelu",
+        formula="x * Phi(x)",
+        slope_formula="Phi(x) + x * phi(x)",
+        value=_gelu,
+        slope=_gelu_slope,
+        saves="x",
+        limits=("0", "inf"),
+        cost="heavy",
+        forward_ulp={"float32": 3, "float64": 4},
+        slope_roots=(-0.7517915246935645,),
+    ),
+    Entry(
+        name="gelu_tanh",
+        formula="x * s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))",
+        slope_formula="s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3)) + x * s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))"
+        " * s(-2 * sqrt(2 / pi) * (x + 0.044715 * x**3)) * 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2)",
+        value=_gelu_tanh,
+        slope=_gelu_tanh_slope,
+        saves="x",
+        limits=("0", "inf"),
+        cost="heavy",
+        forward_ulp={"float32": 3, "float64": 4},
+        slope_roots=(-0.7524614220710162,),
+    ),
+    Entry(
+        name="softplus",
+        formula="log1p(exp(beta * x)) / beta",
+        slope_formula="-expm1(-beta * y)",
+        value=_softplus,
+        slope=lambda y, beta: -np.expm1(-beta * y),
+        saves="y",
+        limits=("0", "inf"),
+        parameters=(Parameter("beta", 1.0, low=0.0, low_included=False),),
+        cost="heavy",
+    ),
+    Entry(
+        name="log_sigmoid",
+        formula="-log1p(exp(-x))",
+        slope_formula="-expm1(y)",
+        value=_log_sigmoid,
+        slope=lambda y: -np.expm1(y),
+        saves="y",
+        limits=("-inf", "0"),
+        cost="heavy",
+    ),
+    Entry(
+        name="silu",
+        formula="x * s(x)",
+        slope_formula="s(x) * (1 + x * s(-x))",
+        value=_silu,
+        slope=_silu_slope,
+        saves="x",
+        limits=("0", "inf"),
+        cost="heavy",
+        forward_ulp={"float32": 3, "float64": 3},
+        slope_roots=(-1.2784645427610738,),
+    ),
+    Entry(
+        name="mish",
+        formula="x * tanh(log1p(exp(x)))",
+        slope_formula="tanh(log1p(exp(x))) + x * s(x) * (1 - tanh(log1p(exp(x)))**2)",
+        value=_mish,
+        slope=_mish_slope,
+        saves="x",
+        limits=("0", "inf"),
+        cost="heavy",
+        forward_ulp={"float32": 3, "float64": 4},
+        slope_roots=(-1.1924312144660634,),
+    ),
+    Entry(
+        name="hard_sigmoid",
+        formula="min(max(x + 3, 0), 6) / 6",
+        slope_formula="mpf(1) / 6 if 0 < y < 1 else 0",
+        value=lambda x: np.clip(x + 3, 0, 6) / 6,
+        slope=lambda y: np.where(np.isnan(y), y, np.where((y > 0) & (y < 1), y.dtype.type(1 / 6), 0)),
+        saves="y",
+        limits=("0", "1"),
+        kinks=("-3", "3"),
+        at_kink="0",
+        piecewise_linear=True,
+    ),
+    Entry(
+        name="hard_swish",
+        formula="x * min(max(x + 3, 0), 6) / 6",
+        slope_formula="0 if x <= -3 else 1 if x >= 3 else (2 * x + 3) / 6",
+        value=_hard_swish,
+        slope=_hard_swish_slope,
+        saves="x",
+        limits=("0", "inf"),
+        kinks=("-3", "3"),
+        at_kink="0 at -3, 1 at 3",
+        piecewise_linear=True,
+    ),
+    Entry(
+        name="hard_tanh",
+        formula="min(max(x, min_val), max_val)",
+        slope_formula="1 if min_val < y < max_val else 0",
+        value=np.clip,
+        slope=lambda y, min_val, max_val: _step((y > min_val) & (y < max_val), y),
+        saves="y",
+        limits=("min_val", "max_val"),
+        parameters=(Parameter("min_val", -1.0), Parameter("max_val", 1.0)),
+        ordered=True,
+        kinks=("min_val", "max_val"),
+        at_kink="0",
+        piecewise_linear=True,
+        forward_ulp={"float32": 0, "float64": 0},
+    ),
+    Entry(
+        name="relu6",
+        formula="min(max(x, 0), 6)",
+        slope_formula="1 if 0 < y < 6 else 0",
+        value=lambda x: np.clip(x, 0, 6),
+        slope=lambda y: _step((y > 0) & (y < 6), y),
+        saves="y",
+        limits=("0", "6"),
+        kinks=("0", "6"),
+        at_kink="0",
+        piecewise_linear=True,
+        forward_ulp={"float32": 0, "float64": 0},
+    ),
+    Entry(
+        name="softsign",
+        formula="x / (1 + abs(x))",
+        slope_formula="1 / (1 + abs(x))**2",
+        value=_softsign,
+        slope=lambda x: 1 / (1 + np.abs(x)) ** 2,
+        saves="x",
+        limits=("-1", "1"),
+    ),
+    Entry(
+        name="relu_squared",
+        formula="max(0, x)**2",
+        slope_formula="2 * max(0, x)",
+        value=lambda x: np.maximum(x, 0) ** 2,
+        slope=lambda x: 2 * np.maximum(x, 0),
+        saves="x",
+        limits=("0", "inf"),
+        piecewise_linear=True,
+    ),
+    Entry(
+        name="threshold",
+        formula="x if x > threshold else value",
+        slope_formula="1 if x > threshold else 0",
+        value=_threshold,
+        slope=lambda x, threshold, value: _step(x > threshold, x),
+        saves="x",
+        limits=("value", "inf"),
+        parameters=(Parameter("threshold", 0.0), Parameter("value", 0.0)),
+        kinks=("threshold",),
+        at_kink="0",
+        piecewise_linear=True,
+        forward_ulp={"float32": 0, "float64": 0},
+    ),
+    Entry(
+        name="hard_shrink",
+        formula="x if abs(x) > lambd else 0",
+        slope_formula="1 if abs(x) > lambd else 0",
+        value=lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x),
+        slope=lambda x, lambd: _step(np.abs(x) > lambd, x),
+        saves="x",
+        limits=("-inf", "inf"),
+        parameters=(Parameter("lambd", 0.5, low=0.0),),
+        kinks=("-lambd", "lambd"),
+        at_kink="0",
+        piecewise_linear=True,
+        forward_ulp={"float32": 0, "float64": 0},
+    ),
+    Entry(
+        name="soft_shrink",
+        formula="x - lambd if x > lambd else x + lambd if x < -lambd else 0",
+        slope_formula="1 if y != 0 else 0",
+        value=lambda x, lambd: np.where(np.isnan(x), x, np.where(np.abs(x) > lambd, x - np.copysign(lambd, x), 0)),
+        slope=lambda y, lambd: _step(y != 0, y),
+        saves="y",
+        limits=("-inf", "inf"),
+        parameters=(Parameter("lambd", 0.5, low=0.0),),
+        kinks=("-lambd", "lambd"),
+        at_kink="0",
+        piecewise_linear=True,
+    ),
+    Entry(
+        name="tanh_shrink",
+        formula="x - tanh(x)",
+        slope_formula="tanh(x)**2",
+        value=_tanh_shrink,
+        slope=lambda x: np.tanh(x) ** 2,
+        saves="x",
+        limits=("-inf", "inf"),
         cost="heavy",
     ),
 )
@@ -224,15 +587,29 @@ def value(entry: Entry, x: np.ndarray, values: tuple[float, ...] = ()) -> np.nda
         return np.asarray(entry.value(x, *rounded(values, x.dtype)), dtype=x.dtype)
 
 
-def slope(entry: Entry, saved: np.ndarray, values: tuple[float, ...] = ()) -> np.ndarray:
-    """f' by the NumPy formula, from what backward reads."""
+def slope(
+    entry: Entry, saved: np.ndarray, values: tuple[float, ...] = (), constants_of: np.dtype | None = None
+) -> np.ndarray:
+    """f' by the NumPy formula, from what backward reads.
+
+    Its constants are rounded to ``constants_of``, saved's dtype by default: in float64 with float32's constants it is
+    the reference of the float32 kernels.
+    """
+    constants = tuple(saved.dtype.type(c) for c in rounded(entry.slope_constants, constants_of or saved.dtype))
     with np.errstate(all="ignore"):
-        return np.asarray(entry.slope(saved, *rounded(values, saved.dtype)), dtype=saved.dtype)
+        result = entry.slope(saved, *rounded(values, saved.dtype), *constants)
+        return np.asarray(result, dtype=saved.dtype)
 
 
-def gradient(entry: Entry, grad: np.ndarray, saved: np.ndarray, values: tuple[float, ...] = ()) -> np.ndarray:
+def gradient(
+    entry: Entry,
+    grad: np.ndarray,
+    saved: np.ndarray,
+    values: tuple[float, ...] = (),
+    constants_of: np.dtype | None = None,
+) -> np.ndarray:
     """grad * f' by the NumPy formula; a piecewise-linear slope of 0 selects 0 whatever grad is."""
-    factor = slope(entry, saved, values)
+    factor = slope(entry, saved, values, constants_of)
     with np.errstate(all="ignore"):
         product = grad * factor
     return np.where(factor == 0, factor, product) if entry.piecewise_linear else product

@@ -21,7 +21,8 @@ pytestmark = [
 def build(folder, **environment):
     """Build a wheel from a copy of the sources; the finished process, and the folder it is unpacked in."""
     source, target = folder / "source", folder / "unpacked"
-    skipped = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "*.so", "__pycache__", "_core.c", ".*_cache")
+    left_out = (".git", "build", "dist", "*.egg-info", "*.so", "__pycache__", "_core.c", ".*_cache")
+    skipped = shutil.ignore_patterns(*left_out)
     shutil.copytree(ROOT, source, ignore=skipped)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-v", "--wheel-dir", str(folder), str(source)]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTACT_")}
@@ -62,7 +63,8 @@ def test_pure_numpy_package_on_purpose(tmp_path):
 def test_compiler_without_openmp_and_avx512(tmp_path):
     wrapper = tmp_path / "cc"
     wrapper.write_text(
-        '#!/bin/sh\nfor a in "$@"; do case $a in -fopenmp|-mavx512*) echo "no $a" >&2; exit 1;; esac; done\nexec cc "$@"\n'
+        '#!/bin/sh\nfor a in "$@"; do\ncase $a in -fopenmp|-mavx512*) echo "no $a" >&2; exit 1;; esac\ndone\n'
+        'exec cc "$@"\n'
     )
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     result, package = build(tmp_path, CC=str(wrapper))

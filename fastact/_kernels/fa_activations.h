@@ -37,28 +37,339 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* e = exp(-|x|): 1 / (1 + e) above 0, e / (1 + e) below; no cancellation, right down to the smallest subnormal */
+/* 1 / (1 + E) with E = exp(-x), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal result comes from
+ * one division, and by sqrt(2), because with 1 the denominator would round worst just where the result has least room */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    FN(exp_parts) e = FN(exp_negative)(FN(vabs)(x));
-    vreal tail = e.mantissa * e.scale * FA_UNSCALE;
-    vreal numerator = FN(vselect)(FN(vlt)(x, FN(vset)(0)), tail, FN(vset)(1));
-    return numerator / (tail + (real)1);
+    const real root2 = (real)0x1.6a09e667f3bcdp0;
+    const vreal one = FN(vset)(root2 * FA_TAIL_UNSCALE);
+    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), x)); /* 1 above, 0 below */
+    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    vreal scale = e.scale * root2;
+    return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
 }
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (y * ((real)1 - y));
 }
 
-/* with m = expm1(-2|x|): -m / (2 + m), the sign of x */
+/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0 */
+FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
+    t = FN(vmin)(FN(vset)(20), t); /* nothing beside 1 */
+    FN(exp_reduced) e = FN(exp_reduce)(t * (real)2, 0);
+    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
+}
+/* tanh(|x|) = base + rest: from 0.55 (where it is 1/2) on by the above, below by an odd polynomial */
+typedef struct {
+    vreal base, rest;
+} FN(tanh_parts);
+FA_INLINE FN(tanh_parts) FN(tanh_split)(vreal x) {
+    vreal t = FN(vabs)(x), z = x * x;
+    vmask small = FN(vlt)(t, FN(vset)((real)0.55));
+    FN(tanh_parts) y;
+    y.base = FN(vselect)(small, t, FN(vset)(1));
+    y.rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
+    return y;
+}
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal m = FN(expm1_negative)(FN(vabs)(x) * (real)2);
-    return FN(vsigned)(-m / (m + (real)2), x);
+    FN(tanh_parts) y = FN(tanh_split)(x);
+    return FN(vsigned)(y.base + y.rest, x);
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (((real)1 - y) * ((real)1 + y));
+}
+
+FA_INLINE vreal FN(elu_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * p.a, x);
+}
+FA_INLINE vreal FN(elu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * (y + p.a));
+}
+
+/* x / a as x * scale * inverse: scale keeps the inverse of a tiny alpha finite */
+FA_INLINE vreal FN(over_alpha)(vreal x, real alpha) {
+    const real scale = alpha < (FA_DOUBLE ? (real)0x1p-960 : (real)0x1p-64) ? (FA_DOUBLE ? (real)0x1p960 : (real)0x1p64) : 1;
+    const real inverse = 1 / (alpha * scale);
+    return x * scale * inverse;
+}
+FA_INLINE vreal FN(celu_value)(vreal x, FN(parameters) p) {
+    vreal z = FN(over_alpha)(x, p.a);
+    /* so close to 0 it is x, of which z may have lost bits */
+    return FN(vselect)(FN(vlt)(z, FN(vset)(FA_DOUBLE ? (real)-0x1p-55 : (real)-0x1p-26)), FN(expm1_negative)(z) * p.a, x);
+}
+FA_INLINE vreal FN(celu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * FN(over_alpha)(y + p.a, p.a));
+}
+
+#define FA_SELU_SCALE (real)1.0507009873554804934193349852946
+#define FA_SELU_SCALE_ALPHA (real)1.7580993408473768599402175208123
+FA_INLINE vreal FN(selu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * FA_SELU_SCALE_ALPHA, x * FA_SELU_SCALE);
+}
+FA_INLINE vreal FN(selu_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return grad * FN(vselect)(FN(vlt)(FN(vset)(0), y), FN(vset)(FA_SELU_SCALE), y + FA_SELU_SCALE_ALPHA);
+}
+
+/* max(0, x) + log(1 + exp(-|b x|)) / b */
+FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
+    /* 1 / b and 2^-FA_EXP_SHIFT as two factors: neither leaves the normal numbers by more than b itself */
+    const real first = (p.a < 1 ? FA_UNSCALE : (real)1) / p.a, second = p.a < 1 ? (real)1 : FA_UNSCALE;
+    vreal t = FN(vabs)(x) * p.a;
+    vreal lost = FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t);
+    lost = FN(vselect)(FN(vlt)(t, FN(vset)(-FA_EXP_LOWEST)), lost, FN(vset)(0));
+    FN(exp_reduced) e = FN(exp_reduce)(-FN(vmin)(FN(vset)(-FA_EXP_LOWEST), t), FA_EXP_SHIFT);
+    vreal power = FN(vfma)(e.scale, FN(expm1_core)(e.r - lost), e.scale);
+    return FN(vfma)(FN(log1p_scaled)(power) * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
+}
+FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return grad * -FN(expm1_negative)(-(y * p.a));
+}
+
+/* -softplus(-x) */
+FA_INLINE vreal FN(log_sigmoid_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal tail = FN(log1p_scaled)(FN(exp_scaled)(-FN(vabs)(x)));
+    return -FN(vfma)(tail, FN(vset)(FA_UNSCALE), FN(vmax)(-x, FN(vset)(0)));
+}
+FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return grad * -FN(expm1_negative)(y);
+}
+
+/* x / (1 + exp(-x)) */
+FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
+    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
+    return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
+}
+/* grad times the slope s (1 + z (1 - s)) at z = t + lost. With w = exp(z) it is w (1 + z + w) / (1 + w)^2, which above 0
+ * is 1 + (w (z - 1) - 1) / (1 + w)^2. Both sides of the quotient are taken times 21/32, where their rounding costs less. */
+FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
+    const vreal k = FN(vset)((real)0.65625);
+    vmask positive = FN(vlt)(FN(vset)(0), z);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), z));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r + lost), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    vreal below = FN(vfma)(w, k, FN(vfma)(t, k, k));
+    vreal above = FN(vfma)(w, FN(vfma)(t, k, -k), -k);
+    below = FN(vfma)(f, below, below) * e.scale;
+    vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, FN(vfma)(w, k, k + k), k);
+    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+}
+FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(swish_slope)(grad, x, FN(vset)(-(real)0)); /* adding -0 is free */
+}
+
+/* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
+typedef struct {
+    vreal x, z, lost;
+} FN(swish_argument);
+FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
+    const real largest = FA_DOUBLE ? (real)0x1.fffffffffffffp1023 : (real)0x1.fffffep127;
+    FN(swish_argument) a;
+    a.x = FN(vmin)(FN(vset)(largest), FN(vmax)(FN(vset)(-largest), x));
+    a.z = a.x * beta;
+    vmask tame = FN(vlt)(FN(vabs)(a.z), FN(vset)(-FA_LOWEST));
+    a.lost = FN(vselect)(tame, FN(product_error)(a.x, beta, a.z), FN(vset)(0));
+    return a;
+}
+
+/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s) */
+FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
+    vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
+    /* where s is below 1 the power of two goes last, so that a subnormal result is rounded once, else first, so that
+     * nothing overflows */
+    vmask last = FN(vlt)(s, FN(vset)(1));
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    return FN(vselect)(last, a.x, x) * (s * FN(vselect)(last, one, unscale)) * FN(vselect)(last, unscale, one);
+}
+FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    return FN(swish_slope)(grad, a.z, a.lost);
+}
+FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    /* s (1 - s) is even */
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(a.z));
+    vreal lost = FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), a.lost, -a.lost);
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
+    d = FN(vfma)(d, d + (real)2, FN(vset)(1));
+    return w / d * a.x * FA_TAIL_UNSCALE * a.x;
+}
+
+/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2) */
+FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vmask positive = FN(vlt)(FN(vset)((real)-0.625), x);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    vreal d = FN(vfma)(w, w + (real)2, FN(vset)(2)), twice = t + t, sum = FN(vfma)(w, t, twice);
+    vreal q = FN(vselect)(positive, -twice, FN(vfma)(f, sum, sum) * e.scale) / d;
+    return FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE);
+}
+/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; above 0 it is
+ * 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Quarters of both sides. */
+FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vmask positive = FN(vlt)(FN(vset)((real)-0.1875), x);
+    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
+    const vreal quarter = FN(vset)((real)0.25), one = FN(vset)(1), two = FN(vset)(2);
+    vreal a = FN(vfma)(w, quarter, one);
+    vreal below = FN(vfma)(w, FN(vfma)(w, a, t + (real)1.5), t + one);
+    vreal above = FN(vfma)(w, FN(vfma)(w, t - (real)0.5, t - one), -one);
+    vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, two), two), one);
+    below = FN(vfma)(f, below, below) * e.scale;
+    vreal q = FN(vselect)(positive, above, below) / square;
+    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+}
+
+/* x^3 P(x^2), with x^3 in two parts, below 1.25; above it (x - 1) + (1 - tanh(x)); then the sign of x */
+FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vabs)(x), square = t * t, cube = square * t;
+    vreal lost = FN(vfma)(FN(product_error)(t, t, square), t, FN(product_error)(square, t, cube));
+    vreal tail = FA_POLYNOMIAL(square, FN(tanh_shrink_tail));
+    vreal small = FN(vfma)(cube, tail, lost * tail), large = (t - (real)1) + FN(one_minus_tanh)(t);
+    return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.25)), small, large), x);
+}
+FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(tanh_parts) y = FN(tanh_split)(x);
+    vreal sum = y.base + y.rest, lost = (y.base - sum) + y.rest; /* exact */
+    vreal product = grad * sum;
+    return FN(vfma)(product, sum, product * (lost + lost));
+}
+
+FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
+    return FN(vselect)(g.near, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+}
+FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
+FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(vfma)(g.t * g.scale, -g.tail, FN(vmax)(FN(vset)(0), x));
+}
+FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+}
+
+/* x clipped to [low, high]; NaN stays */
+FA_INLINE vreal FN(clipped)(vreal x, real low, real high) {
+    return FN(vmin)(FN(vset)(high), FN(vmax)(FN(vset)(low), x));
+}
+/* the slope where it is 0: 0, or NaN for a saved NaN (not v - v, which is NaN for infinities too) */
+FA_INLINE vreal FN(flat)(vreal saved) {
+    return FN(vselect)(FN(veq)(saved, saved), FN(vset)(0), saved);
+}
+/* inner strictly between low and high */
+FA_INLINE vreal FN(clipped_gradient)(vreal inner, vreal y, real low, real high) {
+    return FN(vselect)(FN(vand)(FN(vlt)(FN(vset)(low), y), FN(vlt)(y, FN(vset)(high))), inner, FN(flat)(y));
+}
+
+FA_INLINE vreal FN(hard_sigmoid_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(clipped)(x + (real)3, 0, 6) / (real)6;
+}
+FA_INLINE vreal FN(hard_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return FN(clipped_gradient)(grad / (real)6, y, 0, 1);
+}
+
+FA_INLINE vreal FN(hard_swish_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal inner = FN(clipped)(x, -3, 3); /* divided, as a product with a rounded 1/6 would be 2.24 ULP off */
+    return FN(vselect)(FN(vle)(FN(vset)(3), x), x, inner * (inner + (real)3) / (real)6);
+}
+FA_INLINE vreal FN(hard_swish_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal inner = grad * (FN(vfma)(x, FN(vset)(2), FN(vset)(3)) / (real)6);
+    inner = FN(vselect)(FN(vle)(FN(vset)(3), x), grad, inner);
+    return FN(vselect)(FN(vle)(x, FN(vset)(-3)), FN(vset)(0), inner);
+}
+
+FA_INLINE vreal FN(hard_tanh_value)(vreal x, FN(parameters) p) {
+    return FN(clipped)(x, p.a, p.b);
+}
+FA_INLINE vreal FN(hard_tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    return FN(clipped_gradient)(grad, y, p.a, p.b);
+}
+
+FA_INLINE vreal FN(relu6_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(clipped)(x, 0, 6);
+}
+FA_INLINE vreal FN(relu6_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    return FN(clipped_gradient)(grad, y, 0, 6);
+}
+
+FA_INLINE vreal FN(softsign_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)0x1p60 : (real)0x1p30), FN(vabs)(x)); /* 1 long before: not inf / inf */
+    return FN(vsigned)(t / (t + (real)1), x);
+}
+FA_INLINE vreal FN(softsign_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal d = FN(vabs)(x) + (real)1;
+    return grad / d / d; /* d * d would overflow where the result need not underflow */
+}
+
+FA_INLINE vreal FN(relu_squared_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal positive = FN(vmax)(FN(vset)(0), x);
+    return positive * positive;
+}
+FA_INLINE vreal FN(relu_squared_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(vlt)(FN(vset)(0), x), (grad + grad) * x, FN(flat)(x)); /* x + x may overflow */
+}
+
+FA_INLINE vreal FN(threshold_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vle)(x, FN(vset)(p.a)), FN(vset)(p.b), x);
+}
+FA_INLINE vreal FN(threshold_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(p.a), x), grad, FN(flat)(x));
+}
+
+FA_INLINE vreal FN(hard_shrink_value)(vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vle)(FN(vabs)(x), FN(vset)(p.a)), FN(vset)(0), x);
+}
+FA_INLINE vreal FN(hard_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    return FN(vselect)(FN(vlt)(FN(vset)(p.a), FN(vabs)(x)), grad, FN(flat)(x));
+}
+
+FA_INLINE vreal FN(soft_shrink_value)(vreal x, FN(parameters) p) {
+    return x - FN(clipped)(x, -p.a, p.a);
+}
+FA_INLINE vreal FN(soft_shrink_gradient)(vreal grad, vreal y, FN(parameters) p) {
+    (void)p;
+    vreal outside = FN(vselect)(FN(veq)(y, y), grad, y);
+    return FN(vselect)(FN(veq)(y, FN(vset)(0)), FN(vset)(0), outside);
 }
 
 /* Activations with a learned weight:
@@ -85,6 +396,25 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(relu)               \
     X(leaky_relu)         \
     X(sigmoid)            \
-    X(tanh)
+    X(tanh)               \
+    X(elu)                \
+    X(celu)               \
+    X(selu)               \
+    X(softplus)           \
+    X(log_sigmoid)        \
+    X(silu)               \
+    X(mish)               \
+    X(tanh_shrink)        \
+    X(gelu)               \
+    X(gelu_tanh)          \
+    X(hard_sigmoid)       \
+    X(hard_swish)         \
+    X(hard_tanh)          \
+    X(relu6)              \
+    X(softsign)           \
+    X(relu_squared)       \
+    X(threshold)          \
+    X(hard_shrink)        \
+    X(soft_shrink)
 
 #define FA_LEARNED(X) X(prelu)

@@ -34,3 +34,14 @@ static const fa_kernels FN(kernels) = {
 #undef vmask
 #undef FA_EXP_SHIFT
 #undef FA_UNSCALE
+#undef FA_EXP_LOWEST
+#undef FA_TAIL
+#undef FA_SELU_SCALE
+#undef FA_SELU_SCALE_ALPHA
+#undef FA_LOWEST
+#undef FA_WIDE
+#undef FA_TAIL_UNSCALE
+#undef FA_LN2_HIGH
+#undef FA_LN2_LOW
+#undef FA_GATE_SHIFT
+#undef FA_GATE_UNSCALE

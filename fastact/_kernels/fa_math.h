@@ -4,21 +4,6 @@
  * integer path makes of it is multiplied by the NaN that the float path carries.
  */
 
-/* exp(-t) for t >= 0, as mantissa * scale * FA_UNSCALE:
- * mantissa in [0.70, 1.42], scale a power of two so far above the truth that it is always a normal number. A caller
- * multiplies by whatever else it has first and by FA_UNSCALE last, so that a subnormal result is rounded once. */
-typedef struct {
-    vreal mantissa, scale;
-} FN(exp_parts);
-
-#if FA_DOUBLE
-#define FA_EXP_SHIFT 512
-#define FA_UNSCALE 0x1p-512
-#else
-#define FA_EXP_SHIFT 64
-#define FA_UNSCALE 0x1p-64f
-#endif
-
 /* sum of c[i] * x^i, Horner, c[0] last */
 FA_INLINE vreal FN(polynomial)(vreal x, const real *c, int count) {
     vreal sum = FN(vset)(c[count - 1]);
@@ -27,52 +12,152 @@ FA_INLINE vreal FN(polynomial)(vreal x, const real *c, int count) {
 }
 #define FA_POLYNOMIAL(x, c) FN(polynomial)(x, c, (int)(sizeof(c) / sizeof(c[0])))
 
+/* a * b - p for a p close to a * b: exact where p is the rounded product */
+FA_INLINE vreal FN(product_error)(vreal a, vreal b, vreal p) {
+#if FA_HAS_FMA || !FA_DOUBLE
+    return FN(vfma)(a, b, -p);
+#else
+    /* Veltkamp's split into halves of 26 bits, Dekker's product of them */
+    const real splitter = (real)0x1p27 + 1;
+    vreal ah = a * splitter, bh = b * splitter;
+    ah -= ah - a, bh -= bh - b;
+    vreal al = a - ah, bl = b - bh, rounded = a * b;
+    return (rounded - p) + (((ah * bh - rounded) + ah * bl + al * bh) + al * bl);
+#endif
+}
+
 /* (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, from bench/fit_polynomials.py; exp is then right to 2^-28 (2^-57) */
 #if FA_DOUBLE
-static const real FN(exp_tail)[] = {0x1.000000000000ap-1,  0x1.5555555555507p-3,  0x1.55555555506c0p-5,  0x1.1111111124bdfp-7,
-                                    0x1.6c16c18475be2p-10, 0x1.a01a013987b25p-13, 0x1.a0199962dff21p-16, 0x1.71df050f9e602p-19,
-                                    0x1.28adf924cf0cfp-22, 0x1.adb09ae92a8c8p-26};
+static const real FN(exp_tail)[] = {0x1.000000000000ap-1, 0x1.5555555555507p-3, 0x1.55555555506cp-5,
+                                    0x1.1111111124bdfp-7, 0x1.6c16c18475be2p-10, 0x1.a01a013987b25p-13,
+                                    0x1.a0199962dff21p-16, 0x1.71df050f9e602p-19, 0x1.28adf924cf0cfp-22,
+                                    0x1.adb09ae92a8c8p-26};
 #else
 static const real FN(exp_tail)[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558aap-5f, 0x1.12396cp-7f, 0x1.6a523cp-10f};
 #endif
 
-/* exp(x) = 2^n * (1 + expm1), with n = round(x / ln 2) in the low bits of k */
+/* x = n ln 2 + r with |r| <= ln(2)/2 and n whole; scale = 2^(n + shift), which must not leave the normal numbers but at
+ * either end: 0 where n + shift is -127 (-1023), infinity where it is 128 (1024). */
 typedef struct {
-    vreal k, expm1;
-} FN(exp_core);
+    vreal scale, r;
+} FN(exp_reduced);
 
-FA_INLINE FN(exp_core) FN(exp_reduce)(vreal x) {
-    const real magic = FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23; /* its last bit is worth 1: adding it rounds */
+/* ln 2 in two parts, the first with so many zeros at its end that n * high is exact without FMA too */
+#define FA_LN2_HIGH (FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1)
+#define FA_LN2_LOW (FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20)
+
+/* n, and scale in e */
+FA_INLINE vreal FN(exp_scale)(vreal x, int shift, FN(exp_reduced) *e) {
+    /* The last bit of 1.5 * 2^23 (2^52) is worth 1: adding it rounds. The exponent's bias rides along, so that the low
+     * bits are the exponent field. */
+    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (real)(shift + (FA_DOUBLE ? 1023 : 127));
     const real log2e = (real)0x1.71547652b82fep0;
-    /* ln 2 in two parts, the first with so many zeros at its end that n * high is exact without FMA too */
-    const real high = FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1;
-    const real low = FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20;
-
-    FN(exp_core) c;
-    c.k = FN(vfma)(x, FN(vset)(log2e), FN(vset)(magic));
-    vreal n = c.k - magic;
-    vreal r = FN(vfma)(n, FN(vset)(-high), x);
-    r = FN(vfma)(n, FN(vset)(-low), r);
-    c.expm1 = FN(vfma)(r * r, FA_POLYNOMIAL(r, FN(exp_tail)), r);
-    return c;
+    vreal k = FN(vfma)(x, FN(vset)(log2e), FN(vset)(magic));
+    e->scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
+    return k - magic;
 }
 
-FA_INLINE FN(exp_parts) FN(exp_negative)(vreal t) {
-    /* Below the limit the result is 0 however often it is scaled; the clamp keeps the shift inside the exponent. */
-    const real limit = FA_DOUBLE ? (real)746 : (real)104;
-    FN(exp_core) c = FN(exp_reduce)(-FN(vmin)(FN(vset)(limit), t));
-    FN(exp_parts) e;
-    e.mantissa = c.expm1 + (real)1;
-    e.scale = (vreal)((FN(vbits)(c.k) + ((FA_DOUBLE ? 1023 : 127) + FA_EXP_SHIFT)) << (FA_DOUBLE ? 52 : 23));
+FA_INLINE FN(exp_reduced) FN(exp_reduce)(vreal x, int shift) {
+    FN(exp_reduced) e;
+    vreal n = FN(exp_scale)(x, shift, &e);
+    e.r = FN(vfma)(n, FN(vset)(-FA_LN2_LOW), FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), x));
     return e;
 }
 
-/* exp(-t) - 1 for t >= 0, with full relative accuracy at 0 */
-FA_INLINE vreal FN(expm1_negative)(vreal t) {
-    FN(exp_core) c = FN(exp_reduce)(-FN(vmin)(FN(vset)((real)(FA_DOUBLE ? 40 : 20)), t)); /* -1 long before */
-    vreal scale = (vreal)((FN(vbits)(c.k) + (FA_DOUBLE ? 1023 : 127)) << (FA_DOUBLE ? 52 : 23));
-    return FN(vfma)(scale, c.expm1, scale - (real)1);
+/* For exp(x + low), with an x that is known better than a real can hold: |low| <= 2 ULP of x */
+FA_INLINE FN(exp_reduced) FN(exp_reduce_pair)(vreal x, vreal low, int shift) {
+    FN(exp_reduced) e;
+    vreal n = FN(exp_scale)(x, shift, &e);
+    e.r = FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), x) + FN(vfma)(n, FN(vset)(-FA_LN2_LOW), low);
+    return e;
 }
+
+/* exp(r) - 1 on |r| <= ln(2)/2 */
+FA_INLINE vreal FN(expm1_core)(vreal r) {
+    return FN(vfma)(r * r, FA_POLYNOMIAL(r, FN(exp_tail)), r);
+}
+
+/* exp(x) for x <= 0, times 2^FA_EXP_SHIFT: a normal number, or exactly 0 from -132.05 (-1063.6) down, where exp(x) is 0
+ * whatever it is divided by. A caller multiplies by what else it has first and by FA_UNSCALE last, so that a subnormal
+ * result is rounded once. */
+#if FA_DOUBLE
+#define FA_EXP_SHIFT 512
+#define FA_UNSCALE 0x1p-512
+#else
+#define FA_EXP_SHIFT 64
+#define FA_UNSCALE 0x1p-64f
+#endif
+#define FA_EXP_LOWEST (FA_DOUBLE ? (real)-1064 : (real)-132.4)
+
+FA_INLINE vreal FN(exp_scaled)(vreal x) {
+    FN(exp_reduced) e = FN(exp_reduce)(FN(vmax)(FN(vset)(FA_EXP_LOWEST), x), FA_EXP_SHIFT);
+    return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale);
+}
+
+/* exp(x) - 1 for x <= 0, with full relative accuracy at 0 (and +0 for -0) */
+FA_INLINE vreal FN(expm1_negative)(vreal x) {
+    FN(exp_reduced) e = FN(exp_reduce)(FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -40 : -20)), x), 0); /* -1 long before */
+    return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale - (real)1);
+}
+
+/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], from bench/fit_polynomials.py; log1p is then right to 2^-27.7 (2^-59) */
+#if FA_DOUBLE
+static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
+                                      0x1.c71c741a84176p-3, 0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3,
+                                      0x1.106839210c16fp-3, 0x1.efd09642828dap-4, 0x1.55d4a9320e888p-4,
+                                      0x1.5c566cc5f214dp-3};
+#else
+static const real FN(atanh_tail)[] = {0x1.555502p-1f, 0x1.99d1cap-2f, 0x1.1ec09ep-2f, 0x1.1ec72cp-2f};
+#endif
+
+/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e: with s = e / (2 + e) it is 2 atanh(s), and
+ * 2s = e - s e, so that the quotient's error only enters a correction. */
+FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
+    vreal e = e_scaled * FA_UNSCALE;
+    vreal s = e / (e + (real)2), w = s * s;
+    vreal correction = s * FN(vfma)(-w, FA_POLYNOMIAL(w, FN(atanh_tail)), e);
+    return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
+}
+
+/* (tanh(x) - x) / x^3 in x^2 on [0, 0.3026], from bench/fit_polynomials.py */
+#if FA_DOUBLE
+static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.111111111079p-3, -0x1.ba1ba1b97cb5p-5,
+                                     0x1.664f4859416f4p-6, -0x1.226e2f0e72e08p-7, 0x1.d6d29aa2eff33p-9,
+                                     -0x1.7d8fc75bf5c07p-10, 0x1.3483489d734a8p-11, -0x1.e96bb0b96fbc2p-13,
+                                     0x1.5d688d1c25aeap-14, -0x1.46f3a2903d556p-16};
+#else
+static const real FN(tanh_tail)[] = {-0x1.55554ap-2f, 0x1.110cf0p-3f, -0x1.b91f02p-5f, 0x1.58ea70p-6f, -0x1.99459ap-8f};
+#endif
+
+/* (x - tanh(x)) / x^3 in x^2 on [0, 2.25], from bench/fit_polynomials.py */
+#if FA_DOUBLE
+static const real FN(tanh_shrink_tail)[] = {0x1.5555555555555p-2, -0x1.1111111111016p-3, 0x1.ba1ba1ba0c15p-5,
+                                            -0x1.664f487fa83d2p-6, 0x1.226e350a1350cp-7, -0x1.d6d3c5d00043ap-9,
+                                            0x1.7da2e75cc46a1p-10, -0x1.35543888d1feap-11, 0x1.f54ecc9229dd2p-13,
+                                            -0x1.95aa6774d524dp-14, 0x1.46911ca985249p-15, -0x1.02e10454151e3p-16,
+                                            0x1.8c02e0018dc27p-18, -0x1.1b18f3d28b071p-19, 0x1.6b5c4cbb6e16p-21,
+                                            -0x1.905916779e95dp-23, 0x1.68e409e137b18p-25, -0x1.f7bd860b92678p-28,
+                                            0x1.f989d6af8242p-31, -0x1.42616828795p-34, 0x1.86ab04e20d949p-39};
+#else
+static const real FN(tanh_shrink_tail)[] = {0x1.555556p-2f, -0x1.111176p-3f, 0x1.ba2f8ap-5f, -0x1.671p-6f,
+                                            0x1.25f828p-7f, -0x1.e79f3ap-9f, 0x1.8b974cp-10f, -0x1.19d0dep-11f,
+                                            0x1.2e656cp-13f, -0x1.97a7b2p-16f, 0x1.f5c74cp-20f};
+#endif
+
+/* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From
+ * FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest number, and times 2^20
+ * it is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
+#if FA_DOUBLE
+#define FA_TAIL 64
+#define FA_TAIL_UNSCALE 0x1p-64
+#define FA_LOWEST -753.4
+#define FA_WIDE 44.0
+#else
+#define FA_TAIL 32
+#define FA_TAIL_UNSCALE 0x1p-32f
+#define FA_LOWEST -110.2f
+#define FA_WIDE 22.0f
+#endif
 
 /* (2 atanh(s) - 2 s) / s^3 in w = s^2, s <= (sqrt 2 - 1) / (sqrt 2 + 1); log is then right to 2^-30 (2^-59) */
 #if FA_DOUBLE
@@ -96,4 +181,127 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
     tail = FN(vfma)(n, FN(vset)(FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20), tail);
     tail = FN(vfma)(n, FN(vset)(FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1), tail);
     return tail + (x - x);
+}
+
+/* gelu and gelu_tanh are x G(x) with a gate G that goes from 0 to 1 as 1 - G(-x). With t = min(|x|, limit), the limit
+ * so far out that the result, and 2^20 times the slope, is 0 there, they are max(x, 0) - t G(-t).
+ *
+ * G(-t) is a power of two, FA_GATE_SHIFT binades too high, times a part as many too low, so that nothing is subnormal
+ * before the last operation, which alone rounds a subnormal result. */
+#define FA_GATE_SHIFT (FA_DOUBLE ? 128 : 64)
+#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-128 : (real)0x1p-64)
+
+/* grad times the slope: scale * slope at -t, 1 - that at t */
+FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal slope, vreal scale) {
+    vmask below = FN(vlt)(x, FN(vset)(0));
+    vreal above = FN(vfma)(slope, -scale, FN(vset)(1));
+    return grad * FN(vselect)(below, slope, above) * FN(vselect)(below, scale, FN(vset)(1));
+}
+
+/* For gelu, from bench/fit_polynomials.py, k = 1 / sqrt(2 pi):
+ *
+ *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 14.5] ([13/16, 39])
+ *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 14.5] ([0, 39])
+ *   (1 - 2 Phi(-t)) / t = centre(-t^2 / 2) on [0, 13/16]
+ *
+ * The fractions vanish at infinity, and the rounding errors of both polynomials with them. tail and slope carry the
+ * factor FA_GATE_UNSCALE. */
+#if FA_DOUBLE
+static const real FN(gelu_denominator)[] = {0x1.f19087ea242c7p17, 0x1.2678671493cf6p19, 0x1.441af05291ebbp19,
+                                            0x1.b5f5b4b7bbcbp18, 0x1.93926a89f8824p17, 0x1.09fc190cb205p16,
+                                            0x1.fe4cb2484011cp13, 0x1.61dd8abb32306p11, 0x1.56415530b13f9p8,
+                                            0x1.a5b0e271b72e5p4, 0x1.p0};
+static const real FN(gelu_tail)[] = {-0x1.8cffc476166a2p-112, -0x1.ba3fac50c387ap-112, -0x1.fb06296ec94f9p-113,
+                                     -0x1.75f8a06426f5bp-114, -0x1.7def0b9900969p-116, -0x1.1275324c86f1bp-118,
+                                     -0x1.0eafc0169f904p-121, -0x1.5075efe678777p-125, -0x1.98845382d39dep-130,
+                                     0x1.7ea7b73b7c4e6p-164};
+static const real FN(gelu_slope)[] = {0x1.08d6e36074e81p-112, 0x1.c328d91a9f319p-112, 0x1.72fb3b3f221e4p-112,
+                                      0x1.7e4996af475efp-113, 0x1.0ec1b73c06f8cp-114, 0x1.1120dbfaf553ep-116,
+                                      0x1.8946559922b98p-119, 0x1.87ca3da7bd9c1p-122, 0x1.eecb7fe087d03p-126,
+                                      0x1.331e9a233bb51p-130};
+static const real FN(gelu_centre)[] = {0x1.9884533d4365p-1, 0x1.1058377e2cd06p-2, 0x1.46d0429747a38p-4,
+                                       0x1.37403f5c8e982p-6, 0x1.e42b065d4c966p-9, 0x1.3ce81084a1e5bp-11,
+                                       0x1.65658830b8f1ep-14, 0x1.5ec3a33cc6902p-17, 0x1.0cdc82160c61ap-20};
+#else
+static const real FN(gelu_denominator)[] = {0x1.48a4ccp6f, 0x1.1966acp7f, 0x1.9e906ep6f, 0x1.4d6bdap5f, 0x1.2bf2a2p3f,
+                                            0x1.p0f};
+static const real FN(gelu_tail)[] = {-0x1.063844p-59f, -0x1.e1a122p-61f, -0x1.e31406p-63f, -0x1.96adc6p-66f,
+                                     -0x1.4d4c36p-79f};
+static const real FN(gelu_slope)[] = {0x1.5ddaf8p-60f, 0x1.6ee6d6p-60f, 0x1.57cca6p-61f, 0x1.51a384p-63f,
+                                      0x1.331eacp-66f};
+static const real FN(gelu_centre)[] = {0x1.988454p-1f, 0x1.1058aap-2f, 0x1.46e348p-4f, 0x1.37ab2ep-6f, 0x1.c5b3c6p-9f};
+#endif
+
+typedef struct {
+    vmask near;  /* t < 13/16: t Phi(-t) is */
+    vreal value; /* this, without an exponential */
+    vreal tail, slope, scale; /* elsewhere it is scale * tail; the slope at -t is scale * slope everywhere */
+} FN(gelu_parts);
+
+FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
+    const real k = (real)0x1.9884533d43651p-2 * FA_GATE_UNSCALE;
+    const real root = FA_DOUBLE ? (real)0x1.80ead197f00b4p-1 : (real)0x1.80ead2p-1;
+    const real root_low = FA_DOUBLE ? (real)-0x1.13e74c58cada8p-56 : (real)-0x1.a03fd4p-27;
+    FN(gelu_parts) g;
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)39.3 : (real)15.5), FN(vabs)(x));
+    vreal half = t * (real)-0.5, square = half * t;
+    g.near = FN(vlt)(t, FN(vset)((real)0.8125));
+    g.value = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_centre)), square, -half);
+
+    FN(exp_reduced) e = FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_GATE_SHIFT);
+    vreal expm1 = FN(expm1_core)(e.r);
+    vreal denominator = FA_POLYNOMIAL(t, FN(gelu_denominator));
+    vreal tail = FA_POLYNOMIAL(t, FN(gelu_tail)) / denominator + k;
+    vreal slope = FA_POLYNOMIAL(t, FN(gelu_slope)) / denominator + k;
+    slope *= (root - t) + root_low;
+    g.tail = FN(vfma)(tail, expm1, tail);
+    g.slope = FN(vfma)(slope, expm1, slope);
+    g.scale = e.scale;
+    return g;
+}
+
+/* For gelu_tanh, G the logistic function of 2u, u = sqrt(2/pi) (x + 0.044715 x^3): G(-t) = scale * tail, the slope at
+ * -t is scale * slope. */
+typedef struct {
+    vreal t, tail, slope, scale;
+} FN(gelu_tanh_parts);
+
+FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
+    /* u is needed to 2^-30 (2^-60): -2u = t (linear + cubic t^2). The high part of linear is so short that
+     * subtracting it again is exact. */
+    const real linear = FA_DOUBLE ? (real)-0x1.9884533d4366p0 : (real)-0x1.98845p0;
+    const real linear_low = FA_DOUBLE ? (real)0x1.ee5e069875fe9p-49 : (real)-0x1.9ea1b284687e6p-23;
+    const real cubic = (real)-0x1.2444f2a4d8b4bp-4;
+    const real cubic_low = FA_DOUBLE ? (real)0x1.6c843a29d1c7p-61 : (real)-0x1.49b1695e937bcp-29;
+    const vreal one = FN(vset)(1);
+
+    FN(gelu_tanh_parts) g;
+    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.75 : (real)11.5), FN(vabs)(x));
+    vreal square = g.t * g.t, factor = FN(vfma)(FN(vset)(cubic), square, FN(vset)(linear));
+    vreal low = FN(product_error)(FN(vset)(cubic), square, factor - linear);
+    low = FN(vfma)(FN(vset)(cubic), FN(product_error)(g.t, g.t, square), low);
+    low = FN(vfma)(FN(vset)(cubic_low), square, low) + linear_low;
+    vreal u = g.t * factor;
+    low = FN(vfma)(g.t, low, FN(product_error)(g.t, factor, u));
+    FN(exp_reduced) e = FN(exp_reduce_pair)(u, low, FA_GATE_SHIFT);
+    vreal expm1 = FN(expm1_core)(e.r);
+
+    g.scale = e.scale;
+    const vreal one_scaled = FN(vset)(1 / FA_GATE_UNSCALE);
+    vreal sum = FN(vfma)(expm1 + one, g.scale, one_scaled); /* 1 + exp(-2u) */
+    vreal inverse = one / sum;
+    g.tail = FN(vfma)(inverse, expm1, inverse);
+
+    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse and of
+     * 2u' left is put back into the middle factor, which cancels around its root and is large far out */
+    vreal sum_low = FN(vfma)(expm1 + one, g.scale, one_scaled - sum);
+    vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
+    const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
+    vreal derivative = FN(vfma)(triple, square, first);
+    vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
+    vreal factor_low = FN(vfma)(g.t, derivative_low, sum_low);
+    vreal middle = FN(vfma)(g.t, derivative, sum);
+    middle = FN(vfma)(g.t, derivative, sum + FN(vfma)(middle * (real)2, inverse_low, factor_low));
+    g.slope = g.tail * (middle * inverse);
+    return g;
 }

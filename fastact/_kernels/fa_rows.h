@@ -25,8 +25,7 @@ FA_INLINE void FN(store_columns)(const vreal *scratch, real *y, ptrdiff_t count,
 }
 
 FA_INLINE vreal FN(exp_difference)(vreal x, vreal top) {
-    FN(exp_parts) e = FN(exp_negative)(top - x);
-    return e.mantissa * e.scale * FA_UNSCALE;
+    return FN(exp_scaled)(x - top) * FA_UNSCALE;
 }
 
 FA_INLINE void FN(softmax_columns)(vreal *v, ptrdiff_t columns, int logarithm) {

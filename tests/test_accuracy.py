@@ -1,0 +1,115 @@
+"""The accuracy contract: float32 over a sweep of all bit patterns, float64 against as many digits as it takes."""
+
+import functools
+
+import exact
+import numpy as np
+from support import (
+    assert_gradient,
+    assert_ulp,
+    backward,
+    backward_bound,
+    forward,
+    forward_bound,
+    gradients,
+    inputs,
+    kinks,
+    near,
+    reference_backward,
+    reference_forward,
+    reference_ulp,
+    saved_by,
+    ulp_error,
+)
+
+import fastact as fa
+from fastact.registry import ACTIVATIONS
+
+STEP = 4099  # prime, so that it meets every exponent with every low bit
+
+
+def branch_points(dtype, entry):
+    """Where kernels change their minds: range reduction, saturation, clamps, kinks, the ends of the number range."""
+    info = np.finfo(dtype)
+    reduction = np.arange(1, 311) * np.log(2) / 2
+    saturation = [0.5, 1, 2, 3, 6, 8.3178, 9.0109, 14.5, 16.6355, 17.3287, 18.714, 20, 37, 37.43, 40]
+    overflow = [np.log(float(info.max)), -np.log(float(info.smallest_normal)), -np.log(float(info.smallest_subnormal))]
+    clamps = [104, 106, 746, 750, *np.sqrt(2 * np.array(overflow)), *overflow]
+    range_ends = [0, info.smallest_subnormal, info.smallest_normal, info.eps, info.eps / 2, info.max]
+    return near([*reduction, *saturation, *clamps, *range_ends, *kinks(entry), *entry.slope_roots], dtype, 64)
+
+
+def sweep(entry):
+    patterns = np.arange(0, 2**32, STEP, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    return np.concatenate([patterns, branch_points(np.float32, entry)])
+
+
+def test_float32_forward(entry, instruction_set):
+    x = sweep(entry)
+    bound = forward_bound(entry, np.float32, instruction_set)
+    assert_ulp(forward(entry, x), reference_forward(entry, x, entry.defaults), np.float32, bound, x)
+
+
+def test_float32_backward(entry, instruction_set):
+    x = sweep(entry)
+    saved = saved_by(entry, x, forward(entry, x))
+    grad = gradients(np.float32, x.size)
+    truth = reference_backward(entry, grad, saved)
+    bound = backward_bound(np.float32) + 0.001
+    assert_gradient(entry, backward(entry, grad, saved), truth, grad=grad, saved=saved, bound=bound)
+
+
+def test_float64_forward_dense(entry, instruction_set):
+    x = np.concatenate([inputs(np.float64, 100_000, 5), branch_points(np.float64, entry)])
+    bound = forward_bound(entry, np.float64, instruction_set) + reference_ulp(entry, entry.defaults)
+    assert_ulp(forward(entry, x), reference_forward(entry, x), np.float64, bound, x)
+
+
+def hard_points(entry):
+    """Float64 inputs on which a reference with many digits is affordable."""
+    x = branch_points(np.float64, entry)
+    rng = np.random.default_rng(7)
+    few = [
+        rng.choice(x[np.abs(x) < 800], 300),
+        rng.normal(0, 2, 300),
+        rng.uniform(-40, 40, 300),
+        rng.uniform(-750, 12, 60),
+    ]
+    small = rng.choice([-1.0, 1.0], 60) * np.exp2(rng.uniform(-600, 0, 60))
+    return np.concatenate([*few, small])
+
+
+@functools.cache
+def _exact_forward(name):
+    entry = ACTIVATIONS[name]
+    return exact.array(entry.formula, hard_points(entry), "x", entry, entry.defaults)
+
+
+def exact_forward(entry):
+    return _exact_forward(entry.name)  # entries do not hash
+
+
+def test_float64_forward_exact(entry, instruction_set):
+    x = hard_points(entry)
+    bound = forward_bound(entry, np.float64, instruction_set)
+    assert_ulp(forward(entry, x), exact_forward(entry), np.float64, bound, x)
+
+
+def test_float64_backward_exact(entry, instruction_set):
+    x = hard_points(entry)
+    saved = saved_by(entry, x, forward(entry, x))
+    grad = gradients(np.float64, x.size)
+    slope = exact.array(entry.slope_formula, saved, entry.saved_name, entry, entry.defaults)
+    truth = grad.astype(slope.dtype) * slope
+    bound = backward_bound(np.float64, instruction_set)
+    assert_gradient(entry, backward(entry, grad, saved), truth, grad=grad, saved=saved, bound=bound)
+
+
+def test_numpy_formula_is_the_documented_one(entry):
+    """The NumPy formula in float64: not held to the kernels' bounds, but it is the same function."""
+    x = hard_points(entry)
+    truth = exact_forward(entry)
+    with fa.use_backend("numpy"):
+        y = forward(entry, x)
+    error = np.minimum(ulp_error(y, truth, np.float64), np.abs(y - truth) / np.finfo(np.float64).eps)
+    assert error.max() <= 64

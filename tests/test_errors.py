@@ -1,0 +1,177 @@
+"""Mistakes: the exception, what its message says, that nothing was written, and that both backends say the same."""
+
+import numpy as np
+import pytest
+from support import BACKENDS, ENTRIES, backward, forward
+
+import fastact as fa
+from fastact import functional
+
+N = 6
+
+
+def bfloat16():
+    return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+
+
+WRONG_ARRAYS = {
+    "list": ([1.0, 2.0], "list", "np.asarray({name}"),
+    "tuple": ((1.0, 2.0), "tuple", "np.asarray({name}"),
+    "float": (1.0, "float", "np.asarray({name}"),
+    "int": (1, "int", "np.asarray({name}"),
+    "None": (None, "NoneType", "np.asarray({name}"),
+    "str": ("relu", "str", "np.asarray({name}"),
+    "memoryview": (memoryview(np.zeros(3)), "memoryview", "np.asarray({name}"),
+    "masked array": (np.ma.masked_array([1.0, 2.0], [0, 1]), "masked", "fill"),
+    "int64": (np.arange(N), "int64", "{name}.astype(np.float32)"),
+    "uint8": (np.zeros(N, np.uint8), "uint8", "{name}.astype(np.float32)"),
+    "bool": (np.zeros(N, bool), "bool", "{name}.astype(np.float32)"),
+    "float16": (np.zeros(N, np.float16), "float16", "{name}.astype(np.float32)"),
+    "longdouble": (np.zeros(N, np.longdouble), np.dtype(np.longdouble).name, "{name}.astype(np.float32)"),
+    "complex64": (np.zeros(N, np.complex64), "complex64", "{name}.astype(np.float32)"),
+    "complex128": (np.zeros(N, complex), "complex128", "{name}.astype(np.float32)"),
+    "object": (np.zeros(N, object), "object", "{name}.astype(np.float32)"),
+    "strings": (np.zeros(N, "U3"), "U3", "{name}.astype(np.float32)"),
+    "dates": (np.zeros(N, "M8[s]"), "datetime64", "{name}.astype(np.float32)"),
+    "records": (np.zeros(N, [("a", np.float32)]), "a", "{name}.astype(np.float32)"),
+    "float16 scalar": (np.float16(1), "float16", "{name}.astype(np.float32)"),
+    "int64 scalar": (np.int64(1), "int64", "np.asarray({name}"),
+}
+
+
+def message(call, kind):
+    """The message of the exception, which is the same in both backends."""
+    messages = set()
+    for name in BACKENDS:
+        with fa.use_backend(name), pytest.raises(kind) as caught:
+            call()
+        assert type(caught.value) is kind
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    return messages.pop()
+
+
+@pytest.mark.parametrize("what", WRONG_ARRAYS)
+def test_wrong_input(entry, what):
+    value, named, fix = WRONG_ARRAYS[what]
+    good = np.zeros(N, np.float32)
+    for function, argument, call in (
+        (entry.name, "x", lambda: forward(entry, value)),
+        (f"{entry.name}_backward", "grad", lambda: backward(entry, value, good)),
+        (f"{entry.name}_backward", entry.saved_name, lambda: backward(entry, good, value)),
+    ):
+        text = message(call, TypeError)
+        assert text.startswith(f"{function}: ")
+        assert named in text
+        assert fix.format(name=argument) in text
+
+
+def test_bfloat16_is_named(entry):
+    text = message(lambda: forward(entry, np.zeros(N, bfloat16())), TypeError)
+    assert text == f"{entry.name}: expected float32 or float64, got bfloat16; convert with x.astype(np.float32)"
+
+
+@pytest.mark.parametrize("what", [name for name in WRONG_ARRAYS if name != "None"])
+def test_wrong_out(entry, what):
+    value = WRONG_ARRAYS[what][0]
+    good = np.ones(N, np.float32)
+    before = value.copy() if isinstance(value, np.ndarray) else None
+    for function, call in (
+        (entry.name, lambda: forward(entry, good, out=value)),
+        (f"{entry.name}_backward", lambda: backward(entry, good, good, out=value)),
+    ):
+        text = message(call, TypeError)
+        assert text.startswith(f"{function}: expected out to be ")
+    if before is not None:
+        np.testing.assert_array_equal(value, before)
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "says"),
+    [
+        (np.full(N, 7, np.float64), TypeError, "expected out to be float32, got float64; nothing is cast silently"),
+        (np.full(N + 1, 7, np.float32), ValueError, f"expected out to have shape ({N},), got ({N + 1},)"),
+        (np.full((N, 1), 7, np.float32), ValueError, f"expected out to have shape ({N},), got ({N}, 1)"),
+        (np.full((1, N), 7, np.float32), ValueError, f"expected out to have shape ({N},), got (1, {N})"),
+        (np.full((), 7, np.float32), ValueError, f"expected out to have shape ({N},), got ()"),
+        (np.full(0, 7, np.float32), ValueError, f"expected out to have shape ({N},), got (0,)"),
+    ],
+    ids=["dtype", "longer", "column", "row", "0-d", "empty"],
+)
+def test_out_that_does_not_fit(entry, out, kind, says):
+    x = np.ones(N, np.float32)
+    assert message(lambda: forward(entry, x, out=out), kind) == f"{entry.name}: {says}"
+    assert message(lambda: backward(entry, x, x, out=out), kind) == f"{entry.name}_backward: {says}"
+    assert np.all(out == 7)
+
+
+def test_read_only_out(entry):
+    x = np.ones(N, np.float32)
+    frozen = np.full(N, 7, np.float32)
+    frozen.flags.writeable = False
+    for call in (lambda: forward(entry, x, out=frozen), lambda: backward(entry, x, x, out=frozen)):
+        text = message(call, ValueError)
+        assert "out is read-only; pass a writeable array or leave out" in text
+    assert np.all(frozen == 7)
+    in_place = np.ones(N, np.float32)
+    in_place.flags.writeable = False
+    assert "read-only" in message(lambda: forward(entry, in_place, out=in_place), ValueError)
+
+
+def test_out_that_repeats_its_elements(entry):
+    x = np.ones((4, N), np.float32)
+    base = np.full(N, 7, np.float32)
+    repeated = np.lib.stride_tricks.as_strided(base, (4, N), (0, 4), writeable=True)
+    for call in (lambda: forward(entry, x, out=repeated), lambda: backward(entry, x, x, out=repeated)):
+        assert "stride of 0" in message(call, ValueError)
+    assert np.all(base == 7)
+
+
+@pytest.mark.xfail(strict=True, reason="only a stride of 0 is noticed")
+def test_out_whose_elements_overlap_each_other(entry):
+    """Not only a stride of 0: overlapping windows have several places for one element."""
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    base = np.full(6, 7, np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(base, 4, writeable=True)
+    for call in (lambda: forward(entry, x, out=windows), lambda: backward(entry, x, x, out=windows)):
+        assert "out" in message(call, ValueError)
+    assert np.all(base == 7)
+
+
+def test_backward_of_arrays_that_differ(entry):
+    grad = np.ones((2, 3), np.float32)
+    name = f"{entry.name}_backward"
+    text = message(lambda: backward(entry, grad, np.ones((2, 3))), TypeError)
+    assert text.startswith(f"{name}: expected grad and {entry.saved_name} to have one dtype, got float32 and float64")
+    for shape in ((3, 2), (2,), (6,), (1, 2, 3), ()):
+        text = message(lambda shape=shape: backward(entry, grad, np.ones(shape, np.float32)), ValueError)
+        assert text.startswith(f"{name}: expected {entry.saved_name} to have grad's shape (2, 3), got {shape}")
+
+
+def test_signature_mistakes(entry):
+    x = np.ones(N, np.float32)
+    forward, backward = getattr(functional, entry.name), getattr(functional, f"{entry.name}_backward")
+    for call in (
+        lambda: forward(x, inplace=True),
+        forward,
+        lambda: forward(x, *entry.defaults, x),
+        lambda: backward(x),
+        lambda: backward(x, x, *entry.defaults, x),
+    ):
+        assert entry.name in message(call, TypeError)
+
+
+def test_a_refused_call_leaves_everything_alone(entry):
+    x = np.linspace(-2, 2, N, dtype=np.float32)
+    for wrong in (np.ones(N, np.float64), np.ones(N + 1, np.float32)):
+        out = np.full(N, 7, np.float32)
+        with pytest.raises((TypeError, ValueError)):
+            backward(entry, x, wrong, out=out)
+        assert np.all(out == 7)
+    np.testing.assert_array_equal(x, np.linspace(-2, 2, N, dtype=np.float32))
+
+
+def test_message_of_the_design():
+    name = ENTRIES[-1].name
+    text = message(lambda: getattr(fa, name)(np.arange(3)), TypeError)
+    assert text == f"{name}: expected float32 or float64, got int64; convert with x.astype(np.float32)"

@@ -1,0 +1,162 @@
+"""A function is a function: the same value gives the same bits wherever it stands and whoever computes it."""
+
+import numpy as np
+import pytest
+from support import (
+    ENTRIES,
+    FMA_SETS,
+    assert_same_bits,
+    backward,
+    forward,
+    gradients,
+    inputs,
+    parameter_sets,
+    saved_by,
+    using_instruction_set,
+)
+
+import fastact as fa
+from fastact import runtime
+
+# Over every threshold: several blocks for each of four threads, and a tail.
+MANY = max(runtime.THRESHOLDS.values()) + 3 * 8192 + 37
+
+
+@pytest.fixture
+def case(entry, dtype, instruction_set):
+    """The activation with arrays x, grad, saved, and what it makes of them."""
+    x, grad = inputs(dtype, 1013), gradients(dtype, 1013)
+    y = forward(entry, x)
+    saved = saved_by(entry, x, y)
+    return entry, x, grad, saved, y, backward(entry, grad, saved)
+
+
+def test_position_and_length(case):
+    entry, x, grad, saved, y, dx = case
+    for n in (*range(1, 36), 63, 64, 65, 97, 255):
+        for start in (0, 1, 2, 3, 5, 8, 16, 31, 700):
+            place = slice(start, start + n)
+            assert_same_bits(forward(entry, x[place]), y[place])
+            assert_same_bits(backward(entry, grad[place], saved[place]), dx[place])
+
+
+def at_offset(array, offset):
+    """A copy that starts that many bytes after a multiple of 64; misaligned unless a multiple of the item size."""
+    buffer = np.empty(array.nbytes + 128, np.uint8)
+    start = -buffer.__array_interface__["data"][0] % 64 + offset
+    copy = buffer[start : start + array.nbytes].view(array.dtype)
+    copy[...] = array
+    return copy
+
+
+def test_alignment(case):
+    entry, x, grad, saved, y, dx = case
+    n = 97
+    for offset in range(64):
+        misaligned = at_offset(x[:n], offset)
+        assert misaligned.flags.aligned == (offset % x.itemsize == 0)
+        assert_same_bits(forward(entry, misaligned), y[:n])
+        out = at_offset(np.zeros_like(x[:n]), (offset * 7) % 64)
+        assert forward(entry, x[:n], out=out) is out
+        assert_same_bits(out, y[:n])
+        out = at_offset(grad[:n], offset)
+        assert backward(entry, out, at_offset(saved[:n], (offset * 5) % 64), out=out) is out
+        assert_same_bits(out, dx[:n])
+
+
+@pytest.mark.parametrize("step", [2, 3, 7, -1, -2])
+def test_strides(case, step):
+    entry, x, grad, saved, y, dx = case
+    assert_same_bits(forward(entry, x[::step]), y[::step])
+    assert_same_bits(backward(entry, grad[::step], saved[::step]), dx[::step])
+    out = np.zeros(x[::step].size * abs(step), x.dtype)[::step]
+    assert forward(entry, x[::step], out=out) is out
+    assert_same_bits(out, y[::step])
+    assert backward(entry, grad[::step].copy(), saved[::step], out=out) is out
+    assert_same_bits(out, dx[::step])
+
+
+def test_in_place(case):
+    entry, x, grad, saved, y, dx = case
+    for n in (1, 7, 8, 33, x.size):
+        out = x[:n].copy()
+        assert forward(entry, out, out=out) is out
+        assert_same_bits(out, y[:n])
+        out = grad[:n].copy()
+        assert backward(entry, out, saved[:n], out=out) is out
+        assert_same_bits(out, dx[:n])
+        out = saved[:n].copy()
+        assert backward(entry, grad[:n], out, out=out) is out
+        assert_same_bits(out, dx[:n])
+
+
+def test_grad_may_be_saved_itself(case):
+    entry, _, _, saved, _, _ = case
+    expected = backward(entry, saved.copy(), saved)
+    assert_same_bits(backward(entry, saved, saved), expected)
+    out = saved.copy()
+    assert backward(entry, out, out, out=out) is out
+    assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_order(case, order):
+    entry, x, grad, saved, y, dx = case
+    shape = (11, 23, 4)
+    size = int(np.prod(shape))
+
+    def shaped(array, order=order):
+        return np.array(array[:size].reshape(shape), order=order)
+
+    result = forward(entry, shaped(x))
+    assert result.flags[f"{order}_CONTIGUOUS"]
+    assert_same_bits(result, shaped(y))
+    for other in "CF":  # backward's operands and output need not agree
+        assert_same_bits(backward(entry, shaped(grad), shaped(saved, other)), shaped(dx))
+        out = np.empty(shape, x.dtype, order=other)
+        assert forward(entry, shaped(x), out=out) is out
+        assert_same_bits(out, shaped(y))
+    transposed = shaped(x).transpose(1, 2, 0)
+    assert_same_bits(forward(entry, transposed), shaped(y).transpose(1, 2, 0))
+
+
+def test_threads(entry, dtype):
+    x, grad = inputs(dtype, MANY), gradients(dtype, MANY)
+    with fa.num_threads(1):
+        y = forward(entry, x)
+        saved = saved_by(entry, x, y)
+        dx = backward(entry, grad, saved)
+    for n in (2, 3, 4):
+        with fa.num_threads(n):
+            assert_same_bits(forward(entry, x), y)
+            assert_same_bits(backward(entry, grad, saved), dx)
+            assert_same_bits(forward(entry, x.copy(), out=np.empty_like(x)), y)
+    with fa.num_threads(2):
+        small = slice(MANY // 3, MANY // 3 + 1000)
+        assert_same_bits(forward(entry, x[small]), y[small])
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.skipif(len(FMA_SETS) < 2, reason="one instruction set with FMA here")
+def test_instruction_sets_with_fma_agree(entry, dtype):
+    """Zero signs included, NaN payloads apart."""
+    unsigned = np.uint32 if dtype is np.float32 else np.uint64
+    patterns = np.random.default_rng(11).integers(0, np.iinfo(unsigned).max, 300_000, unsigned, endpoint=True)
+    x = np.concatenate([patterns.view(dtype), inputs(dtype, 100_001)])
+    grad = gradients(dtype, x.size)
+    for values in parameter_sets(entry):
+        results = []
+        for name in FMA_SETS:
+            with using_instruction_set(name):
+                y = forward(entry, x, values)
+                results.append((y, backward(entry, grad, saved_by(entry, x, y), values)))
+        for y, dx in results[1:]:
+            assert_same_bits(y, results[0][0])
+            assert_same_bits(dx, results[0][1])
+
+
+def test_repeated_calls(case):
+    entry, x, grad, saved, y, dx = case
+    for _ in range(3):
+        assert_same_bits(forward(entry, x), y)
+        assert_same_bits(backward(entry, grad, saved), dx)

@@ -1,0 +1,149 @@
+"""NaN, infinities, zeros, subnormals and the largest numbers, at every place of every tail length."""
+
+import numpy as np
+import pytest
+from support import (
+    assert_same_bits,
+    assert_ulp,
+    backward,
+    evaluated,
+    forward,
+    forward_bound,
+    near,
+    parameter_sets,
+    reference_backward,
+    reference_forward,
+    reference_ulp,
+    saved_by,
+    special_values,
+)
+
+LENGTHS = (*range(1, 18), 33)
+
+
+def placed(special, n, ordinary):
+    """One row per special value and place in it."""
+    rows = np.full((special.size, n, n), ordinary, special.dtype)
+    places = np.arange(n)
+    rows[:, places, places] = special[:, None]
+    return rows.reshape(-1, n)
+
+
+def by_rows(function, *arrays):
+    """The function of each row, called for itself: a row is a whole array with its own tail."""
+    result = np.empty_like(arrays[0])
+    for i in range(len(result)):
+        function(*[array[i] for array in arrays], out=result[i])
+    return result
+
+
+def test_forward_of_each_special_value(entry, dtype, instruction_set):
+    x = np.concatenate([special_values(dtype), near([np.finfo(dtype).max, np.finfo(dtype).smallest_normal], dtype, 2)])
+    for values in parameter_sets(entry):
+        y = forward(entry, x, values)
+        bound = forward_bound(entry, dtype, instruction_set, values) + reference_ulp(entry, values)
+        assert_ulp(y, reference_forward(entry, x, values), dtype, bound, x)
+
+
+def test_forward_special_values_anywhere(entry, dtype, instruction_set):
+    special = special_values(dtype)
+    alone = by_rows(lambda x, out: forward(entry, x, out=out), special[:, None])
+    ordinary = forward(entry, np.array([0.75], dtype))
+    for n in LENGTHS:
+        y = by_rows(lambda x, out: forward(entry, x, out=out), placed(special, n, 0.75))
+        expected = np.full((special.size, n, n), ordinary[0], dtype)
+        expected[:, np.arange(n), np.arange(n)] = alone
+        assert_same_bits(y, expected.reshape(-1, n))
+
+
+def pairs(entry, dtype, values=None):
+    """Every special gradient with every special saved value; saved is what forward can produce."""
+    info = np.finfo(dtype)
+    x = np.concatenate([special_values(dtype), np.array([-0.5, 0.75, -30, 30], dtype)])
+    saved = saved_by(entry, x, forward(entry, x, values))
+    grad = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.0, info.smallest_normal * 4], dtype)
+    grad, saved = np.meshgrid(grad, saved)
+    return grad.ravel(), saved.ravel()
+
+
+def test_backward_special_values(entry, dtype, engine):
+    """NaN, infinity and zero come out exactly where the product has them."""
+    for values in parameter_sets(entry):
+        grad, saved = pairs(entry, dtype, values)
+        dx = backward(entry, grad, saved, values)
+        with np.errstate(all="ignore"):
+            expected = reference_backward(entry, grad, saved, values).astype(dtype)
+        # Where a slope is so small that a kernel may round it to 0, an infinite gradient gives infinity or NaN.
+        slope = reference_backward(entry, np.ones_like(grad), saved, values)
+        vague = (np.abs(slope) < 2 * np.finfo(dtype).smallest_normal) & (slope != 0)
+        sure = ~(vague & np.isinf(grad))
+        context = np.stack([grad, saved, dx, expected])[:, sure]
+        np.testing.assert_array_equal(np.isnan(dx[sure]), np.isnan(expected[sure]), str(context))
+        np.testing.assert_array_equal(np.isinf(dx[sure]), np.isinf(expected[sure]), str(context))
+        ordinary = sure & (np.abs(expected) >= np.finfo(dtype).smallest_normal)
+        np.testing.assert_array_equal(np.sign(dx[ordinary]), np.sign(expected[ordinary]), str(context))
+        assert not np.any(dx[(grad == 0) & np.isfinite(expected)])
+        if not entry.piecewise_linear:
+            assert np.isnan(dx[np.isnan(grad)]).all()
+        if entry.saves is not None:
+            assert np.isnan(dx[np.isnan(saved)]).all()
+
+
+def test_backward_special_values_anywhere(entry, dtype, instruction_set):
+    grad, saved = pairs(entry, dtype)
+    alone = by_rows(lambda g, s, out: backward(entry, g, s, out=out), grad[:, None], saved[:, None])
+    ordinary_x = np.array([0.75], dtype)
+    ordinary = saved_by(entry, ordinary_x, forward(entry, ordinary_x))
+    usual = backward(entry, np.ones(1, dtype), ordinary)
+    for n in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33):
+        rows = placed(grad, n, 1.0), placed(saved, n, ordinary[0])
+        dx = by_rows(lambda g, s, out: backward(entry, g, s, out=out), *rows)
+        expected = np.full((grad.size, n, n), usual[0], dtype)
+        expected[:, np.arange(n), np.arange(n)] = alone
+        assert_same_bits(dx, expected.reshape(-1, n))
+
+
+def test_zero_slope_selects_zero(entry, dtype, engine):
+    """A piecewise-linear slope of 0 stops every gradient, NaN and infinity included."""
+    if not entry.piecewise_linear:
+        pytest.skip("a smooth slope multiplies")
+    for values in parameter_sets(entry):
+        x = np.linspace(-50, 50, 1001, dtype=dtype)
+        saved = saved_by(entry, x, forward(entry, x, values))
+        flat = backward(entry, np.ones_like(x), saved, values) == 0
+        for grad in (np.nan, np.inf, -np.inf, np.finfo(dtype).max):
+            dx = backward(entry, np.full_like(x, grad), saved, values)
+            assert not dx[flat].any()
+            np.testing.assert_array_equal(np.isfinite(dx[~flat]), np.isfinite(np.full_like(dx[~flat], grad)))
+
+
+def test_limits(entry, dtype, engine):
+    for values in parameter_sets(entry):
+        expected = [evaluated(limit, entry, values) for limit in entry.limits]
+        y = forward(entry, np.array([-np.inf, np.inf], dtype), values)
+        if 0 in values:  # a limit such as "-inf" is that of a positive slope
+            truth = reference_forward(entry, np.array([-np.inf, np.inf], dtype), values)
+            expected = [e if e == t else float(t) for e, t in zip(expected, truth, strict=True)]
+        np.testing.assert_allclose(y, np.array(expected, dtype), rtol=2 * np.finfo(dtype).eps)
+
+
+def test_nan_stays_nan(entry, dtype, engine):
+    for values in parameter_sets(entry):
+        for n in (1, 5, 64, 99):
+            x = np.full(n, np.nan, dtype)
+            y = forward(entry, x, values)
+            assert np.isnan(y).all()
+            if entry.saves is not None:
+                assert np.isnan(backward(entry, np.ones_like(x), x, values)).all()
+
+
+def test_subnormal_results_are_not_flushed(entry, dtype, instruction_set):
+    """Where the true value is subnormal, so is the result."""
+    info = np.finfo(dtype)
+    x = np.concatenate(
+        [near([info.smallest_normal / 3, info.smallest_subnormal * 9], dtype), np.linspace(-800, -10, 5000)]
+    )
+    x = x.astype(dtype)
+    truth = reference_forward(entry, x)
+    small = (np.abs(truth) < info.smallest_normal) & (np.abs(truth) > 4 * info.smallest_subnormal)
+    assert np.all(forward(entry, x)[small] != 0)
