@@ -84,8 +84,8 @@ def fit_denominator(functions, degrees, high, digits, iterations=30):
     """Q, highest coefficient 1, that serves every (function, low, importance) best: k + P / Q = function in relative
     error on [low, high] with a P of its own, k = 1 / sqrt(2 pi).
 
-    Each round is a linear problem, P + (k - f) Q = 0, weighted with the last Q (Sanathanan and Koerner) and with Lawson's
-    weights, on Chebyshev points in 1 / (t + 3).
+    Each round is a linear problem, P + (k - f) Q = 0, weighted with the last Q (Sanathanan and Koerner) and with
+    Lawson's weights, on Chebyshev points in 1 / (t + 3).
     """
     top, bottom = degrees
     count = 6 * (top + bottom + 2)
@@ -128,7 +128,12 @@ def fit_numerator(function, denominator, degree, low, high, digits):
         return mp.polyval(denominator[::-1], t)
 
     return fit(
-        lambda t: (function(t) - k) * q(t), lambda t: 1 / (function(t) * q(t)), list(range(degree + 1)), low, high, digits
+        lambda t: (function(t) - k) * q(t),
+        lambda t: 1 / (function(t) * q(t)),
+        list(range(degree + 1)),
+        low,
+        high,
+        digits,
     )
 
 
@@ -142,7 +147,10 @@ def gelu_root():
     return mp.findroot(lambda t: normal_tail(t) - t / mp.sqrt(2 * mp.pi), mp.mpf("0.75"))
 
 
-def gelu_slope_factor(t, root=gelu_root()):
+GELU_ROOT = gelu_root()
+
+
+def gelu_slope_factor(t, root=GELU_ROOT):
     """gelu'(-t) exp(t^2 / 2) / (root - t)"""
     return (t / mp.sqrt(2 * mp.pi) - normal_tail(t)) / (t - root)
 
@@ -208,7 +216,7 @@ if __name__ == "__main__":
     root = round_to(gelu_root(), 53)
     show("gelu_root", [round_to(root, 24), root - round_to(root, 24)], mp.mpf(1), "")
     for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
-        c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -(mp.mpf(13) / 16) ** 2 / 2, -1e-30, digits)
+        c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -((mp.mpf(13) / 16) ** 2) / 2, -1e-30, digits)
         show(f"gelu_centre, {digits} bits, degree {degree}", c, e, suffix)
     for digits, degrees, suffix in ((24, (4, 4), "f"), (53, (7, 9), "")):
         c, e = fit(gelu_near, near_weight, list(range(degrees[0] + 1)), -mp.mpf(1) / 8, -1e-30, digits)

@@ -4,7 +4,7 @@ from . import functional, init, optim
 from ._version import __version__
 from .functional import *  # noqa: F403 - the functions are made from the registry
 from .layers import Dense, Layer, Sequential
-from .losses import softmax_cross_entropy
+from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
 from .persistence import load
 from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
 from .training import History, evaluate, fit, predict
@@ -15,18 +15,23 @@ __all__ = [
     "Layer",
     "Sequential",
     "__version__",
+    "absolute_error",
+    "bce_with_logits",
     "evaluate",
     "fit",
     "get_backend",
     "get_num_threads",
+    "huber",
     "init",
     "load",
     "num_threads",
     "optim",
     "predict",
+    "quantile",
     "set_num_threads",
     "show_config",
     "softmax_cross_entropy",
+    "squared_error",
     "use_backend",
 ]
 __all__ += functional.__all__

@@ -157,8 +157,8 @@ def matrix(function: str, name: str, value: object, columns: int | None = None) 
     return array
 
 
-def labels(function: str, value: object, rows: int, classes: int) -> np.ndarray:
-    """Class numbers as contiguous int64 in [0, classes)."""
+def labels(function: str, value: object, rows: int, classes: int, ignored: int | None = None) -> np.ndarray:
+    """Class numbers as contiguous int64 in [0, classes), or the ignored number."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(
@@ -166,12 +166,34 @@ def labels(function: str, value: object, rows: int, classes: int) -> np.ndarray:
         )
     if array.shape != (rows,):
         raise ValueError(f"{function}: expected labels of shape ({rows},), one per row of logits, got {array.shape}")
-    if rows and (int(array.min()) < 0 or int(array.max()) >= classes):
+    counted = array if ignored is None else array[array != ignored]
+    if counted.size and (int(counted.min()) < 0 or int(counted.max()) >= classes):
         raise ValueError(
             f"{function}: expected labels from 0 to {classes - 1} (logits have {classes} columns), "
-            f"got values from {array.min()} to {array.max()}"
+            f"got values from {counted.min()} to {counted.max()}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+
+
+def weights(function: str, name: str, value: object, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Finite numbers >= 0 of one of the shapes, as plain float64."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{function}: expected {name} to be an array of numbers, got {describe(value)}")
+    if array.shape not in shapes:
+        expected = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise ValueError(f"{function}: expected {name} to have shape {expected}, got {array.shape}")
+    array = np.require(array, dtype=np.float64, requirements=["C", "A"])
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError(f"{function}: expected {name} to hold finite numbers >= 0 only")
+    return array
+
+
+def disjoint(function: str, out: np.ndarray | None, allowed: str, **arrays: object) -> None:
+    """Out touches none of the arrays (anything else than an array is passed over)."""
+    for name, array in arrays.items():
+        if out is not None and isinstance(array, np.ndarray) and overlap(out, array):
+            raise ValueError(f"{function}: out overlaps {name}; pass exactly {allowed} or memory that touches neither")
 
 
 def whole(function: str, name: str, value: object, low: int) -> int:

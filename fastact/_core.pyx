@@ -27,9 +27,53 @@ cdef extern from "fa_dispatch.h" nogil:
         void *, const void *, void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
     ctypedef void fa_bias_backward(
         const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
-    ctypedef double fa_softmax_cross_entropy(
-        const void *, const int64_t *, const void *, void *, Py_ssize_t, Py_ssize_t, double) noexcept
-    ctypedef void fa_sgd(void *, const void *, void *, Py_ssize_t, double, double, double) noexcept
+    ctypedef struct fa_cross_entropy:
+        const void *logits
+        const void *targets
+        const int64_t *labels
+        const void *class_weight
+        const double *row_weight
+        void *grad
+        void *losses
+        Py_ssize_t columns
+        int64_t ignored
+        double smoothing
+        double scale
+    ctypedef double fa_softmax_cross_entropy(const fa_cross_entropy *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef struct fa_pointwise:
+        const void *prediction
+        const void *target
+        const void *weight
+        const void *each
+        void *grad
+        void *losses
+        double a
+        double scale
+    ctypedef double fa_loss_kernel(const fa_pointwise *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef struct fa_loss:
+        const char *name
+        fa_loss_kernel *kernel
+    ctypedef struct fa_update:
+        void *parameter
+        const void *gradient
+        void *state[3]
+        double rate
+        double decay
+        double keep
+        double momentum
+        double gain
+        double mean
+        double square
+        double correction
+        double epsilon
+        double scale
+        double limit
+        int nesterov
+    ctypedef void fa_optimizer_step(const fa_update *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef struct fa_optimizer:
+        const char *name
+        fa_optimizer_step *step
+    ctypedef double fa_sum_of_squares(const void *, Py_ssize_t) noexcept
     ctypedef void fa_add_rows(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept
     ctypedef void fa_learned_forward(
         const void *, const void *, int, void *, Py_ssize_t, Py_ssize_t) noexcept
@@ -81,7 +125,9 @@ cdef extern from "fa_dispatch.h" nogil:
         fa_relu_masked *relu_masked
         fa_relu_masked_backward *relu_masked_backward
         fa_softmax_cross_entropy *softmax_cross_entropy
-        fa_sgd *sgd
+        const fa_loss *losses
+        const fa_optimizer *optimizers
+        fa_sum_of_squares *sum_of_squares
         fa_add_rows *add_rows
         fa_product_plan *product_plan
         fa_product_pack *product_pack
@@ -93,6 +139,8 @@ cdef extern from "fa_dispatch.h" nogil:
         int activation_count
         int learned_count
         int row_function_count
+        int loss_count
+        int optimizer_count
         const fa_kernels *kernels[2]
     const fa_table *fa_table_at(int)
     int fa_supported(const fa_table *)
@@ -231,6 +279,16 @@ def row_function_names():
     return [table.kernels[0].row_functions[i].name.decode() for i in range(table.row_function_count)]
 
 
+def loss_names():
+    """Names of the compiled losses of single elements, in the order of their numbers."""
+    return [table.kernels[0].losses[i].name.decode() for i in range(table.loss_count)]
+
+
+def optimizer_names():
+    """Names of the compiled update rules, in the order of their numbers."""
+    return [table.kernels[0].optimizers[i].name.decode() for i in range(table.optimizer_count)]
+
+
 def build_information():
     """How the extension was built."""
     return {"openmp": bool(fa_openmp), "compiler": fa_compiler.decode()}
@@ -336,6 +394,13 @@ cdef inline char *at(char *start, Py_ssize_t offset) noexcept nogil:
 
 cdef inline int row_team(Py_ssize_t n) except -1:
     return threads() if n >= row_threshold else 1
+
+
+cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
+    """Threads of sum_blocks for n elements; 0 where giving up the GIL does not pay."""
+    if n <= KEEP_GIL:
+        return 0
+    return threads() if n >= threshold else 1
 
 
 # ---------------------------------------------------------------------------------------------- elementwise
@@ -634,19 +699,35 @@ def relu_masked_backward(cnp.ndarray grad, cnp.ndarray mask, cnp.ndarray dx):
 
 # ---------------------------------------------------------------------------------------------- losses
 
-def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad, double scale):
-    """Sum of the rows' losses; grad = scale * (softmax - target)."""
-    cdef int dtype = dtype_of(logits), team = row_team(cnp.PyArray_SIZE(logits))
-    cdef Py_ssize_t rows = logits.shape[0], columns = logits.shape[1]
-    cdef Py_ssize_t stride = columns * cnp.PyArray_ITEMSIZE(logits), blocks = (rows + ROWS - 1) // ROWS, i
-    cdef fa_softmax_cross_entropy *kernel = table.kernels[dtype].softmax_cross_entropy
-    cdef char *px = data(logits)
-    cdef char *pl = data(labels)
-    cdef char *pt = data(targets)
-    cdef char *pg = data(grad)
+ctypedef double (*block_sum)(const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+
+cdef double rows_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_softmax_cross_entropy *>kernel)(<const fa_cross_entropy *>a, first, n)
+
+
+cdef double elements_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_loss_kernel *>kernel)(<const fa_pointwise *>a, first, n)
+
+
+cdef double squares_sum(const void *kernel, const void *x, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_sum_of_squares *>kernel)(<const char *>x + first, n)
+
+
+cdef double sum_blocks(block_sum of, const void *kernel, const void *a, Py_ssize_t start, Py_ssize_t n,
+                       Py_ssize_t step, Py_ssize_t size, int team) except? -1:
+    """Sum over blocks of step items, added in order. Item i is at start + i * size for the kernel.
+
+    A team of 0 keeps the GIL.
+    """
+    cdef Py_ssize_t blocks = (n + step - 1) // step, i
     cdef double total = 0
     cdef double few[STACK_PARTS]
     cdef double *parts = few
+    if team == 0:
+        for i in range(blocks):
+            total += of(kernel, a, start + i * step * size, min(step, n - i * step))
+        return total
     if blocks > STACK_PARTS:
         parts = <double *>malloc(blocks * sizeof(double))
         if parts == NULL:
@@ -654,14 +735,10 @@ def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad,
     with nogil:
         if team == 1:
             for i in range(blocks):
-                parts[i] = kernel(px + i * ROWS * stride, <const int64_t *>at(pl, i * ROWS * sizeof(int64_t)),
-                                  at(pt, i * ROWS * stride), pg + i * ROWS * stride,
-                                  min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, scale)
+                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
         else:
             for i in prange(blocks, num_threads=team, schedule="static"):
-                parts[i] = kernel(px + i * ROWS * stride, <const int64_t *>at(pl, i * ROWS * sizeof(int64_t)),
-                                  at(pt, i * ROWS * stride), pg + i * ROWS * stride,
-                                  min(<Py_ssize_t>ROWS, rows - i * ROWS), columns, scale)
+                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
         for i in range(blocks):
             total += parts[i]
         if parts != few:
@@ -669,24 +746,152 @@ def softmax_cross_entropy(cnp.ndarray logits, labels, targets, cnp.ndarray grad,
     return total
 
 
+cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint mean) except? -1:
+    """The loss; the gradient is that of the mean over the rows' weights, or of the sum."""
+    cdef double weight, all_weights = 0, total
+    cdef Py_ssize_t i
+    a.scale = 1
+    if mean:
+        for i in range(rows):
+            if a.labels != NULL and a.labels[i] == a.ignored:
+                continue
+            weight = 1
+            if a.labels != NULL and a.class_weight != NULL:
+                weight = (<const float *>a.class_weight)[a.labels[i]] if dtype == 0 else (
+                    <const double *>a.class_weight)[a.labels[i]]
+            if a.row_weight != NULL:
+                weight = weight * a.row_weight[i]
+            all_weights += weight
+        a.scale = 1 / all_weights if all_weights > 0 else 0
+    total = sum_blocks(rows_sum, <const void *>table.kernels[dtype].softmax_cross_entropy, a, 0, rows, ROWS, 1,
+                       sum_team(rows * a.columns, row_threshold))
+    return total / all_weights if mean else total
+
+
+def try_softmax_cross_entropy(object logits, object labels, object out, bint mean, int64_t ignored):
+    """(loss, gradient) for plain logits and class numbers; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(logits)
+    if dtype < 0 or not cnp.PyArray_CheckExact(labels) or not use_native():
+        return None
+    cdef cnp.ndarray z = <cnp.ndarray>logits, numbers = <cnp.ndarray>labels, result
+    if (cnp.PyArray_NDIM(z) != 2 or not cnp.PyArray_ISCARRAY_RO(z) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64
+            or cnp.PyArray_NDIM(numbers) != 1 or not cnp.PyArray_ISCARRAY_RO(numbers)):
+        return None
+    cdef Py_ssize_t rows = cnp.PyArray_DIMS(z)[0], columns = cnp.PyArray_DIMS(z)[1], i
+    if rows == 0 or columns == 0 or cnp.PyArray_DIMS(numbers)[0] != rows:
+        return None
+    cdef const int64_t *label = <const int64_t *>cnp.PyArray_DATA(numbers)
+    for i in range(rows):
+        if (label[i] < 0 or label[i] >= columns) and label[i] != ignored:
+            return None
+    cdef const char *start
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(z, cnp.NPY_CORDER, NULL, 0)
+    else:
+        if not isinstance(out, cnp.ndarray):
+            return None
+        result = <cnp.ndarray>out
+        if not same_layout(z, result) or not may_write(result, z):
+            return None
+        start = <const char *>cnp.PyArray_DATA(result)
+        if <const char *>label < start + cnp.PyArray_NBYTES(result) and start < <const char *>(label + rows):
+            return None
+    cdef fa_cross_entropy a
+    a.logits, a.labels, a.grad = cnp.PyArray_DATA(z), label, cnp.PyArray_DATA(result)
+    a.targets, a.class_weight, a.losses, a.row_weight = NULL, NULL, NULL, NULL
+    a.columns, a.ignored, a.smoothing = columns, ignored, 0
+    cdef double loss = cross_entropy(&a, dtype, rows, mean)
+    return loss, result
+
+
+def softmax_cross_entropy(cnp.ndarray logits, labels, targets, class_weight, row_weight, losses, cnp.ndarray grad,
+                          int64_t ignored, double smoothing, bint mean):
+    """The loss; each row's in losses, the gradient in grad."""
+    cdef fa_cross_entropy a
+    a.logits, a.targets, a.labels = data(logits), data(targets), <const int64_t *>data(labels)
+    a.class_weight, a.row_weight = data(class_weight), <const double *>data(row_weight)
+    a.grad, a.losses, a.columns = data(grad), data(losses), logits.shape[1]
+    a.ignored, a.smoothing = ignored, smoothing
+    return cross_entropy(&a, dtype_of(logits), logits.shape[0], mean)
+
+
+cdef double pointwise(int number, fa_pointwise *p, int dtype, Py_ssize_t n, double count) except? -1:
+    """The loss and its gradient, both divided by count (sums: count is 1)."""
+    p.scale = 1 / count if count > 0 else 0
+    return sum_blocks(elements_sum, <const void *>table.kernels[dtype].losses[number].kernel, p, 0, n, BLOCK, 1,
+                      sum_team(n, update_threshold)) / count
+
+
+def try_pointwise(int number, object prediction, object target, object out, bint mean, double a):
+    """(loss, gradient) for the plain case; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(prediction)
+    if dtype < 0 or not isinstance(target, cnp.ndarray) or not use_native():
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>prediction, t = <cnp.ndarray>target, result
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
+    if n == 0 or not same_layout(x, t):
+        return None
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+    elif not isinstance(out, cnp.ndarray):
+        return None
+    else:
+        result = <cnp.ndarray>out
+        if (not same_layout(x, result) or not may_write(result, x) or not may_write(result, t)
+                or cnp.PyArray_DATA(result) == cnp.PyArray_DATA(t)):
+            return None
+    cdef fa_pointwise p
+    p.prediction, p.target, p.grad = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(result)
+    p.weight, p.each, p.losses = NULL, NULL, NULL
+    p.a = a
+    cdef double loss = pointwise(number, &p, dtype, n, n if mean else 1)
+    return loss, result
+
+
+def pointwise_loss(int number, cnp.ndarray prediction, cnp.ndarray target, weight, each, losses, cnp.ndarray grad,
+                   double a, double count):
+    """The loss divided by count; each element's (undivided) in losses, the gradient in grad."""
+    cdef fa_pointwise p
+    p.prediction, p.target, p.grad = data(prediction), data(target), data(grad)
+    p.weight, p.each, p.losses, p.a = data(weight), data(each), data(losses), a
+    return pointwise(number, &p, dtype_of(prediction), cnp.PyArray_SIZE(prediction), count)
+
+
 # ---------------------------------------------------------------------------------------------- optimisers
 
-def sgd(cnp.ndarray parameters, cnp.ndarray gradients, velocity, double rate, double momentum, double decay):
-    """One step of stochastic gradient descent over a flat segment."""
+def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple states, Py_ssize_t start,
+           Py_ssize_t stop, double rate, double decay=0, double keep=1, double momentum=0, double gain=1,
+           double mean=0, double square=0, double correction=1, double epsilon=0, double scale=1, double limit=0,
+           bint nesterov=False):
+    """One step of an update rule over parameters[start:stop], whose states are flat arrays like it or None."""
     cdef int dtype = dtype_of(parameters), team
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(parameters), size = cnp.PyArray_ITEMSIZE(parameters), i
-    cdef fa_sgd *kernel = table.kernels[dtype].sgd
-    cdef char *pp = data(parameters)
-    cdef char *pg = data(gradients)
-    cdef char *pv = data(velocity)
+    cdef Py_ssize_t i, n = stop - start
+    cdef fa_optimizer_step *step = table.kernels[dtype].optimizers[number].step
+    cdef fa_update u
+    u.parameter, u.gradient = data(parameters), data(gradients)
+    for i in range(3):
+        u.state[i] = data(states[i]) if i < len(states) else NULL
+    u.rate, u.decay, u.keep, u.momentum, u.gain, u.mean = rate, decay, keep, momentum, gain, mean
+    u.square, u.correction, u.epsilon, u.scale, u.limit = square, correction, epsilon, scale, limit
+    u.nesterov = nesterov
+    if n <= KEEP_GIL:
+        step(&u, start, n)
+        return
     team = threads() if n >= update_threshold else 1
     with nogil:
         if team == 1:
-            kernel(pp, pg, pv, n, rate, momentum, decay)
+            step(&u, start, n)
         else:
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(pp + i * BLOCK * size, pg + i * BLOCK * size, at(pv, i * BLOCK * size),
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), rate, momentum, decay)
+                step(&u, start + i * BLOCK, min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+
+
+def sum_of_squares(cnp.ndarray x, Py_ssize_t start, Py_ssize_t stop):
+    """Sum of squares of x[start:stop], the same whatever the number of threads."""
+    cdef int dtype = dtype_of(x), team = sum_team(stop - start, update_threshold)
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x)
+    return sum_blocks(squares_sum, <const void *>table.kernels[dtype].sum_of_squares, data(x), start * size,
+                      stop - start, BLOCK, size, team)
 
 
 # ---------------------------------------------------------------------------------------------- dense layers

@@ -7,8 +7,9 @@ layer subclasses ``Layer``.
 from __future__ import annotations
 
 import copy
+import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,9 @@ class Dense(Layer):
     inputs, outputs : whole numbers >= 1
     activation : a name of the registry or ``fastact.activation(name, ...)``; None for the identity
     bias : whether to add a bias
-    weight_init : "he", "glorot", "lecun", or None for the one that suits the activation
+    weight_init : a name in ``fastact.init.INITIALIZERS`` ("he_uniform", "orthogonal", ...) or a function of shape and
+        generator; None for the scheme that suits the activation: He, Glorot or LeCun
+    bias_init : likewise, for the bias: "zeros" or "small_positive", ``fastact.init.Constant(0.1)``, ...
 
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
     """
@@ -118,7 +121,8 @@ class Dense(Layer):
         activation: str | BoundActivation | None = None,
         *,
         bias: bool = True,
-        weight_init: str | None = None,
+        weight_init: str | init.Initializer | None = None,
+        bias_init: str | init.Initializer = "zeros",
     ) -> None:
         """Check the arguments; parameters come with the network."""
         super().__init__()
@@ -126,9 +130,9 @@ class Dense(Layer):
         self.outputs = _checks.whole("Dense", "outputs", outputs, 1)
         self.activation = _checks.activation("Dense", activation)
         self.bias = bool(bias)
-        if weight_init is not None:
-            _checks.choice("Dense", "weight_init", weight_init, ("he", "glorot", "lecun"))
-        self.weight_init = weight_init
+        scheme = init.default_for(self.activation.name) if weight_init is None else weight_init
+        self.weight_init = init.initializer("Dense", "weight_init", scheme)
+        self.bias_init = init.initializer("Dense", "bias_init", bias_init)
         self._x: np.ndarray | None = None
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
@@ -150,11 +154,10 @@ class Dense(Layer):
         self._x = None
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Weights by the scheme, biases 0."""
-        scheme = self.weight_init or init.default_for(self.activation.name)
-        init.initial_weight(self.parameters["weight"], scheme, rng)
+        """Weight and bias by their initialisers."""
+        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.outputs), rng)
         if self.bias:
-            self.parameters["bias"][...] = 0
+            self.parameters["bias"][...] = init.make(self.bias_init, (self.outputs,), rng)
 
     def describe(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -211,6 +214,7 @@ class Segment:
     stop: int
     shape: tuple[int, ...]
     decayed: bool
+    frozen: bool = False  # optimisers leave it alone
 
 
 class Sequential:
@@ -317,6 +321,32 @@ class Sequential:
         for name, array in own.items():
             array[...] = values[name]
 
+    def freeze(self, *which: str | int | Layer) -> None:
+        """Have optimisers leave parameters alone: layers, their numbers, or names ("0.weight", "0.*"); none: all.
+
+        Raises ValueError, with nothing changed, where one names no parameter.
+        """
+        self._set_frozen("freeze", which, True)
+
+    def unfreeze(self, *which: str | int | Layer) -> None:
+        """Undo ``freeze``, for the same kinds of arguments."""
+        self._set_frozen("unfreeze", which, False)
+
+    def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
+        chosen: set[str] = set()
+        names = [s.name for s in self.segments]
+        for item in which or ("*",):
+            number = self.layers.index(item) if item in self.layers else item
+            pattern = number if isinstance(number, str) else f"{number}.*"
+            found = fnmatch.filter(names, pattern)
+            if not found:
+                raise ValueError(
+                    f"{function}: expected layers, numbers or names among {', '.join(names)}, got {item!r}"
+                )
+            chosen.update(found)
+        # a new tuple: optimisers see by its identity that something changed
+        self.segments = tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in self.segments)
+
     def _input(self, function: str, x: Any) -> np.ndarray:
         array = _checks.matrix(function, "x", x, self.inputs)
         if array.dtype.newbyteorder("=") != self.dtype:
@@ -376,6 +406,7 @@ class Sequential:
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         """A network of its own with the same layers and parameters."""
         twin = Sequential(*(layer_from(d) for d in self.describe()), dtype=self.dtype)
+        twin.segments = self.segments
         twin.parameters[...] = self.parameters
         twin.gradients[...] = self.gradients
         twin.metadata = copy.deepcopy(self.metadata, memo)
@@ -383,7 +414,7 @@ class Sequential:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as architecture and flat parameters; views and workspaces are made again."""
-        return _rebuild, (self.describe(), str(self.dtype), np.array(self.parameters), self.metadata)
+        return _rebuild, (self.describe(), str(self.dtype), np.array(self.parameters), self.metadata, self.segments)
 
     def __repr__(self) -> str:
         """Shapes and activations."""
@@ -405,9 +436,14 @@ def network_from(descriptions: Iterable[Mapping[str, Any]], dtype: str) -> Seque
 
 
 def _rebuild(
-    descriptions: list[dict[str, Any]], dtype: str, parameters: np.ndarray, metadata: dict[str, str]
+    descriptions: list[dict[str, Any]],
+    dtype: str,
+    parameters: np.ndarray,
+    metadata: dict[str, str],
+    segments: tuple[Segment, ...],
 ) -> Sequential:
     net = network_from(descriptions, dtype)
+    net.segments = segments
     net.parameters[...] = parameters
     net.metadata = dict(metadata)
     return net

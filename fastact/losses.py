@@ -1,99 +1,402 @@
-"""Losses: each returns the loss and its gradient from one fused kernel."""
+"""Losses: each returns the loss and its gradient with respect to the raw outputs, from one fused kernel.
+
+What all of them share: arrays are float32 or float64 of any layout; ``out`` takes the gradient and may be exactly the
+raw outputs (the first argument) or memory that touches no argument; ``reduction`` is "mean" (the default: the sum
+divided by the sum of the weights, which is their number where no weights are given), "sum", or "none" (an array of the
+single losses; the gradient is then that of their sum). A NaN gives NaN. Sums are taken in double over fixed blocks in
+a fixed order, so the number of threads does not change a bit. The mean of nothing is NaN, with a gradient of zeros.
+Wrong dtypes raise TypeError; wrong shapes, ranges and overlaps raise ValueError, before anything is written.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _checks, runtime
 
-__all__ = ["LossAndGradient", "softmax_cross_entropy"]
+__all__ = [
+    "LossAndGradient",
+    "absolute_error",
+    "bce_with_logits",
+    "huber",
+    "quantile",
+    "softmax_cross_entropy",
+    "squared_error",
+]
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class LossAndGradient(NamedTuple):
     """What a loss function returns."""
 
-    loss: float
+    loss: float | np.ndarray
     grad: np.ndarray
 
 
 def softmax_cross_entropy(
-    logits: np.ndarray, labels: Any, *, reduction: str = "mean", out: np.ndarray | None = None
+    logits: np.ndarray,
+    labels: Any,
+    *,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
 ) -> LossAndGradient:
     """Cross-entropy of softmax(logits) against labels, and its gradient with respect to the logits.
 
-    loss = sum_i sum_j t_ij * (log(sum_k exp(z_ik)) - z_ij), grad = softmax(z) * sum_j t_ij - t, both divided by the
-    number of rows for ``reduction="mean"``.
+    loss_i = s_i * sum_j t_ij * (log(sum_k exp(z_ik)) - z_ij), grad_ij = s_i * (softmax(z_i)_j * sum_k t_ik - t_ij),
+    with t_ij = w_j * ((1 - e) * p_ij + e / classes): p the probabilities (1 at the class number), e the label
+    smoothing (Szegedy et al. 2016, arXiv:1512.00567), w the class weights and s the sample weights.
+    ``reduction="mean"`` divides both by sum_i s_i, and for class numbers by sum_i s_i * w_(class i), as PyTorch does.
 
     Parameters
     ----------
     logits : float32 or float64 array of shape (rows, classes), the raw outputs z
     labels : class numbers, whole numbers of shape (rows,); or rows of probabilities, logits' dtype and shape
-    reduction : "mean" (over rows, the default) or "sum"
+    reduction : "mean" (the default), "sum" or "none" (loss is then an array of shape (rows,))
+    label_smoothing : number in [0, 1]
+    ignore_index : rows with this class number count for nothing, whatever they hold; their gradient is 0
+    class_weight : optional numbers >= 0 of shape (classes,)
+    sample_weight : optional numbers >= 0 of shape (rows,)
     out : optional array for the gradient: exactly logits, or memory that touches neither input
 
     Returns
     -------
-    (loss, grad) : float and array of logits' shape and dtype
+    (loss, grad) : float (an array for "none") and array of logits' shape and dtype
 
     Raises
     ------
     TypeError : wrong dtype
-    ValueError : wrong shape, a class number out of range, unknown reduction, overlapping or read-only out
+    ValueError : wrong shape, a class number or option out of range, overlapping or read-only out
 
-    A row with a NaN or with +inf gives NaN, a logit of -inf contributes nothing (unless its probability is not 0). The
-    mean of no rows is NaN.
+    A row with a NaN or with +inf gives NaN, a logit of -inf contributes nothing (unless its target is not 0). The
+    mean over rows whose weights sum to 0 (or over no rows) is NaN and its gradient 0.
     """
     name = "softmax_cross_entropy"
+    if label_smoothing == 0 and class_weight is None and sample_weight is None and _fast(reduction):
+        result = _try_softmax_cross_entropy(logits, labels, out, reduction == "mean", _index(name, ignore_index))
+        if result is not None:
+            return LossAndGradient(*result)
+
     z = _checks.matrix(name, "logits", logits)
     rows, columns = z.shape
     if columns == 0:
         raise ValueError(f"{name}: expected logits with at least one column, got shape {z.shape}")
     _checks.choice(name, "reduction", reduction, REDUCTIONS)
-    sources = {"logits": z}
+    smoothing = _unit(name, "label_smoothing", label_smoothing)
+    ignored = _index(name, ignore_index)
     numbers, targets = None, None
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
         targets = _checks.real_array(name, "labels", labels)
         _checks.same_shape(name, logits=z, labels=targets)
+        targets = _checks.plain(targets)
     else:
-        numbers = _checks.labels(name, labels, rows, columns)
-    target = _checks.output(name, out, z.shape, z.dtype, sources)
-    if target is not None and targets is not None and _checks.overlap(target, targets):
-        raise ValueError(f"{name}: out overlaps labels; pass exactly logits or memory that touches neither")
+        numbers = _checks.labels(name, labels, rows, columns, ignored)
+    dtype = z.dtype.newbyteorder("=")
+    w = s = None
+    if class_weight is not None:
+        w = _checks.weights(name, "class_weight", class_weight, ((columns,),)).astype(dtype)
+    elif smoothing:
+        w = np.ones(columns, dtype)
+    if sample_weight is not None:
+        s = _checks.weights(name, "sample_weight", sample_weight, ((rows,),))
+    target = _checks.output(name, out, z.shape, z.dtype, {"logits": z})
+    _checks.disjoint(name, target, "logits", labels=labels, class_weight=class_weight, sample_weight=sample_weight)
 
     plain = _checks.plain(z)
-    plain_targets = None if targets is None else _checks.plain(targets)
     grad = target if target is not None and _checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
-    if rows == 0:
-        return LossAndGradient(float("nan") if reduction == "mean" else 0.0, grad if target is None else target)
-    scale = 1.0 / rows if reduction == "mean" else 1.0
+    losses = np.empty(rows, dtype) if reduction == "none" else None
+    call = runtime._core.softmax_cross_entropy if runtime.get_backend() == "native" else _cross_entropy_numpy
+    loss = call(plain, numbers, targets, w, s, losses, grad, ignored, smoothing, reduction == "mean")
+    return _result(loss if losses is None else losses, grad, target)
+
+
+def squared_error(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    factor: float = 1.0,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Squared error: loss = factor * (pred - target)^2, grad = 2 * factor * (pred - target).
+
+    Parameters
+    ----------
+    pred, target : float32 or float64 arrays of one dtype and shape
+    factor : number >= 0; with ``factor=0.5, reduction="sum"`` the gradient is pred - target
+    reduction : "mean" over all elements (the default), "sum" or "none"
+    sample_weight : optional numbers >= 0 of shape (rows,), one per entry of the first axis, or of pred's shape
+    out : optional array for the gradient: exactly pred, or memory that touches neither input
+
+    Returns (loss, grad); raises TypeError for another dtype and ValueError for different shapes (nothing is
+    broadcast), options out of range and a wrong out.
+    """
+    if type(factor) is not float:
+        factor = _checks.real("squared_error", "factor", factor)
+    return _pointwise("squared_error", pred, target, factor, reduction, sample_weight, out)
+
+
+def absolute_error(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Absolute error: loss = |pred - target|, grad = sign(pred - target), 0 where they are equal.
+
+    Arguments, results and errors as for ``squared_error``.
+    """
+    return _pointwise("absolute_error", pred, target, 0.0, reduction, sample_weight, out)
+
+
+def huber(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    delta: float = 1.0,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Huber loss of d = pred - target: d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2).
+
+    The gradient is d clipped to +-delta.
+
+    ``delta`` is a number > 0; the other arguments, results and errors as for ``squared_error``. Source: Huber 1964,
+    Robust estimation of a location parameter.
+    """
+    if type(delta) is not float or not 0 < delta < np.inf:
+        delta = _checks.real("huber", "delta", delta, low_included=False)
+    return _pointwise("huber", pred, target, delta, reduction, sample_weight, out)
+
+
+def quantile(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    q: float = 0.5,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Quantile (pinball) loss: q * (target - pred) below the target, (1 - q) * (pred - target) above it.
+
+    The gradient is -q below, 1 - q above and 0 at the target. ``q`` is a number strictly between 0 and 1; the other
+    arguments, results and errors as for ``squared_error``. Source: Koenker and Bassett 1978, Regression quantiles.
+    """
+    if type(q) is not float or not 0 < q < 1:
+        q = _checks.real("quantile", "q", q, low_included=False)
+        if q >= 1:
+            raise ValueError(f"quantile: expected q below 1, got {q!r}")
+    return _pointwise("quantile", pred, target, q, reduction, sample_weight, out)
+
+
+def bce_with_logits(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    *,
+    pos_weight: Any = None,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Binary cross-entropy of sigmoid(logits) against targets, and its gradient with respect to the logits.
+
+    loss = w * t * log(1 + exp(-z)) + (1 - t) * log(1 + exp(z)), grad = (1 - t) * s(z) - w * t * s(-z), where s is the
+    logistic function and w the positive weight; without it grad = s(z) - t. At z = +-inf loss and gradient are the
+    limits: 0 where the target agrees, infinity and +-1 where it does not.
+
+    Parameters
+    ----------
+    logits : float32 or float64 array, the raw outputs z
+    targets : array of logits' dtype and shape, probabilities between 0 and 1
+    pos_weight : optional number >= 0, or numbers of shape (columns,), one per entry of the last axis
+    reduction, sample_weight, out : as for ``squared_error``, where logits is pred
+
+    Returns (loss, grad); raises TypeError and ValueError as ``squared_error`` does.
+    """
+    name = "bce_with_logits"
+    each = None
+    weight = 1.0
+    if pos_weight is not None:
+        shape = np.shape(logits)
+        values = _checks.weights(name, "pos_weight", pos_weight, ((), shape[-1:]))
+        if values.ndim == 0:
+            weight = float(values)
+        else:
+            each = values
+    return _pointwise(name, logits, targets, weight, reduction, sample_weight, out, each, ("logits", "targets"))
+
+
+# ------------------------------------------------------------------------------------------------ common road
+
+
+def _no_core(*_: object) -> None:
+    """In place of the compiled fast roads where the core is missing."""
+
+
+_try_softmax_cross_entropy: Callable[..., Any] = getattr(runtime._core, "try_softmax_cross_entropy", _no_core)
+_try_pointwise: Callable[..., Any] = getattr(runtime._core, "try_pointwise", _no_core)
+
+
+def _fast(reduction: str) -> bool:
+    return isinstance(reduction, str) and reduction in ("mean", "sum")
+
+
+def _index(function: str, value: object) -> int:
+    if type(value) is not int:
+        value = _checks.whole(function, "ignore_index", value, -(2**63))
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{function}: expected ignore_index to fit 64 bits, got {value}")
+    return value
+
+
+def _unit(function: str, name: str, value: object) -> float:
+    number = _checks.real(function, name, value)
+    if number > 1:
+        raise ValueError(f"{function}: expected {name} to be a number from 0 to 1, got {number!r}")
+    return number
+
+
+def _result(loss: Any, grad: np.ndarray, target: np.ndarray | None) -> LossAndGradient:
+    if target is None or target is grad:
+        return LossAndGradient(loss, grad)
+    target[...] = grad
+    return LossAndGradient(loss, target)
+
+
+def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=None, names=("pred", "target")):
+    """A loss of single elements by its name: checks, then the kernel or its NumPy twin."""
+    if sample_weight is None and each is None and _fast(reduction) and 0 <= a < np.inf:
+        result = _try_pointwise(runtime.LOSS_NUMBERS.get(name), prediction, goal, out, reduction == "mean", a)
+        if result is not None:
+            return LossAndGradient(*result)
+
+    x = _checks.real_array(name, names[0], prediction)
+    t = _checks.real_array(name, names[1], goal)
+    _checks.same_shape(name, **{names[0]: x, names[1]: t})
+    _checks.choice(name, "reduction", reduction, REDUCTIONS)
+    a = _checks.real(name, "factor", a)
+    dtype = x.dtype.newbyteorder("=")
+    weight = None
+    count = float(x.size)
+    if sample_weight is not None:
+        given = _checks.weights(name, "sample_weight", sample_weight, (x.shape[:1], x.shape))
+        given = given.reshape(given.shape + (1,) * (x.ndim - given.ndim))
+        count = float(given.sum()) * (x.size / max(given.size, 1))
+        weight = np.ascontiguousarray(np.broadcast_to(given, x.shape), dtype)
+    if each is not None:
+        each = np.ascontiguousarray(np.broadcast_to(each, x.shape), dtype)
+    target = _checks.output(name, out, x.shape, x.dtype, {names[0]: x})
+    _checks.disjoint(name, target, names[0], **{names[1]: t}, sample_weight=sample_weight)
+
+    plain, plain_goal = _checks.plain(x), _checks.plain(t)
+    grad = target if target is not None and _checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
+    losses = np.empty(plain.shape, dtype) if reduction == "none" else None
+    if reduction != "mean":
+        count = 1.0
     if runtime.get_backend() == "native":
-        total = runtime._core.softmax_cross_entropy(plain, numbers, plain_targets, grad, scale)
+        number = runtime.LOSS_NUMBERS[name]
+        loss = runtime._core.pointwise_loss(number, plain, plain_goal, weight, each, losses, grad, a, count)
     else:
-        total = _numpy(plain, numbers, plain_targets, grad, scale)
-    if target is not None and target is not grad:
-        target[...] = grad
-        grad = target
-    return LossAndGradient(total * scale, grad)
+        loss = _pointwise_numpy(name, plain, plain_goal, weight, each, losses, grad, a, count)
+    return _result(loss if losses is None else losses, grad, target)
 
 
-def _numpy(z, labels, targets, grad, scale):
-    """The NumPy twin of the kernel: sum of the losses; the gradient goes to grad."""
+# ------------------------------------------------------------------------------------------------ NumPy twins
+
+
+def _cross_entropy_numpy(z, labels, targets, class_weight, row_weight, losses, grad, ignored, smoothing, mean):
+    """The NumPy twin of the kernel: the loss; each row's in losses, the gradient in grad."""
+    rows, columns = z.shape
+    counted = np.ones(rows, bool) if labels is None else labels != ignored
+    weight = counted.astype(np.float64) if row_weight is None else np.where(counted, row_weight, 0)
     with np.errstate(all="ignore"):
         shifted = z - z.max(axis=1, keepdims=True)
         e = np.exp(shifted)
         sums = e.sum(axis=1, keepdims=True)
         if targets is None:
-            index = np.arange(len(z)), labels
-            total = float((np.log(sums[:, 0], dtype=np.float64) - shifted[index]).sum())
-            grad[...] = e * (scale / sums)
-            grad[index] -= z.dtype.type(scale)
+            goal = np.zeros_like(z)
+            goal[counted, labels[counted]] = 1
         else:
-            mass = targets.sum(axis=1, keepdims=True)
-            chosen = np.where(targets == 0, 0, targets * shifted).sum(axis=1, dtype=np.float64)
-            total = float((mass[:, 0] * np.log(sums[:, 0], dtype=np.float64) - chosen).sum())
-            grad[...] = e * (scale * mass / sums) - targets * z.dtype.type(scale)
-    return total
+            goal = targets
+        if smoothing:
+            goal = goal * z.dtype.type(1 - smoothing) + z.dtype.type(smoothing / columns)
+        all_weights = weight
+        if class_weight is not None:
+            goal = goal * class_weight
+            if labels is not None:
+                all_weights = weight * class_weight[np.where(counted, labels, 0)]
+        total_weight = float(all_weights.sum()) if mean else 1.0
+        scale = 1 / total_weight if total_weight > 0 else 0.0
+        mass = goal.sum(axis=1, keepdims=True)
+        chosen = np.where(goal == 0, 0, goal * shifted).sum(axis=1)
+        each = (mass * np.log(sums))[:, 0] - chosen
+        each = np.where(counted, each * weight.astype(z.dtype), 0)
+        unit = (scale * weight).astype(z.dtype)[:, None]
+        grad[...] = np.where(counted[:, None], e * (unit * mass / sums) - goal * unit, 0)
+        if losses is not None:
+            losses[...] = each
+        return float(each.sum(dtype=np.float64) / np.float64(total_weight))
+
+
+def _squared_error(x, t, a):
+    d = x - t
+    return a * d * d, 2 * a * d
+
+
+def _absolute_error(x, t, _):
+    d = x - t
+    return np.abs(d), np.sign(d)
+
+
+def _huber(x, t, a):
+    d = x - t
+    size = np.abs(d)
+    return np.where(size <= a, 0.5 * d * d, a * (size - 0.5 * a)), np.clip(d, -a, a)
+
+
+def _quantile(x, t, a):
+    d = x - t
+    slope = np.where(d > 0, 1 - a, np.where(d < 0, -a, d))
+    return np.where(d == 0, 0, slope * d), slope
+
+
+def _bce_with_logits(x, t, a):
+    e = np.exp(-np.abs(x))
+    likely, unlikely = 1 / (1 + e), e / (1 + e)  # s(|z|), s(-|z|)
+    positive, negative = a * t, 1 - t
+    wrong = np.where(x < 0, positive, negative)
+    loss = (positive + negative) * np.log1p(e) + np.where(wrong == 0, 0, wrong * np.abs(x))
+    return loss, negative * np.where(x < 0, unlikely, likely) - positive * np.where(x < 0, likely, unlikely)
+
+
+_FORMULAS = {
+    "squared_error": _squared_error,
+    "absolute_error": _absolute_error,
+    "huber": _huber,
+    "quantile": _quantile,
+    "bce_with_logits": _bce_with_logits,
+}
+
+
+def _pointwise_numpy(name, x, t, weight, each, losses, grad, a, count):
+    """The NumPy twin of the kernels: the loss divided by count; each element's in losses, the gradient in grad."""
+    with np.errstate(all="ignore"):
+        loss, slope = _FORMULAS[name](x, t, x.dtype.type(a) if each is None else each)
+        if weight is not None:
+            loss, slope = loss * weight, slope * weight
+        grad[...] = slope * x.dtype.type(1 / count if count > 0 else 0)
+        if losses is not None:
+            losses[...] = loss
+        return float(np.sum(loss, dtype=np.float64) / np.float64(count))

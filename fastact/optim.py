@@ -1,63 +1,640 @@
-"""Optimisers: one pass over the flat buffers a step."""
+"""Optimisers: one pass over the flat buffers a step. Names, defaults and formulas are PyTorch's.
+
+What all of them share (``Optimizer``): the learning rate may follow a schedule, gradients may be clipped, weights decay
+(biases and normalisation parameters do not, unless a group says so), groups of parameters have rates of their own,
+frozen parameters stay as they are, and the state can be saved and restored exactly.
+"""
 
 from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import _checks, runtime
-from .layers import Sequential, aligned_empty
+from .layers import Segment, Sequential, aligned_empty
 
-__all__ = ["SGD"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Group",
+    "OneCycle",
+    "Optimizer",
+    "RMSprop",
+    "StepDecay",
+    "WarmUp",
+    "gradient_norm",
+]
+
+Rate = float | Callable[[int], float]
+
+# ------------------------------------------------------------------------------------------------ schedules
+# A schedule maps the number of steps already taken to the learning rate of the next one. Any function does.
 
 
-class SGD:
-    """Stochastic gradient descent with momentum, as PyTorch has it (Sutskever et al. 2013 without dampening).
+def _positive(schedule: object, **values: float) -> None:
+    for name, value in values.items():
+        _checks.real(type(schedule).__name__, name, value, low_included=False)
 
-    v = momentum * v + g (+ weight_decay * p for weights, not for biases); p = p - lr * v
+
+@dataclass(frozen=True)
+class Constant:
+    """The same rate at every step."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _positive(self, lr=self.lr)
+
+    def __call__(self, step: int) -> float:
+        """The rate after that many steps."""
+        return self.lr
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """lr * gamma^floor(step / every), as PyTorch's StepLR."""
+
+    lr: float
+    every: int
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _positive(self, lr=self.lr, gamma=self.gamma)
+        _checks.whole("StepDecay", "every", self.every, 1)
+
+    def __call__(self, step: int) -> float:
+        """The rate after that many steps."""
+        return self.lr * self.gamma ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from lr down to final over that many steps, then final (Loshchilov and Hutter 2017)."""
+
+    lr: float
+    steps: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _positive(self, lr=self.lr)
+        _checks.whole("Cosine", "steps", self.steps, 1)
+        _checks.real("Cosine", "final", self.final)
+
+    def __call__(self, step: int) -> float:
+        """The rate after that many steps."""
+        return _between(self.lr, self.final, min(step / self.steps, 1.0))
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up from lr / div to lr over the first part of the steps, down to lr / div / final_div by their end, as cosines.
+
+    Defaults and end points as PyTorch's OneCycleLR (Smith and Topin 2017); momentum is left alone.
+    """
+
+    lr: float
+    steps: int
+    up: float = 0.3
+    div: float = 25.0
+    final_div: float = 1e4
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _positive(self, lr=self.lr, div=self.div, final_div=self.final_div)
+        _checks.whole("OneCycle", "steps", self.steps, 2)
+        if _checks.real("OneCycle", "up", self.up) > 1:
+            raise ValueError(f"OneCycle: expected up to be a number from 0 to 1, got {self.up!r}")
+
+    def __call__(self, step: int) -> float:
+        """The rate after that many steps."""
+        start, top = self.lr / self.div, self.up * self.steps - 1
+        if step <= top and top > 0:
+            return _between(start, self.lr, step / top)
+        done = min((step - top) / (self.steps - 1 - top), 1.0) if self.steps - 1 > top else 1.0
+        return _between(self.lr, start / self.final_div, done)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A straight line up to another schedule (or a number) over that many steps; it then starts from its beginning.
+
+    Goyal et al. 2017, arXiv:1706.02677. The first rate is 1 / (steps + 1) of the first one of the schedule.
+    """
+
+    then: Rate
+    steps: int
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not callable(self.then):
+            _positive(self, then=self.then)
+        _checks.whole("WarmUp", "steps", self.steps, 1)
+
+    def __call__(self, step: int) -> float:
+        """The rate after that many steps."""
+        rate = self.then(max(step - self.steps, 0)) if callable(self.then) else self.then
+        return rate * min((step + 1) / (self.steps + 1), 1.0)
+
+
+def _between(first: float, last: float, done: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
+
+
+# ------------------------------------------------------------------------------------------------ optimisers
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters with a learning rate or weight decay of their own.
+
+    ``match`` is a pattern for names ("2.*", "*.bias") or a function of a ``Segment`` (name, shape, decayed);
+    ``lr`` is a number or schedule, ``weight_decay`` a number that then holds for biases too. None: as the optimiser.
+    """
+
+    match: str | Callable[[Segment], bool]
+    lr: Rate | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not isinstance(self.match, str) and not callable(self.match):
+            raise TypeError(f"Group: expected match to be a pattern or a function, got {_checks.describe(self.match)}")
+        if self.lr is not None:
+            _rate("Group", self.lr)
+        if self.weight_decay is not None:
+            _checks.real("Group", "weight_decay", self.weight_decay)
+
+    def matches(self, segment: Segment) -> bool:
+        """Whether the group takes this parameter."""
+        if isinstance(self.match, str):
+            return fnmatch.fnmatchcase(segment.name, self.match)
+        return bool(self.match(segment))
+
+
+@dataclass
+class _Run:
+    """Neighbouring segments that are updated alike, in one call."""
+
+    start: int
+    stop: int
+    rate: Rate
+    decay: float
+    age: int  # steps that these parameters have taken
+    names: list[str]
+
+
+class Optimizer:
+    """Base of the optimisers.
 
     Parameters
     ----------
-    lr : number > 0
-    momentum : number in [0, 1)
-    weight_decay : number >= 0
+    lr : number > 0, or a schedule: a function from the number of steps taken to the next step's rate
+    weight_decay : number >= 0, for the segments that a network calls decayed (weights; not biases and norms)
+    clip_norm : scale the gradient down to this global L2 norm where it is longer (Pascanu et al. 2013). The norm is
+        that of all parameters that are not frozen, summed in double over fixed blocks.
+    clip_value : clip each element of the gradient to +-this number (after clip_norm)
+    groups : ``Group`` objects; the first that matches a parameter decides
+
+    ``net.gradients`` is read only. ``steps`` counts the steps; ``lr``, ``weight_decay``, ``clip_norm`` and
+    ``clip_value`` may be changed between steps.
     """
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        """Check the rates; the velocity is made at the first step."""
-        self.lr = _checks.real("SGD", "lr", lr, low_included=False)
-        self.momentum = _checks.real("SGD", "momentum", momentum)
-        if self.momentum >= 1:
-            raise ValueError(f"SGD: expected momentum below 1, got {momentum}")
-        self.weight_decay = _checks.real("SGD", "weight_decay", weight_decay)
-        self._velocity: np.ndarray | None = None
+    rule = ""  # the kernel's name
+    states: tuple[str, ...] = ()  # names of the flat arrays beside the parameters
+
+    def __init__(
+        self,
+        lr: Rate,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
+    ) -> None:
+        """Check what all optimisers share; the state is made at the first step."""
+        name = type(self).__name__
+        self._plan: tuple[_Run, ...] | None = None
+        self.steps = 0
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.clip_norm = None if clip_norm is None else _checks.real(name, "clip_norm", clip_norm, low_included=False)
+        self.clip_value = None if clip_value is None else _checks.real(name, "clip_value", clip_value, 0, False)
+        self.groups = tuple(groups)
+        for group in self.groups:
+            if not isinstance(group, Group):
+                raise TypeError(f"{name}: expected groups of optim.Group, got {_checks.describe(group)}")
+        self.state: dict[str, np.ndarray] = {}
+        self._ages: dict[str, int] = {}
+        self._segments: tuple[Segment, ...] | None = None
+
+    @property
+    def lr(self) -> Rate:
+        """The learning rate, a number or a schedule."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._lr = _rate(type(self).__name__, value)
+        self._replan()
+
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay of the segments that no group names."""
+        return self._weight_decay
+
+    @weight_decay.setter
+    def weight_decay(self, value: float) -> None:
+        self._weight_decay = _checks.real(type(self).__name__, "weight_decay", value)
+        self._replan()
+
+    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+        """The kernel's scalars for parameters that have taken ``age`` steps before this one."""
+        raise NotImplementedError
+
+    def initial_state(self, name: str) -> float:
+        """What a state array starts from."""
+        return 0.0
 
     def step(self, net: Sequential) -> None:
-        """Update the network's parameters from its gradients."""
-        velocity = None
-        if self.momentum:
-            velocity = self._velocity
-            if velocity is None:
-                velocity = self._velocity = aligned_empty(net.parameters.shape, net.dtype)
-                velocity[...] = 0
-            if velocity.shape != net.parameters.shape or velocity.dtype != net.dtype:
-                raise ValueError(
-                    f"SGD.step: this optimiser has the state of a network with {velocity.size} {velocity.dtype} "
-                    f"parameters, got one with {net.parameters.size} {net.dtype}; make an optimiser per network"
-                )
-        if not self.weight_decay:
-            self._update(net.parameters, net.gradients, velocity, 0.0)
-            return
-        split = max((s.stop for s in net.segments if s.decayed), default=0)  # decayed parameters come first
-        for part, decay in ((slice(0, split), self.weight_decay), (slice(split, None), 0.0)):
-            self._update(net.parameters[part], net.gradients[part], None if velocity is None else velocity[part], decay)
-
-    def _update(self, p: np.ndarray, g: np.ndarray, v: np.ndarray | None, decay: float) -> None:
+        """Update the network's parameters from its gradients; frozen ones stay as they are."""
+        if self._plan is None or net.segments is not self._segments or not self._fits(net):
+            self._bind(net)
+        scale = self._clip_scale(net)
+        limit = math.inf if self.clip_value is None else self.clip_value
+        # A rate is asked for once per step and schedule, and before anything is written.
+        rates = [(run, _rate_now(run.rate, self.steps)) for run in self._plan]
+        arrays = tuple(self.state.get(name) for name in self.states)
+        update = _update_numpy
         if runtime.get_backend() == "native":
-            runtime._core.sgd(p, g, v, self.lr, self.momentum, decay)
-            return
-        change = g + decay * p if decay else g
-        if v is not None:
-            v *= self.momentum
-            v += change
-            change = v
-        p -= self.lr * change
+            update = runtime._core.update
+        number = runtime.OPTIMIZER_NUMBERS.get(self.rule) if update is not _update_numpy else self.rule
+        for run, rate in rates:
+            values = self.numbers(rate, run.decay, run.age)
+            update(
+                number, net.parameters, net.gradients, arrays, run.start, run.stop, scale=scale, limit=limit, **values
+            )
+            run.age += 1
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step, as copies.
+
+        {"optimizer": class name, "steps": number, "segment_steps": {parameter: number}, "state": {name: flat array}}.
+        What the constructor was given is not part of it.
+        """
+        self._note_ages()
+        return {
+            "optimizer": type(self).__name__,
+            "steps": self.steps,
+            "segment_steps": dict(self._ages),
+            "state": {name: array.copy() for name, array in self.state.items()},
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned: the next steps give the same bits as in the run it came from.
+
+        Raises ValueError for the state of another kind of optimiser or a damaged one, with nothing changed.
+        """
+        name = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(saved, Mapping) or not {"optimizer", "steps", "segment_steps", "state"} <= set(saved):
+            raise ValueError(f"{name}: expected what state_dict() returned, got {_checks.describe(saved)}")
+        if saved["optimizer"] != type(self).__name__:
+            raise ValueError(f"{name}: expected the state of {type(self).__name__}, got {saved['optimizer']!r}")
+        wanted = set(self._used_states())
+        if saved["state"] and set(saved["state"]) != wanted:
+            raise ValueError(f"{name}: expected the arrays {sorted(wanted)}, got {sorted(saved['state'])}")
+        steps = _checks.whole(name, "steps", saved["steps"], 0)
+        ages = {str(k): _checks.whole(name, "segment_steps", v, 0) for k, v in saved["segment_steps"].items()}
+        state: dict[str, np.ndarray] = {}
+        for key, value in saved["state"].items():
+            given = _checks.real_array(name, key, value)
+            if given.ndim != 1 or any(given.shape != a.shape or given.dtype != a.dtype for a in state.values()):
+                raise ValueError(f"{name}: expected flat arrays of one length and dtype, got {given.shape} for {key}")
+            state[key] = aligned_empty(given.shape, given.dtype.newbyteorder("="))
+            state[key][...] = given
+        self.steps, self._ages, self.state, self._plan, self._segments = steps, ages, state, None, None
+
+    # -------------------------------------------------------------------------------------------- internals
+
+    def _used_states(self) -> tuple[str, ...]:
+        return self.states
+
+    def _note_ages(self) -> None:
+        for run in self._plan or ():
+            for name in run.names:
+                self._ages[name] = run.age
+
+    def _replan(self) -> None:
+        if self._plan is not None:
+            self._note_ages()
+            self._plan = None
+
+    def _fits(self, net: Sequential) -> bool:
+        return all(a.size == net.parameters.size and a.dtype == net.dtype for a in self.state.values())
+
+    def _bind(self, net: Sequential) -> None:
+        """Make the state where there is none, and plan the calls of a step."""
+        if not self._fits(net) or not self._ages.keys() <= {s.name for s in net.segments}:
+            array = next(iter(self.state.values()), np.empty(0))
+            raise ValueError(
+                f"{type(self).__name__}.step: this optimiser has the state of a network with {array.size} "
+                f"{array.dtype} parameters, got another one with {net.parameters.size} {net.dtype}; "
+                "make an optimiser per network"
+            )
+        self._replan()
+        for name in self._used_states():
+            if name not in self.state:
+                self.state[name] = aligned_empty(net.parameters.shape, net.dtype)
+                self.state[name][...] = self.initial_state(name)
+        runs: list[_Run] = []
+        joined = False  # whether the segment before was not frozen
+        for segment in net.segments:
+            if segment.frozen:
+                joined = False
+                continue
+            group = next((g for g in self.groups if g.matches(segment)), None)
+            rate, decay = self.lr, self.weight_decay if segment.decayed else 0.0
+            if group is not None:
+                rate = rate if group.lr is None else group.lr
+                decay = decay if group.weight_decay is None else float(group.weight_decay)
+            age = self._ages.get(segment.name, 0)
+            last = runs[-1] if runs and joined else None
+            if last is not None and last.rate is rate and last.decay == decay and last.age == age:
+                last.stop = segment.stop  # across the padding, which stays 0
+                last.names.append(segment.name)
+            else:
+                runs.append(_Run(segment.start, segment.stop, rate, decay, age, [segment.name]))
+            joined = True
+        self._plan, self._segments = tuple(runs), net.segments
+
+    def _clip_scale(self, net: Sequential) -> float:
+        if self.clip_norm is None:
+            return 1.0
+        norm = gradient_norm(net)
+        return self.clip_norm / norm if not norm <= self.clip_norm else 1.0  # NaN for NaN
+
+
+def _rate(function: str, value: Rate) -> Rate:
+    return value if callable(value) else _checks.real(function, "lr", value, low_included=False)
+
+
+def _rate_now(rate: Rate, step: int) -> float:
+    if not callable(rate):
+        return rate
+    return _checks.real("lr", f"the schedule's rate at step {step}", rate(step))
+
+
+def _fraction(function: str, name: str, value: object) -> float:
+    number = _checks.real(function, name, value)
+    if number >= 1:
+        raise ValueError(f"{function}: expected {name} to be a number >= 0 and below 1, got {value!r}")
+    return number
+
+
+def _small(function: str, value: object) -> float:
+    """Epsilon: above 0 in float32 too, so that parameters without a gradient (and padding) are not divided by 0."""
+    return _checks.real(function, "eps", value, low=1e-38)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013), as torch.optim.SGD.
+
+    v = momentum * v + (1 - dampening) * g (g itself at the first step); p = p - lr * v, and with ``nesterov``
+    p = p - lr * (g + momentum * v); g is the gradient + weight_decay * p.
+    """
+
+    rule = "sgd"
+    states = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        **common: Any,
+    ) -> None:
+        """See the class; ``common`` are the keywords of ``Optimizer``."""
+        super().__init__(lr, weight_decay, **common)
+        self.momentum = _fraction("SGD", "momentum", momentum)
+        self.dampening = _checks.real("SGD", "dampening", dampening)
+        self.nesterov = bool(nesterov)
+        if self.nesterov and (not self.momentum or self.dampening):
+            raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
+
+    def _used_states(self) -> tuple[str, ...]:
+        return self.states if self.momentum else ()
+
+    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+        """The kernel's scalars."""
+        gain = 1 - self.dampening if age else 1.0
+        return {"rate": rate, "decay": decay, "momentum": self.momentum, "gain": gain, "nesterov": self.nesterov}
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton 2012; centred: Graves 2013, arXiv:1308.0850), as torch.optim.RMSprop.
+
+    s = alpha * s + (1 - alpha) * g^2, m likewise of g; d = g / (sqrt(s - m^2 if centered else s) + eps);
+    with momentum b = momentum * b + d, p = p - lr * b, else p = p - lr * d; g includes weight_decay * p.
+    """
+
+    rule = "rmsprop"
+    states = ("square_avg", "grad_avg", "momentum_buffer")
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        **common: Any,
+    ) -> None:
+        """See the class; ``common`` are the keywords of ``Optimizer``."""
+        super().__init__(lr, weight_decay, **common)
+        self.alpha = _fraction("RMSprop", "alpha", alpha)
+        self.eps = _small("RMSprop", eps)
+        self.momentum = _fraction("RMSprop", "momentum", momentum)
+        self.centered = bool(centered)
+
+    def _used_states(self) -> tuple[str, ...]:
+        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * bool(self.momentum))
+
+    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+        """The kernel's scalars."""
+        return {"rate": rate, "decay": decay, "square": self.alpha, "momentum": self.momentum, "epsilon": self.eps}
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011), as torch.optim.Adagrad.
+
+    s = s + g^2; p = p - lr / (1 + steps * lr_decay) * g / (sqrt(s) + eps); g includes weight_decay * p.
+    """
+
+    rule = "adagrad"
+    states = ("sum",)
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        **common: Any,
+    ) -> None:
+        """See the class; ``common`` are the keywords of ``Optimizer``."""
+        super().__init__(lr, weight_decay, **common)
+        self.lr_decay = _checks.real("Adagrad", "lr_decay", lr_decay)
+        self.initial_accumulator_value = _checks.real("Adagrad", "initial_accumulator_value", initial_accumulator_value)
+        self.eps = _small("Adagrad", eps)
+
+    def initial_state(self, name: str) -> float:
+        """The sum starts from ``initial_accumulator_value``."""
+        return self.initial_accumulator_value
+
+    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+        """The kernel's scalars."""
+        return {"rate": rate / (1 + age * self.lr_decay), "decay": decay, "epsilon": self.eps}
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980), as torch.optim.Adam.
+
+    m = b1 * m + (1 - b1) * g, v = b2 * v + (1 - b2) * g^2, and at step t
+    p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps); g includes weight_decay * p.
+    """
+
+    rule = "adam"
+    states = ("exp_avg", "exp_avg_sq")
+    decoupled = False
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **common: Any,
+    ) -> None:
+        """See the class; ``common`` are the keywords of ``Optimizer``."""
+        super().__init__(lr, weight_decay, **common)
+        name = type(self).__name__
+        try:
+            first, second = betas
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: expected betas to be two numbers, got {betas!r}") from None
+        self.betas = _fraction(name, "betas[0]", first), _fraction(name, "betas[1]", second)
+        self.eps = _small(name, eps)
+
+    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+        """The kernel's scalars, the bias corrections folded into the rate and the square's correction."""
+        first, second = self.betas
+        return {
+            "rate": rate / (1 - first ** (age + 1)),
+            "decay": 0.0 if self.decoupled else decay,
+            "keep": 1 - rate * decay if self.decoupled else 1.0,
+            "mean": first,
+            "square": second,
+            "correction": 1 / math.sqrt(1 - second ** (age + 1)),
+            "epsilon": self.eps,
+        }
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), as torch.optim.AdamW.
+
+    p = p * (1 - lr * weight_decay) before Adam's step, whose g is the gradient alone.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        **common: Any,
+    ) -> None:
+        """See the class; ``common`` are the keywords of ``Optimizer``."""
+        super().__init__(lr, betas, eps, weight_decay, **common)
+
+
+def gradient_norm(net: Sequential) -> float:
+    """The L2 norm of the gradients of all parameters that are not frozen, the same for any number of threads."""
+    total = 0.0
+    for start, stop in _active(net.segments):
+        if runtime.get_backend() == "native":
+            total += runtime._core.sum_of_squares(net.gradients, start, stop)
+        else:
+            part = net.gradients[start:stop].astype(np.float64)
+            total += float(np.sum(part * part))
+    return math.sqrt(total)
+
+
+def _active(segments: tuple[Segment, ...]) -> list[tuple[int, int]]:
+    """The stretches of the flat buffers that are not frozen, padding between neighbours included."""
+    stretches: list[tuple[int, int]] = []
+    joined = False
+    for segment in segments:
+        if not segment.frozen:
+            start = stretches.pop()[0] if joined else segment.start
+            stretches.append((start, segment.stop))
+        joined = not segment.frozen
+    return stretches
+
+
+def _update_numpy(
+    rule, parameters, gradients, states, start, stop, *, rate, decay=0.0, keep=1.0, momentum=0.0, gain=1.0, mean=0.0,
+    square=0.0, correction=1.0, epsilon=0.0, scale=1.0, limit=math.inf, nesterov=False,
+):  # fmt: skip
+    """The NumPy twin of the kernels."""
+    p, g = parameters[start:stop], gradients[start:stop]
+    state = [None if s is None else s[start:stop] for s in (*states, None, None)]
+    if scale != 1:
+        g = g * p.dtype.type(scale)
+    if limit != math.inf:
+        g = np.clip(g, -limit, limit)
+    if decay:
+        g = g + decay * p
+    if keep != 1:
+        p *= keep
+    with np.errstate(all="ignore"):
+        if rule == "sgd":
+            change = g
+            if state[0] is not None:
+                state[0][...] = momentum * state[0] + gain * g
+                change = g + momentum * state[0] if nesterov else state[0]
+        elif rule == "adagrad":
+            state[0] += g * g
+            change = g / (np.sqrt(state[0]) + epsilon)
+        elif rule == "rmsprop":
+            variance = state[0]
+            variance[...] = square * variance + (1 - square) * (g * g)
+            if state[1] is not None:
+                state[1][...] = square * state[1] + (1 - square) * g
+                variance = np.maximum(variance - state[1] * state[1], 0)
+            change = g / (np.sqrt(variance) + epsilon)
+            if state[2] is not None:
+                state[2][...] = momentum * state[2] + change
+                change = state[2]
+        else:
+            state[0][...] = mean * state[0] + (1 - mean) * g
+            state[1][...] = square * state[1] + (1 - square) * (g * g)
+            change = state[0] / (np.sqrt(state[1]) * correction + epsilon)
+        p -= rate * change

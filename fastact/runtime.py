@@ -142,10 +142,14 @@ if "FASTACT_NUM_THREADS" in os.environ:
 KERNEL_NUMBERS: dict[str, int] = {}
 LEARNED_NUMBERS: dict[str, int] = {}
 ROW_NUMBERS: dict[str, int] = {}
+LOSS_NUMBERS: dict[str, int] = {}
+OPTIMIZER_NUMBERS: dict[str, int] = {}
 if _core is not None:
     KERNEL_NUMBERS = {name: i for i, name in enumerate(_core.activation_names())}
     LEARNED_NUMBERS = {name: i for i, name in enumerate(_core.learned_names())}
     ROW_NUMBERS = {name: i for i, name in enumerate(_core.row_function_names())}
+    LOSS_NUMBERS = {name: i for i, name in enumerate(_core.loss_names())}
+    OPTIMIZER_NUMBERS = {name: i for i, name in enumerate(_core.optimizer_names())}
     _core.configure(
         _backend,
         NATIVE,

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _checks, losses
 from .layers import Sequential
-from .optim import SGD
+from .optim import SGD, Optimizer
 
 __all__ = ["History", "evaluate", "fit", "predict"]
 
@@ -93,7 +93,7 @@ def fit(
     y: Any,
     *,
     loss: str = "softmax_cross_entropy",
-    optimizer: SGD | None = None,
+    optimizer: Optimizer | None = None,
     epochs: int = 10,
     batch_size: int = 32,
     validation: tuple[Any, Any] | None = None,

@@ -57,14 +57,52 @@ typedef void fa_maxout_backward(const void *grad, const uint8_t *index, void *dx
 typedef void fa_relu_masked(const void *x, void *y, uint8_t *mask, ptrdiff_t n);
 typedef void fa_relu_masked_backward(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n);
 
-/* Returns the sum over the rows of -sum_j target_j log softmax_j; grad = scale * (softmax - target).
- * labels: class numbers in [0, columns); or, when labels is NULL, targets: rows of probabilities. */
-typedef double fa_softmax_cross_entropy(const void *logits, const int64_t *labels, const void *targets, void *grad,
-                                        ptrdiff_t rows, ptrdiff_t columns, double scale);
-/* velocity = momentum * velocity + gradient + decay * parameter; parameter -= rate * velocity.
- * velocity may be NULL when momentum is 0. */
-typedef void fa_sgd(void *parameter, const void *gradient, void *velocity, ptrdiff_t n, double rate, double momentum,
-                    double decay);
+/* Softmax cross-entropy of rows of logits; the target of class c in row r is
+ *   class_weight[c] * ((1 - smoothing) * t[r][c] + smoothing / columns)
+ * with t the row of probabilities in targets, or 1 at the class number in labels (one of the two is NULL).
+ * Rows labelled `ignored` have no loss and no gradient. class_weight, row_weight and losses may be NULL. */
+typedef struct {
+    const void *logits, *targets;
+    const int64_t *labels;
+    const void *class_weight;
+    const double *row_weight;
+    void *grad, *losses;
+    ptrdiff_t columns;
+    int64_t ignored;
+    double smoothing, scale; /* scale: of the gradient alone */
+} fa_cross_entropy;
+/* Of the rows from first on: the sum of row_weight * loss, each one of them into losses, and the gradient. */
+typedef double fa_softmax_cross_entropy(const fa_cross_entropy *a, ptrdiff_t first, ptrdiff_t rows);
+
+/* A loss of single elements with its parameter a, or one parameter each. weight, each and losses may be NULL. */
+typedef struct {
+    const void *prediction, *target, *weight, *each;
+    void *grad, *losses;
+    double a, scale; /* scale: of the gradient alone */
+} fa_pointwise;
+/* Of n elements from first on: the sum of weight * loss, each one of them into losses, and the gradient. */
+typedef double fa_loss_kernel(const fa_pointwise *p, ptrdiff_t first, ptrdiff_t n);
+typedef struct {
+    const char *name;
+    fa_loss_kernel *kernel;
+} fa_loss;
+
+/* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) + decay *
+ * parameter; the parameter is first multiplied by keep. The rest is each rule's own, see fa_optim.h. */
+enum { FA_STATES = 3 };
+typedef struct {
+    void *parameter;
+    const void *gradient;
+    void *state[FA_STATES];
+    double rate, decay, keep, momentum, gain, mean, square, correction, epsilon, scale, limit;
+    int nesterov;
+} fa_update;
+typedef void fa_optimizer_step(const fa_update *u, ptrdiff_t first, ptrdiff_t n);
+typedef struct {
+    const char *name;
+    fa_optimizer_step *step;
+} fa_optimizer;
+typedef double fa_sum_of_squares(const void *x, ptrdiff_t n);
 /* total[c] = sum over parts of part[i * columns + c], in order */
 typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
 
@@ -107,7 +145,9 @@ typedef struct {
     fa_relu_masked *relu_masked;
     fa_relu_masked_backward *relu_masked_backward;
     fa_softmax_cross_entropy *softmax_cross_entropy;
-    fa_sgd *sgd;
+    const fa_loss *losses;
+    const fa_optimizer *optimizers;
+    fa_sum_of_squares *sum_of_squares;
     fa_add_rows *add_rows;
     fa_product_plan *product_plan;
     fa_product_pack *product_pack;
@@ -120,7 +160,7 @@ enum { FA_FLOAT32, FA_FLOAT64, FA_DTYPES };
 
 typedef struct {
     const char *name;
-    int activation_count, learned_count, row_function_count;
+    int activation_count, learned_count, row_function_count, loss_count, optimizer_count;
     const fa_kernels *kernels[FA_DTYPES];
 } fa_table;
 

@@ -1,0 +1,524 @@
+"""Losses against formulas in float64, finite differences and PyTorch; memory, threads, special values, errors."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import fastact as fa
+from fastact import losses, runtime
+
+SETS = [name for name, supported in runtime._core.instruction_sets() if supported] if runtime._core else []
+POINTWISE = {
+    "squared_error": {"factor": 0.5},
+    "absolute_error": {},
+    "huber": {"delta": 0.75},
+    "quantile": {"q": 0.3},
+    "bce_with_logits": {"pos_weight": 1.75},
+}
+SHAPES = [(1, 1), (3, 5), (70, 7), (2, 3, 11), (9001,)]
+ROWS = [(1, 2), (7, 3), (70, 10), (33, 32), (5, 33), (130, 100), (3, 1), (65, 257)]
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+
+
+@contextmanager
+def instructions(name):
+    before = runtime.instruction_set
+    runtime._core.use_instruction_set(name)
+    try:
+        yield
+    finally:
+        runtime._core.use_instruction_set(before)
+
+
+@pytest.fixture(params=[*SETS, "numpy"])
+def way(request):
+    """Every instruction set, and the NumPy twin."""
+    if request.param == "numpy":
+        with fa.use_backend("numpy"):
+            yield request.param
+    else:
+        with instructions(request.param):
+            yield request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def close(actual, expected, dtype, scale=1.0):
+    tolerance = TOLERANCE[dtype] * scale
+    np.testing.assert_allclose(actual, expected, rtol=4 * tolerance, atol=tolerance)
+
+
+# ---------------------------------------------------------------------------------- independent float64 formulas
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def logistic(x):
+    return np.exp(-softplus(-x))
+
+
+def pointwise_oracle(name, x, t, factor=1.0, delta=1.0, q=0.5, pos_weight=1.0):
+    x, t = x.astype(np.float64), t.astype(np.float64)
+    d = x - t
+    if name == "squared_error":
+        return factor * d**2, 2 * factor * d
+    if name == "absolute_error":
+        return np.abs(d), np.sign(d)
+    if name == "huber":
+        return np.where(np.abs(d) < delta, d * d / 2, delta * np.abs(d) - delta**2 / 2), np.clip(d, -delta, delta)
+    if name == "quantile":
+        return np.maximum(q * -d, (q - 1) * -d), np.select([d > 0, d < 0], [1 - q, -q])
+    loss = pos_weight * t * softplus(-x) + (1 - t) * softplus(x)
+    return loss, (1 - t) * logistic(x) - pos_weight * t * logistic(-x)
+
+
+def cross_entropy_oracle(z, probabilities, class_weight=None, smoothing=0.0):
+    """Each row's loss and gradient."""
+    z, p = z.astype(np.float64), probabilities.astype(np.float64)
+    classes = z.shape[1]
+    t = (p * (1 - smoothing) + smoothing / classes) * (1 if class_weight is None else class_weight)
+    log_softmax = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+    return -(t * log_softmax).sum(axis=1), np.exp(log_softmax) * t.sum(axis=1, keepdims=True) - t
+
+
+def one_hot(labels, classes):
+    return np.eye(classes)[labels]
+
+
+def pair(rng, shape, dtype):
+    x = rng.normal(0, 2, shape).astype(dtype)
+    t = rng.random(shape).astype(dtype)
+    x.flat[0] = t.flat[0]  # an error of exactly 0
+    return x, t
+
+
+# ---------------------------------------------------------------------------------------- losses of single elements
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pointwise_against_formula(way, dtype, rng, name, shape):
+    x, t = pair(rng, shape, dtype)
+    options = POINTWISE[name]
+    loss, grad = pointwise_oracle(name, x, t, **options)
+    function = getattr(fa, name)
+    for reduction, value, scale in (("mean", loss.mean(), loss.size), ("sum", loss.sum(), 1), ("none", loss, 1)):
+        result = function(x, t, reduction=reduction, **options)
+        assert isinstance(result, losses.LossAndGradient)
+        close(result.loss, value, dtype)
+        close(result.grad, grad / scale, dtype)
+        assert result.grad.dtype == dtype
+        assert np.shape(result.loss) == np.shape(value)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_defaults(name, way, dtype, rng):
+    x, t = pair(rng, (13, 3), dtype)
+    loss, grad = pointwise_oracle(name, x, t)
+    result = getattr(fa, name)(x, t)
+    close(result.loss, loss.mean(), dtype)
+    close(result.grad, grad / x.size, dtype)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_sample_weights_make_a_weighted_mean(way, dtype, rng, name):
+    x, t = pair(rng, (37, 3), dtype)
+    loss, grad = pointwise_oracle(name, x, t)
+    w = rng.random(37)
+    function = getattr(fa, name)
+    result = function(x, t, sample_weight=w)
+    close(result.loss, (loss * w[:, None]).sum() / (3 * w.sum()), dtype)
+    close(result.grad, grad * w[:, None] / (3 * w.sum()), dtype)
+    each = rng.random(x.shape)
+    result = function(x, t, sample_weight=each)
+    close(result.loss, np.average(loss, weights=each), dtype)
+    close(function(x, t, sample_weight=each, reduction="sum").loss, (loss * each).sum(), dtype)
+    close(function(x, t, sample_weight=np.full(37, 3)).loss, loss.mean(), dtype)  # weights of one size cancel
+    nothing = function(x, t, sample_weight=np.zeros(37))
+    assert math.isnan(nothing.loss)
+    assert not nothing.grad.any()
+
+
+def test_squared_error_of_the_lectures(way):
+    outputs, targets = np.array([0.75136507, 0.772928465]), np.array([0.01, 0.99])
+    loss, grad = fa.squared_error(outputs, targets, factor=0.5, reduction="sum")
+    assert loss == pytest.approx(0.298371109, abs=1e-8)
+    np.testing.assert_allclose(grad, [0.74136507, -0.217071535], atol=1e-9)
+
+
+def test_bce_positive_weight_per_column(way, dtype, rng):
+    x, t = pair(rng, (9, 3), dtype)
+    w = np.array([0.5, 1, 3])
+    loss, grad = pointwise_oracle("bce_with_logits", x, t, pos_weight=w)
+    result = fa.bce_with_logits(x, t, pos_weight=w)
+    close(result.loss, loss.mean(), dtype)
+    close(result.grad, grad / x.size, dtype)
+
+
+def test_bce_limits(way, dtype):
+    inf = np.inf
+    z = np.array([inf, inf, -inf, -inf, inf, -inf], dtype)
+    t = np.array([1, 0, 1, 0, 0.25, 0.25], dtype)
+    loss, grad = fa.bce_with_logits(z, t, reduction="none")
+    np.testing.assert_array_equal(loss, [0, inf, inf, 0, inf, inf])
+    np.testing.assert_array_equal(grad, [0, 1, -1, 0, 0.75, -0.25])
+
+
+def test_bce_keeps_relative_accuracy_in_the_tails(way, dtype):
+    z = np.array([-80, -30, -12, 12, 30, 80], dtype)
+    loss, grad = fa.bce_with_logits(z, (z > 0).astype(dtype), reduction="none")
+    tail = np.exp(-np.abs(z.astype(np.float64)))
+    np.testing.assert_allclose(loss, np.log1p(tail), rtol=16 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(np.abs(grad), tail / (1 + tail), rtol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_special_values(way, dtype, name):
+    function = getattr(fa, name)
+    nan = np.nan
+    for x, t in ((nan, 0.5), (0.5, nan), (nan, 0.0), (nan, 1.0), (nan, nan)):
+        loss, grad = function(np.array([0.25, x], dtype), np.array([0.25, t], dtype), reduction="none")
+        assert np.isnan(loss[1])
+        assert np.isnan(grad[1])
+        assert np.isfinite(loss[0])
+    assert math.isnan(function(np.array([nan, 1], dtype), np.array([0, 1], dtype)).loss)
+    if name != "bce_with_logits":
+        loss, grad = function(np.array([np.inf, -np.inf], dtype), np.zeros(2, dtype), reduction="none")
+        assert (loss == np.inf).all()
+        assert grad[0] > 0 > grad[1]
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_empty_and_scalar(way, dtype, name):
+    function = getattr(fa, name)
+    empty = np.empty((0, 3), dtype)
+    assert math.isnan(function(empty, empty).loss)
+    assert function(empty, empty, reduction="sum").loss == 0
+    assert function(empty, empty).grad.shape == (0, 3)
+    loss, grad = function(np.array(2.0, dtype), np.array(1.0, dtype))
+    assert grad.shape == ()
+    close(loss, pointwise_oracle(name, np.array(2.0), np.array(1.0))[0], dtype)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_finite_differences(way, rng, name):
+    x, t = pair(rng, (6, 5), "float64")
+    x.flat[0] += 0.4
+    function, options, h = getattr(fa, name), POINTWISE[name], 1e-6
+    _, grad = function(x, t, **options)
+    for i in range(x.size):
+        up, down = x.copy(), x.copy()
+        up.flat[i] += h
+        down.flat[i] -= h
+        slope = (function(up, t, **options).loss - function(down, t, **options).loss) / (2 * h)
+        assert grad.flat[i] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------- softmax cross-entropy
+
+
+@pytest.mark.parametrize("shape", ROWS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.15])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["numbers", "probabilities"])
+def test_cross_entropy_against_formula(way, dtype, rng, shape, smoothing, weighted, kind):
+    rows, classes = shape
+    z = rng.normal(0, 3, shape).astype(dtype)
+    labels = rng.integers(0, classes, rows)
+    w = rng.random(classes) + 0.1 if weighted else None
+    weight_of_row = np.ones(rows)
+    if kind == "numbers":
+        goal = one_hot(labels, classes)
+        weight_of_row = weight_of_row if w is None else w[labels]
+    else:
+        goal = rng.random(shape).astype(dtype)
+        goal[0, 0] = 0
+        labels = goal
+    loss, grad = cross_entropy_oracle(z, goal, w, smoothing)
+    for reduction, value, scale in (
+        ("mean", loss.sum() / weight_of_row.sum(), weight_of_row.sum()),
+        ("sum", loss.sum(), 1),
+        ("none", loss, 1),
+    ):
+        result = fa.softmax_cross_entropy(z, labels, reduction=reduction, label_smoothing=smoothing, class_weight=w)
+        assert result.grad.dtype == dtype
+        close(result.loss, value, dtype, scale=max(1, classes / 8))
+        close(result.grad, grad / scale, dtype, scale=max(1, classes / 8))
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+def test_ignored_rows_and_sample_weights(way, dtype, rng, classes):
+    rows = 41
+    z = rng.normal(0, 3, (rows, classes)).astype(dtype)
+    labels = rng.integers(0, classes, rows)
+    s = rng.random(rows)
+    used = np.arange(rows) % 3 > 0
+    loss, grad = cross_entropy_oracle(z, one_hot(labels, classes))
+    labels[~used] = 77
+    z[0] = np.nan  # ignored: nobody looks at it
+    expected = np.where(used, s, 0)
+    result = fa.softmax_cross_entropy(z, labels, ignore_index=77, sample_weight=s)
+    close(result.loss, (loss * expected).sum() / expected.sum(), dtype)
+    close(result.grad, np.where(used, s, 0)[:, None] / expected.sum() * grad, dtype)
+    assert not result.grad[~used].any()
+    alone = fa.softmax_cross_entropy(z[used], labels[used])
+    both = fa.softmax_cross_entropy(z, np.where(used, labels, -100))  # the default, on the short road
+    close(both.loss, alone.loss, dtype)
+    close(both.grad[used], alone.grad, dtype)
+    nothing = fa.softmax_cross_entropy(z, np.full(rows, -100))
+    assert math.isnan(nothing.loss)
+    assert not nothing.grad.any()
+
+
+@pytest.mark.parametrize("classes", [2, 5, 31, 33, 100])
+def test_cross_entropy_extreme_logits(way, dtype, classes):
+    large = 1e4 if dtype == "float32" else 1e300
+    z = np.zeros((4, classes), dtype)
+    z[0, 0], z[1, 0], z[2, 1], z[3, 0] = large, large, -np.inf, -large
+    labels = np.array([0, 1, 0, 1])
+    loss, grad = fa.softmax_cross_entropy(z, labels, reduction="none")
+    np.testing.assert_allclose(loss, [0, large, np.log(classes - 1), np.log(classes - 1)], rtol=1e-6, atol=1e-6)
+    assert np.isfinite(grad).all()
+    np.testing.assert_array_equal(grad[1, :2], [1, -1])
+    assert grad[2, 1] == 0
+
+
+@pytest.mark.parametrize("classes", [3, 50])
+def test_cross_entropy_nan(way, dtype, classes):
+    for position, value in ((0, np.nan), (classes - 1, np.nan), (1, np.inf)):
+        z = np.zeros((20, classes), dtype)
+        z[3, position] = value
+        loss, grad = fa.softmax_cross_entropy(z, np.arange(20) % classes, reduction="none")
+        assert np.isnan(loss[3])
+        assert np.isnan(grad[3]).all()
+        assert np.isfinite(np.delete(loss, 3)).all()
+        assert np.isfinite(np.delete(grad, 3, axis=0)).all()
+    p = np.full((2, classes), 1 / classes, dtype)
+    p[1, 0] = np.nan
+    loss, grad = fa.softmax_cross_entropy(np.zeros((2, classes), dtype), p, reduction="none")
+    assert np.isnan(loss).tolist() == [False, True]
+    assert np.isnan(grad[1]).all()
+
+
+def test_cross_entropy_rows_do_not_see_each_other(way, dtype, rng):
+    for classes in (3, 10, 47):
+        z = rng.normal(0, 3, (29, classes)).astype(dtype)
+        labels = rng.integers(0, classes, 29)
+        loss, grad = fa.softmax_cross_entropy(z, labels, reduction="none")
+        for i in range(29):
+            one, g = fa.softmax_cross_entropy(z[i : i + 1], labels[i : i + 1], reduction="none")
+            assert one[0] == loss[i]
+            np.testing.assert_array_equal(g[0], grad[i])
+
+
+def test_cross_entropy_no_rows(way, dtype):
+    empty = np.empty((0, 3), dtype)
+    assert math.isnan(fa.softmax_cross_entropy(empty, np.empty(0, int)).loss)
+    assert fa.softmax_cross_entropy(empty, np.empty(0, int), reduction="sum").loss == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"class_weight": [0.5, 1, 2, 1]}])
+def test_cross_entropy_finite_differences(way, rng, options):
+    z, labels, h = rng.normal(0, 2, (5, 4)), np.array([0, 3, 2, 2, 1]), 1e-6
+    _, grad = fa.softmax_cross_entropy(z, labels, **options)
+    for i in range(z.size):
+        up, down = z.copy(), z.copy()
+        up.flat[i] += h
+        down.flat[i] -= h
+        slope = (
+            fa.softmax_cross_entropy(up, labels, **options).loss
+            - fa.softmax_cross_entropy(down, labels, **options).loss
+        ) / (2 * h)
+        assert grad.flat[i] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+# --------------------------------------------------------------------------------------------- memory and threads
+
+
+def calls(rng, dtype, shape=(61, 9)):
+    """(function, raw outputs, the other argument, options): every loss on both of its roads."""
+    x, t = pair(rng, shape, dtype)
+    labels = rng.integers(0, shape[1], shape[0])
+    weights = rng.random(shape[0])
+    for name, options in POINTWISE.items():
+        yield getattr(fa, name), x, t, options
+        yield getattr(fa, name), x, t, {**options, "sample_weight": weights}
+    yield fa.softmax_cross_entropy, x, labels, {}
+    yield fa.softmax_cross_entropy, x, t, {}
+    yield fa.softmax_cross_entropy, x, labels, {"label_smoothing": 0.1, "sample_weight": weights}
+
+
+def test_out(way, dtype, rng):
+    for function, x, t, options in calls(rng, dtype):
+        loss, grad = function(x, t, **options)
+        out = np.full_like(x, 7)
+        result = function(x, t, out=out, **options)
+        assert result.grad is out
+        assert result.loss == loss
+        np.testing.assert_array_equal(out, grad)
+        inplace = x.copy()
+        assert function(inplace, t, out=inplace, **options).grad is inplace
+        np.testing.assert_array_equal(inplace, grad)
+        strided = np.zeros((x.shape[0], 2 * x.shape[1]), dtype)[:, ::2]
+        assert function(x, t, out=strided, **options).grad is strided
+        np.testing.assert_array_equal(strided, grad)
+
+
+def test_layouts(way, dtype, rng):
+    for function, x, t, options in calls(rng, dtype):
+        loss, grad = function(x, t, **options)
+        swapped = x.astype(x.dtype.newbyteorder())
+        raw = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+        raw[...] = x
+        frozen = x.copy()
+        frozen.flags.writeable = False
+        for other in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], swapped, raw, frozen):
+            result = function(other, t, **options)
+            assert result.loss == pytest.approx(loss, rel=1e-12)
+            np.testing.assert_array_equal(result.grad, grad)
+
+
+def test_overlapping_out_is_refused_before_anything_is_written(way, dtype, rng):
+    for function, x, t, options in calls(rng, dtype):
+        memory = np.zeros(x.size + 4, dtype)
+        inside = memory[: x.size].reshape(x.shape)
+        inside[...] = x
+        before = memory.copy()
+        with pytest.raises(ValueError, match="overlaps"):
+            function(inside, t, out=memory[4:].reshape(x.shape), **options)
+        np.testing.assert_array_equal(memory, before)
+        if t.dtype == x.dtype:
+            with pytest.raises(ValueError, match="overlaps"):
+                function(x, t, out=t, **options)
+        readonly = np.zeros_like(x)
+        readonly.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            function(x, t, out=readonly, **options)
+        with pytest.raises(ValueError, match="shape"):
+            function(x, t, out=np.zeros((2, 2), dtype), **options)
+        with pytest.raises(TypeError):
+            function(x, t, out=np.zeros(x.shape, "float32" if dtype == "float64" else "float64"), **options)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_threads_change_no_bit(dtype, rng, name):
+    with instructions(name):
+        for shape in ((30_000, 9), (900, 301)):
+            for function, x, t, options in calls(rng, dtype, shape):
+                with fa.num_threads(1):
+                    loss, grad = function(x, t, **options)
+                for threads in (2, 3, 5):
+                    with fa.num_threads(threads):
+                        result = function(x, t, **options)
+                    assert result.loss == loss
+                    np.testing.assert_array_equal(result.grad, grad)
+
+
+def test_sums_are_exact_to_double(way):
+    x = np.full(1_000_003, 0.1, np.float32)
+    loss, _ = fa.absolute_error(x, np.zeros_like(x), reduction="sum")
+    assert loss == pytest.approx(float(np.float32(0.1)) * 1_000_003, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (TypeError, lambda x: fa.squared_error(x.astype(np.int64), x)),
+        (TypeError, lambda x: fa.squared_error(x, x.astype(np.float32))),
+        (TypeError, lambda x: fa.squared_error(x.tolist(), x)),
+        (TypeError, lambda x: fa.squared_error(x, x, factor="1")),
+        (ValueError, lambda x: fa.squared_error(x, x[:, 0])),
+        (ValueError, lambda x: fa.squared_error(x, x, factor=-1)),
+        (ValueError, lambda x: fa.squared_error(x, x, factor=math.nan)),
+        (ValueError, lambda x: fa.squared_error(x, x, reduction="avg")),
+        (ValueError, lambda x: fa.squared_error(x, x, reduction=None)),
+        (ValueError, lambda x: fa.squared_error(x, x, sample_weight=np.ones(3))),
+        (ValueError, lambda x: fa.squared_error(x, x, sample_weight=-np.ones(4))),
+        (ValueError, lambda x: fa.squared_error(x, x, sample_weight=np.full(4, np.nan))),
+        (TypeError, lambda x: fa.squared_error(x, x, sample_weight=["a"] * 4)),
+        (ValueError, lambda x: fa.huber(x, x, delta=0)),
+        (ValueError, lambda x: fa.quantile(x, x, q=1.0)),
+        (ValueError, lambda x: fa.quantile(x, x, q=0)),
+        (ValueError, lambda x: fa.bce_with_logits(x, x, pos_weight=-1)),
+        (ValueError, lambda x: fa.bce_with_logits(x, x, pos_weight=np.ones(5))),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, np.array([0, 1, 2, 3]))),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, np.array([0, 1, 2, -1]))),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, np.array([0, 1, 2]))),
+        (TypeError, lambda x: fa.softmax_cross_entropy(x, np.array(["a"] * 4))),
+        (TypeError, lambda x: fa.softmax_cross_entropy(x, x.astype(np.float32))),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, x[:3])),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x[0], [0])),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x[:, :0], [0, 0, 0, 0])),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], label_smoothing=1.5)),
+        (TypeError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], ignore_index=0.5)),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], ignore_index=2**70)),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], class_weight=[1, 2])),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], sample_weight=np.ones((4, 1)))),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], reduction="all")),
+    ],
+)
+def test_errors_write_nothing(way, kind, call):
+    x = np.linspace(-1, 1, 12).reshape(4, 3)
+    before = x.copy()
+    with pytest.raises(kind, match=r"^(squared_error|huber|quantile|bce_with_logits|softmax_cross_entropy): "):
+        call(x)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_labels_of_other_kinds(way, rng):
+    z = rng.normal(size=(4, 3))
+    expected = fa.softmax_cross_entropy(z, np.array([0, 2, 1, 1]))
+    strided = np.array([0, 9, 2, 9, 1, 9, 1, 9])[::2]
+    for labels in ([0, 2, 1, 1], np.array([0, 2, 1, 1], np.uint8), np.array([0, 2, 1, 1], ">i4"), strided):
+        result = fa.softmax_cross_entropy(z, labels)
+        assert result.loss == expected.loss
+        np.testing.assert_array_equal(result.grad, expected.grad)
+
+
+# ------------------------------------------------------------------------------------------------------- PyTorch
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_against_pytorch(way, rng, reduction):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    z, t = rng.normal(0, 2, (12, 5)), rng.random((12, 5))
+    labels = rng.integers(0, 5, 12)
+    labels[3] = -100
+    w = rng.random(5)
+    wt, tt, lt = torch.tensor(w), torch.tensor(t), torch.tensor(labels)
+    cross = functional.cross_entropy
+    options = {"reduction": reduction}
+    smooth = {**options, "label_smoothing": 0.1}
+    for ours, theirs in (
+        (fa.softmax_cross_entropy(z, labels, **options), lambda x: cross(x, lt, **options)),
+        (fa.softmax_cross_entropy(z, labels, class_weight=w, **smooth), lambda x: cross(x, lt, weight=wt, **smooth)),
+        (fa.softmax_cross_entropy(z, t, class_weight=w, **smooth), lambda x: cross(x, tt, weight=wt, **smooth)),
+        (
+            fa.bce_with_logits(z, t, pos_weight=w, **options),
+            lambda x: functional.binary_cross_entropy_with_logits(x, tt, pos_weight=wt, **options),
+        ),
+        (fa.squared_error(z, t, **options), lambda x: functional.mse_loss(x, tt, **options)),
+        (fa.absolute_error(z, t, **options), lambda x: functional.l1_loss(x, tt, **options)),
+        (fa.huber(z, t, delta=0.7, **options), lambda x: functional.huber_loss(x, tt, delta=0.7, **options)),
+    ):
+        x = torch.tensor(z, requires_grad=True)
+        loss = theirs(x)
+        loss.sum().backward()
+        np.testing.assert_allclose(ours.loss, loss.detach().numpy(), rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(ours.grad, x.grad.numpy(), rtol=1e-11, atol=1e-13)

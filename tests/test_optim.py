@@ -1,0 +1,477 @@
+"""Optimisers against formulas in float64 and PyTorch; schedules, groups, freezing, clipping, state."""
+
+import copy
+import math
+import pickle
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import fastact as fa
+from fastact import optim, runtime
+
+SETS = [name for name, supported in runtime._core.instruction_sets() if supported] if runtime._core else []
+
+MAKERS = {
+    "sgd": lambda **k: optim.SGD(0.1, **k),
+    "momentum": lambda **k: optim.SGD(0.1, 0.9, **k),
+    "dampened": lambda **k: optim.SGD(0.1, 0.9, 0.5, **k),
+    "nesterov": lambda **k: optim.SGD(0.1, 0.9, nesterov=True, **k),
+    "rmsprop": optim.RMSprop,
+    "rmsprop centred": lambda **k: optim.RMSprop(centered=True, **k),
+    "rmsprop momentum": lambda **k: optim.RMSprop(momentum=0.9, **k),
+    "rmsprop both": lambda **k: optim.RMSprop(0.02, 0.9, 1e-7, momentum=0.8, centered=True, **k),
+    "adagrad": optim.Adagrad,
+    "adagrad decay": lambda **k: optim.Adagrad(0.1, lr_decay=0.1, initial_accumulator_value=0.2, **k),
+    "adam": optim.Adam,
+    "adam betas": lambda **k: optim.Adam(0.02, (0.8, 0.95), 1e-6, **k),
+    "adamw": optim.AdamW,
+}
+
+
+@contextmanager
+def instructions(name):
+    before = runtime.instruction_set
+    runtime._core.use_instruction_set(name)
+    try:
+        yield
+    finally:
+        runtime._core.use_instruction_set(before)
+
+
+@pytest.fixture(params=[*SETS, "numpy"])
+def way(request):
+    """Every instruction set, and the NumPy twin."""
+    if request.param == "numpy":
+        with fa.use_backend("numpy"):
+            yield request.param
+    else:
+        with instructions(request.param):
+            yield request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def network(dtype="float64", rng=1):
+    return fa.Sequential(fa.Dense(5, 7, activation="tanh"), fa.Dense(7, 3), dtype=dtype, rng=rng)
+
+
+def fill_gradients(net, rng, size=1.0):
+    """Random gradients; padding stays 0."""
+    for s in net.segments:
+        net.gradients[s.start : s.stop] = rng.normal(0, size, s.stop - s.start)
+
+
+def padding(net):
+    free = np.ones(net.parameters.size, bool)
+    for s in net.segments:
+        free[s.start : s.stop] = False
+    return free
+
+
+# ------------------------------------------------------------------------------------ independent float64 formulas
+
+
+def reference(o, gradients, p, decay):
+    """Parameters after a step for each gradient, by the formulas of the papers, element by element in float64."""
+    p = p.astype(np.float64)
+    b = m = v = np.zeros_like(p)
+    for t, gradient in enumerate(gradients, 1):
+        g = gradient.astype(np.float64)
+        if not isinstance(o, optim.AdamW):
+            g = g + decay * p
+        if isinstance(o, optim.SGD):
+            b = g if t == 1 else o.momentum * b + (1 - o.dampening) * g
+            p = p - o.lr * (g + o.momentum * b if o.nesterov else b)
+        elif isinstance(o, optim.RMSprop):
+            v = o.alpha * v + (1 - o.alpha) * g**2
+            m = o.alpha * m + (1 - o.alpha) * g
+            b = o.momentum * b + g / (np.sqrt(v - m**2 if o.centered else v) + o.eps)
+            p = p - o.lr * b
+        elif isinstance(o, optim.Adagrad):
+            v = v + g**2 + (o.initial_accumulator_value if t == 1 else 0)
+            p = p - o.lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(v) + o.eps)
+        else:
+            first, second = o.betas
+            m, v = first * m + (1 - first) * g, second * v + (1 - second) * g**2
+            if isinstance(o, optim.AdamW):
+                p = p - o.lr * decay * p
+            p = p - o.lr * (m / (1 - first**t)) / (np.sqrt(v / (1 - second**t)) + o.eps)
+    return p
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_against_formula(way, dtype, name, decay):
+    net, rng = network(dtype), np.random.default_rng(3)
+    optimizer = MAKERS[name](weight_decay=decay)
+    start, seen = net.parameters.copy(), []
+    for _ in range(12):
+        fill_gradients(net, rng)
+        before = net.gradients.copy()
+        optimizer.step(net)
+        np.testing.assert_array_equal(net.gradients, before)
+        seen.append(before)
+    for s in net.segments:
+        part = slice(s.start, s.stop)
+        expected = reference(optimizer, [g[part] for g in seen], start[part], decay if s.decayed else 0.0)
+        tolerance = 1e-12 if dtype == "float64" else 3e-5
+        np.testing.assert_allclose(net.parameters[part], expected, rtol=tolerance, atol=tolerance)
+    assert padding(net).any()
+    assert not net.parameters[padding(net)].any()
+    assert optimizer.steps == 12
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_against_pytorch(name):
+    torch = pytest.importorskip("torch")
+    net, rng, ours = network(), np.random.default_rng(3), MAKERS[name](weight_decay=0.05)
+    tensors = {k: torch.tensor(v, requires_grad=True) for k, v in net.named_parameters().items()}
+    tensors = {k: v.detach().clone().requires_grad_(True) for k, v in tensors.items()}
+    options = {k: v for k, v in vars(ours).items() if k in ("momentum", "dampening", "nesterov", "alpha", "eps")}
+    options |= {k: v for k, v in vars(ours).items() if k in ("centered", "betas", "lr_decay")}
+    if name.startswith("adagrad"):
+        options["initial_accumulator_value"] = ours.initial_accumulator_value
+    theirs = getattr(torch.optim, type(ours).__name__)(
+        [
+            {"params": [v for k, v in tensors.items() if "weight" in k], "weight_decay": 0.05},
+            {"params": [v for k, v in tensors.items() if "bias" in k], "weight_decay": 0.0},
+        ],
+        lr=ours.lr,
+        **options,
+    )
+    for _ in range(20):
+        fill_gradients(net, rng)
+        for s in net.segments:
+            tensors[s.name].grad = torch.tensor(net.gradients[s.start : s.stop].reshape(s.shape))
+        ours.step(net)
+        theirs.step()
+    for key, value in net.named_parameters().items():
+        np.testing.assert_allclose(value, tensors[key].detach().numpy(), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"])
+def test_defaults_are_pytorchs(kind):
+    torch = pytest.importorskip("torch")
+    theirs = getattr(torch.optim, kind)([torch.zeros(1, requires_grad=True)]).defaults
+    ours = getattr(optim, kind)()
+    for key in (
+        "lr",
+        "momentum",
+        "dampening",
+        "nesterov",
+        "weight_decay",
+        "alpha",
+        "eps",
+        "centered",
+        "betas",
+        "lr_decay",
+    ):
+        if key in theirs:
+            assert getattr(ours, key) == theirs[key], key
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_gradient_leaves_parameters_alone(way, dtype, name):
+    net = network(dtype)
+    before = net.parameters.copy()
+    optimizer = MAKERS[name](weight_decay=0.0)
+    for _ in range(3):
+        optimizer.step(net)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_nan_reaches_its_own_parameter_only(way, dtype, name):
+    net = network(dtype)
+    fill_gradients(net, np.random.default_rng(0))
+    net.gradients[3] = np.nan
+    MAKERS[name](clip_value=0.5).step(net)
+    assert np.isnan(net.parameters[3])
+    assert np.isnan(net.parameters).sum() == 1
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("maker", ["nesterov", "rmsprop both", "adagrad", "adamw"])
+def test_threads_change_no_bit(name, maker):
+    results = []
+    for threads in (1, 2, 5):
+        with instructions(name), fa.num_threads(threads):
+            net = fa.Sequential(fa.Dense(700, 501), fa.Dense(501, 7), rng=0)
+            optimizer, rng = MAKERS[maker](weight_decay=0.1, clip_norm=1.0), np.random.default_rng(0)
+            for _ in range(2):
+                fill_gradients(net, rng)
+                optimizer.step(net)
+            results.append((net.parameters, optim.gradient_norm(net)))
+    for parameters, norm in results[1:]:
+        np.testing.assert_array_equal(parameters, results[0][0])
+        assert norm == results[0][1]
+
+
+# ------------------------------------------------------------------------------------------------------- clipping
+
+
+def test_gradient_norm(way, dtype):
+    net = network(dtype)
+    fill_gradients(net, np.random.default_rng(0))
+    expected = math.sqrt(sum(float(g) ** 2 for g in net.gradients))
+    assert optim.gradient_norm(net) == pytest.approx(expected, rel=1e-13)
+    net.freeze(0)
+    expected = math.sqrt(sum(float(g) ** 2 for s in net.segments[1::2] for g in net.gradients[s.start : s.stop]))
+    assert optim.gradient_norm(net) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("size", [0.001, 10.0])
+def test_clipping(way, dtype, size):
+    rng = np.random.default_rng(0)
+    for options in ({"clip_norm": 1.0}, {"clip_value": 0.3}, {"clip_norm": 2.0, "clip_value": 0.1}):
+        net = network(dtype)
+        fill_gradients(net, rng, size)
+        g = net.gradients.astype(np.float64)
+        if "clip_norm" in options:
+            g = g * min(1, options["clip_norm"] / np.linalg.norm(g))
+        g = np.clip(g, -options.get("clip_value", np.inf), options.get("clip_value", np.inf))
+        expected = net.parameters - 0.1 * g
+        optim.SGD(0.1, **options).step(net)
+        np.testing.assert_allclose(net.parameters, expected, rtol=1e-5, atol=1e-7 if dtype == "float32" else 1e-15)
+
+
+def test_clipping_by_a_norm_that_is_not_a_number(way):
+    net = network()
+    net.gradients[:3] = 1, np.nan, 2
+    optim.SGD(0.1, clip_norm=1.0).step(net)
+    assert np.isnan(net.parameters[~padding(net)]).all()
+
+
+# ------------------------------------------------------------------------------------------------ groups, freezing
+
+
+def test_groups(way):
+    net = network()
+    before = {k: v.copy() for k, v in net.named_parameters().items()}
+    net.gradients[~padding(net)] = 1
+    groups = [
+        optim.Group("0.weight", lr=0.5),
+        optim.Group(lambda segment: segment.name == "1.bias", weight_decay=0.25),
+        optim.Group("1.*", lr=lambda step: 0.25 * (step + 1)),
+    ]
+    optimizer = optim.SGD(0.1, weight_decay=0.5, groups=groups)
+    optimizer.step(net)
+    after = net.named_parameters()
+    np.testing.assert_allclose(after["0.weight"], before["0.weight"] - 0.5 * (1 + 0.5 * before["0.weight"]))
+    np.testing.assert_allclose(after["0.bias"], before["0.bias"] - 0.1)
+    np.testing.assert_allclose(after["1.weight"], before["1.weight"] - 0.25 * (1 + 0.5 * before["1.weight"]))
+    np.testing.assert_allclose(after["1.bias"], before["1.bias"] - 0.1 * (1 + 0.25 * before["1.bias"]))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_frozen_parameters_stay(way, name):
+    net, rng = network(), np.random.default_rng(0)
+    optimizer = MAKERS[name](weight_decay=0.1)
+    net.freeze(net.layers[0])
+    before = net.parameters.copy()
+    for _ in range(3):
+        fill_gradients(net, rng)
+        optimizer.step(net)
+    for s in net.segments:
+        same = net.parameters[s.start : s.stop] == before[s.start : s.stop]
+        assert same.all() == s.name.startswith("0.")
+    assert [s.frozen for s in copy.deepcopy(net).segments] == [s.frozen for s in net.segments]
+    assert [s.frozen for s in pickle.loads(pickle.dumps(net)).segments] == [s.frozen for s in net.segments]
+
+    # unfrozen, they begin as fresh parameters do: bias corrections count each parameter's own steps
+    net.unfreeze()
+    seen = []
+    for _ in range(4):
+        fill_gradients(net, rng)
+        seen.append(net.gradients.copy())
+        optimizer.step(net)
+    for s in net.segments[::2]:
+        part = slice(s.start, s.stop)
+        expected = reference(optimizer, [g[part] for g in seen], before[part], 0.1 if s.decayed else 0.0)
+        np.testing.assert_allclose(net.parameters[part], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_freeze_by_name_number_and_layer():
+    net = network()
+
+    def frozen():
+        return {s.name for s in net.segments if s.frozen}
+
+    net.freeze("*.bias")
+    assert frozen() == {"0.bias", "1.bias"}
+    net.freeze(1)
+    assert frozen() == {"0.bias", "1.bias", "1.weight"}
+    net.unfreeze("0.bias", net.layers[1])
+    assert frozen() == set()
+    net.freeze()
+    assert len(frozen()) == 4
+    optimizer = optim.Adam()
+    before = net.parameters.copy()
+    optimizer.step(net)
+    np.testing.assert_array_equal(net.parameters, before)
+    for wrong in (2, "weight", -1, None):
+        with pytest.raises(ValueError, match="freeze: expected layers"):
+            net.freeze(0, wrong)
+
+
+# ------------------------------------------------------------------------------------------------------- schedules
+
+
+def rates(schedule, steps):
+    return [schedule(i) for i in range(steps)]
+
+
+def test_schedules():
+    assert rates(optim.Constant(0.1), 3) == [0.1] * 3
+    np.testing.assert_allclose(rates(optim.StepDecay(1.0, 2, 0.5), 6), [1, 1, 0.5, 0.5, 0.25, 0.25])
+    np.testing.assert_allclose(rates(optim.Cosine(1.0, 4, 0.2), 6), [1, 0.882842712, 0.6, 0.317157288, 0.2, 0.2])
+    np.testing.assert_allclose(rates(optim.WarmUp(0.4, 3), 5), [0.1, 0.2, 0.3, 0.4, 0.4])
+    np.testing.assert_allclose(rates(optim.WarmUp(optim.StepDecay(0.4, 1, 0.5), 1), 4), [0.2, 0.4, 0.2, 0.1])
+    cycle = rates(optim.OneCycle(1.0, 100), 103)
+    assert cycle[0] == pytest.approx(1 / 25)
+    assert max(cycle) == pytest.approx(1.0)
+    assert cycle.index(max(cycle)) == 29
+    assert cycle[99] == cycle[102] == pytest.approx(1 / 25 / 1e4)
+
+
+@pytest.mark.parametrize("up", [0.1, 0.3, 0.5])
+def test_schedules_are_pytorchs(up):
+    torch = pytest.importorskip("torch")
+    schedulers = torch.optim.lr_scheduler
+    for ours, theirs in (
+        (optim.StepDecay(0.3, 7, 0.4), lambda o: schedulers.StepLR(o, 7, 0.4)),
+        (optim.Cosine(0.3, 40, 0.01), lambda o: schedulers.CosineAnnealingLR(o, 40, 0.01)),
+        (optim.OneCycle(0.3, 40, up), lambda o: schedulers.OneCycleLR(o, 0.3, 40, pct_start=up)),
+    ):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.3, momentum=0.9)
+        scheduler = theirs(optimizer)
+        for step in range(40):
+            assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+            optimizer.step()
+            if step < 39:
+                scheduler.step()
+
+
+def test_schedule_is_followed_and_checked(way):
+    net = network()
+    net.gradients[~padding(net)] = 1
+    optimizer = optim.SGD(optim.StepDecay(0.5, 1, 0.5), clip_value=1)
+    before = net.parameters.copy()
+    for _ in range(3):
+        optimizer.step(net)
+    np.testing.assert_allclose(before - net.parameters, 0.875 * ~padding(net), rtol=1e-12)
+    optimizer.lr = lambda step: math.nan
+    with pytest.raises(ValueError, match="rate at step 3"):
+        optimizer.step(net)
+    optimizer.lr = 0.125
+    optimizer.step(net)
+    np.testing.assert_allclose(before - net.parameters, ~padding(net), rtol=1e-12)
+    assert pickle.loads(pickle.dumps(optim.WarmUp(optim.Cosine(1.0, 5), 2)))(1) == optim.WarmUp(
+        optim.Cosine(1.0, 5), 2
+    )(1)
+
+
+# ----------------------------------------------------------------------------------------------------------- state
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_state_is_restored_exactly(way, dtype, name):
+    def train(net, optimizer, steps, rng):
+        for _ in range(steps):
+            fill_gradients(net, rng)
+            optimizer.step(net)
+
+    net, rng = network(dtype), np.random.default_rng(0)
+    make = lambda: MAKERS[name](weight_decay=0.01, groups=[optim.Group("1.*", lr=optim.Cosine(0.1, 9))])  # noqa: E731
+    first = make()
+    net.freeze("0.bias")
+    train(net, first, 3, rng)
+    net.unfreeze()
+    train(net, first, 2, rng)
+    saved = pickle.loads(pickle.dumps(first.state_dict()))
+    twin, second = copy.deepcopy(net), make()
+    second.load_state_dict(saved)
+    states = [np.random.default_rng(1), np.random.default_rng(1)]
+    train(net, first, 4, states[0])
+    train(twin, second, 4, states[1])
+    np.testing.assert_array_equal(net.parameters, twin.parameters)
+    assert first.state_dict()["segment_steps"] == second.state_dict()["segment_steps"]
+    assert second.steps == 9
+    for key, array in saved["state"].items():  # a copy: training goes on without it
+        assert array is not second.state[key]
+
+
+def test_state_of_something_else_is_refused():
+    net, optimizer = network(), optim.Adam()
+    optimizer.step(net)
+    saved = optimizer.state_dict()
+    for wrong in (
+        {},
+        None,
+        optim.SGD().state_dict(),
+        {**saved, "steps": -1},
+        {**saved, "state": {"exp_avg": saved["state"]["exp_avg"]}},
+        {**saved, "state": {**saved["state"], "exp_avg": np.zeros(3)}},
+        {**saved, "state": {**saved["state"], "exp_avg": np.zeros((1, 2))}},
+    ):
+        with pytest.raises(ValueError, match="load_state_dict"):
+            optimizer.load_state_dict(wrong)
+    assert optimizer.steps == 1
+    fresh = optim.Adam()
+    fresh.load_state_dict(saved)
+    other = fa.Sequential(fa.Dense(2, 300))
+    before = other.parameters.copy()
+    for o in (optimizer, fresh):
+        with pytest.raises(ValueError, match="optimiser per network"):
+            o.step(other)
+    np.testing.assert_array_equal(other.parameters, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (ValueError, lambda: optim.SGD(0)),
+        (ValueError, lambda: optim.SGD(math.inf)),
+        (TypeError, lambda: optim.SGD("0.1")),
+        (ValueError, lambda: optim.SGD(0.1, 1.0)),
+        (ValueError, lambda: optim.SGD(0.1, nesterov=True)),
+        (ValueError, lambda: optim.SGD(0.1, 0.9, 0.1, nesterov=True)),
+        (ValueError, lambda: optim.SGD(weight_decay=-1)),
+        (ValueError, lambda: optim.SGD(clip_norm=0)),
+        (ValueError, lambda: optim.SGD(clip_value=-1)),
+        (TypeError, lambda: optim.SGD(groups=[{"lr": 1}])),
+        (TypeError, lambda: optim.Group(3)),
+        (ValueError, lambda: optim.Group("*", lr=-1)),
+        (ValueError, lambda: optim.Adam(betas=(0.9, 1.0))),
+        (TypeError, lambda: optim.Adam(betas=0.9)),
+        (ValueError, lambda: optim.Adam(eps=0)),
+        (ValueError, lambda: optim.RMSprop(alpha=1)),
+        (ValueError, lambda: optim.StepDecay(0.1, 0)),
+        (TypeError, lambda: optim.Cosine(0.1, 2.5)),
+        (ValueError, lambda: optim.OneCycle(0.1, 10, 1.5)),
+        (ValueError, lambda: optim.WarmUp(-0.1, 3)),
+    ],
+)
+def test_errors(kind, call):
+    with pytest.raises(kind, match=r"expected|needs"):
+        call()
+
+
+def test_training_with_each_optimiser_lowers_the_loss(way):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 5)).astype(np.float32)
+    labels = (x[:, 0] > x[:, 1]).astype(int)
+    for name, make in MAKERS.items():
+        net, optimizer = network("float32"), make(clip_norm=5.0)
+        losses = []
+        for _ in range(30):
+            loss, grad = fa.softmax_cross_entropy(net.forward(x, training=True), labels)
+            net.backward(grad)
+            optimizer.step(net)
+            losses.append(loss)
+        assert losses[-1] < losses[0], name
