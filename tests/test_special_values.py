@@ -114,7 +114,8 @@ def test_zero_slope_selects_zero(entry, dtype, engine):
         for grad in (np.nan, np.inf, -np.inf, np.finfo(dtype).max):
             dx = backward(entry, np.full_like(x, grad), saved, values)
             assert not dx[flat].any()
-            np.testing.assert_array_equal(np.isfinite(dx[~flat]), np.isfinite(np.full_like(dx[~flat], grad)))
+            if not np.isfinite(grad):
+                assert not np.isfinite(dx[~flat]).any()
 
 
 def test_limits(entry, dtype, engine):
