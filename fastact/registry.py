@@ -199,7 +199,7 @@ def _log_sigmoid(x):
 
 
 def _hard_swish(x):
-    return np.where(np.abs(x) == np.inf, np.maximum(x, 0), x * np.clip(x + 3, 0, 6) / 6)
+    return np.where(x >= 3, x, np.maximum(x, -3) * np.clip(x + 3, 0, 6) / 6)  # x * 6 would overflow
 
 
 def _hard_swish_slope(x):
