@@ -80,35 +80,37 @@ def normal_tail(t):
     return mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
 
 
-def fit_denominator(degrees, high, digits, iterations=30):
-    """Q, highest coefficient 1, of the best normal_tail(t) = (k V + U) / Q on [0, high], Q = t V + q, k = 1 / sqrt(2 pi).
+def fit_denominator(functions, degrees, high, digits, iterations=30):
+    """Q, highest coefficient 1, that serves every (function, low, importance) best: k + P / Q = function in relative
+    error on [low, high] with a P of its own, k = 1 / sqrt(2 pi).
 
-    This is the usual rational function with the right limit at infinity. Each round is a linear problem,
-    k V + U - f (t V + q) = 0, weighted with the last Q (Sanathanan and Koerner) and with Lawson's weights, on Chebyshev
-    points in 1 / (t + 3).
+    Each round is a linear problem, P + (k - f) Q = 0, weighted with the last Q (Sanathanan and Koerner) and with Lawson's
+    weights, on Chebyshev points in 1 / (t + 3).
     """
-    top, bottom = degrees[0], degrees[1] - 1
-    count = 8 * (top + bottom + 3)
-    left, right = 1 / (mp.mpf(high) + 3), mp.mpf(1) / 3
-    points = [
-        2 / (left + right - (right - left) * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count)) - 3 for i in range(count)
-    ]
-    values = [normal_tail(t) for t in points]
+    top, bottom = degrees
+    count = 6 * (top + bottom + 2)
     k = 1 / mp.sqrt(2 * mp.pi)
-    rows = [
-        [-(t**i) for i in range(top + 1)] + [f] + [(t * f - k) * t**i for i in range(bottom)]
-        for t, f in zip(points, values, strict=True)
-    ]
-    targets = [(k - t * f) * t**bottom for t, f in zip(points, values, strict=True)]
-    old, lawson = [1 + t ** (bottom + 1) for t in points], [mp.mpf(1) / count] * count
+    points, sizes, rows, targets = [], [], [], []
+    for number, (function, low, importance) in enumerate(functions):
+        left, right = 1 / (mp.mpf(high) + 3), 1 / (mp.mpf(low) + 3)
+        for i in range(count):
+            t = 2 / (left + right - (right - left) * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count)) - 3
+            f = function(t)
+            numerators = [mp.mpf(0)] * (top + 1) * len(functions)
+            numerators[(top + 1) * number : (top + 1) * (number + 1)] = [t**j for j in range(top + 1)]
+            points.append(t)
+            sizes.append(f / importance)
+            rows.append(numerators + [(k - f) * t**j for j in range(bottom)])
+            targets.append((f - k) * t**bottom)
+    old, lawson = [1 + t**bottom for t in points], [mp.mpf(1) / len(points)] * len(points)
     best, best_error = None, mp.inf
     for step in range(iterations):
-        c = solve_weighted(rows, targets, [w / (q * f) ** 2 for w, q, f in zip(lawson, old, values, strict=True)])
-        u, q = c[: top + 1], [*c[top + 1 :], mp.mpf(1)]
+        c = solve_weighted(rows, targets, [w / (q * f) ** 2 for w, q, f in zip(lawson, old, sizes, strict=True)])
+        q = [*c[-bottom:], mp.mpf(1)]
         old = [mp.polyval(q[::-1], t) for t in points]
         errors = [
-            abs((k * (d - q[0]) / t + mp.polyval(u[::-1], t)) / (d * f) - 1)
-            for t, d, f in zip(points, old, values, strict=True)
+            abs((mp.fdot(row, c) - target) / (d * f))
+            for row, target, d, f in zip(rows, targets, old, sizes, strict=True)
         ]
         if max(errors) < best_error:
             best, best_error = q, max(errors)
@@ -151,6 +153,30 @@ def normal_centre(z):
     return mp.erf(t / mp.sqrt(2)) / t
 
 
+def gelu_near(z):
+    """(gelu'(x) - 1/2) / x for z = -x^2 / 2"""
+    x = mp.sqrt(-2 * z)
+    return mp.erf(x / mp.sqrt(2)) / (2 * x) + mp.exp(z) / mp.sqrt(2 * mp.pi)
+
+
+def gelu_tanh_near(square):
+    """(gelu_tanh'(x) - 1/2) / x for x^2"""
+    x, a = mp.sqrt(square), mp.sqrt(2 / mp.pi)
+    u, slope = a * (x + mp.mpf("0.044715") * x**3), a * (1 + 3 * mp.mpf("0.044715") * square)
+    return mp.tanh(u) / (2 * x) + slope / (2 * mp.cosh(u) ** 2)
+
+
+def near_weight(z):
+    """To the relative error of the slope at the negative x."""
+    x = mp.sqrt(-2 * z)
+    return x / (mp.mpf(1) / 2 - x * gelu_near(z))
+
+
+def near_weight_tanh(square):
+    x = mp.sqrt(square)
+    return x / (mp.mpf(1) / 2 - x * gelu_tanh_near(square))
+
+
 def exp_tail(r):
     """(exp(r) - 1 - r) / r^2"""
     if abs(r) < mp.mpf(10) ** -12:
@@ -169,16 +195,23 @@ if __name__ == "__main__":
         c, e = fit(exp_tail, lambda r: r * r / mp.exp(r), list(range(degree + 1)), -half, half, digits)
         show(f"exp_tail, {digits} bits, degree {degree}", c, e, suffix)
 
-    # gelu, up to where it has underflowed
-    for digits, degrees, high, suffix in ((24, (3, 5), 14.5, "f"), (53, (8, 10), 39, "")):
-        q = fit_denominator(degrees, high, digits)
-        show(f"normal_denominator, {digits} bits", q, mp.mpf(1), suffix)
+    # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE
+    for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -32, "f"), (53, (9, 10), 38.82, -64, "")):
+        q = fit_denominator(
+            [(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, digits
+        )
+        show(f"gelu_denominator, {digits} bits", q, mp.mpf(1), suffix)
         c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, digits)
-        show(f"normal_tail, {digits} bits, degree {degrees[0]}", c, e, suffix)
-        c, e = fit_numerator(gelu_slope_factor, q, degrees[1] - 1, 0, high, digits)
-        show(f"gelu_slope, {digits} bits, degree {degrees[1] - 1}", c, e, suffix)
+        show(f"gelu_tail, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
+        c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, digits)
+        show(f"gelu_slope, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
     root = round_to(gelu_root(), 53)
     show("gelu_root", [round_to(root, 24), root - round_to(root, 24)], mp.mpf(1), "")
     for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
         c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -(mp.mpf(13) / 16) ** 2 / 2, -1e-30, digits)
-        show(f"normal_centre, {digits} bits, degree {degree}", c, e, suffix)
+        show(f"gelu_centre, {digits} bits, degree {degree}", c, e, suffix)
+    for digits, degrees, suffix in ((24, (4, 4), "f"), (53, (7, 9), "")):
+        c, e = fit(gelu_near, near_weight, list(range(degrees[0] + 1)), -mp.mpf(1) / 8, -1e-30, digits)
+        show(f"gelu_near, {digits} bits, degree {degrees[0]}", c, e, suffix)
+        c, e = fit(gelu_tanh_near, near_weight_tanh, list(range(degrees[1] + 1)), 1e-30, mp.mpf(1) / 4, digits)
+        show(f"gelu_tanh_near, {digits} bits, degree {degrees[1]}", c, e, suffix)

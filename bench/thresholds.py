@@ -34,9 +34,11 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
     x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     y = np.empty_like(x)
     if cost == "rows":
-        z, bias, out = x.reshape(-1, COLUMNS), np.zeros(COLUMNS, np.float32), y.reshape(-1, COLUMNS)
-        number = runtime.KERNEL_NUMBERS["relu"]
-        return "bias + relu", lambda: runtime._core.bias_forward(number, z, bias, out, None, 0.0, 0.0)
+        rows = x.reshape(-1, COLUMNS)
+        return "softmax", lambda: functional.softmax(rows, out=y.reshape(-1, COLUMNS))
+    if cost == "products":  # size multiplications
+        rows, weight = np.ones((max(1, size >> 12), 64), np.float32), np.ones((64, 64), np.float32)
+        return "dense, 64 inputs and outputs", lambda: functional.dense(rows, weight)
     if cost == "updates":
         velocity = np.zeros_like(x)
         return "sgd, momentum", lambda: runtime._core.sgd(y, x, velocity, 1e-3, 0.9, 0.0)
@@ -47,7 +49,9 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
 def share_everything() -> None:
     """Let every call of any size use the team, above the size of one block."""
     nothing = [0] * len(runtime.KERNEL_NUMBERS)
-    runtime._core.configure(runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0)
+    runtime._core.configure(
+        runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
+    )
 
 
 def warm(call: Callable[[], object], threads: int) -> float:

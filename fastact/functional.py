@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _checks, registry, runtime
+from . import _checks, _dense, registry, runtime
+from ._dense import *  # noqa: F403 - dense, dense_forward, dense_backward and their results
 from .registry import ACTIVATIONS, BoundActivation, Entry
 
 __all__ = ["activation"]
@@ -541,6 +542,7 @@ def prelu_backward(
     return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
 
 
+__all__ += _dense.__all__
 __all__ += [
     "log_softmax",
     "log_softmax_backward",
@@ -554,44 +556,3 @@ __all__ += [
     "softmax_backward",
 ]
 __all__.sort()
-
-
-# ------------------------------------------------------------------------------------------ used by the layers
-# Arrays are plain (C-contiguous, aligned, native), of one dtype and of matching shapes: the layers see to it.
-
-ROWS_PER_PART = 64  # rows that bias_backward sums before it adds parts, as in _core
-
-
-def bias_forward(
-    bound: BoundActivation, z: np.ndarray, bias: np.ndarray | None, y: np.ndarray, slope: np.ndarray | None
-) -> None:
-    """y = f(z + bias) in one pass; with slope, f' is stored there in the same pass."""
-    if _has_kernel(bound.entry):
-        a, b = (*bound.values, 0.0, 0.0)[:2]
-        runtime._core.bias_forward(runtime.KERNEL_NUMBERS[bound.name], z, bias, y, slope, a, b)
-        return
-    total = z if bias is None else z + bias
-    if slope is not None:
-        slope[...] = registry.slope(bound.entry, total, bound.values)
-    y[...] = registry.value(bound.entry, total, bound.values)
-
-
-def bias_backward(
-    bound: BoundActivation, grad: np.ndarray, saved: np.ndarray, dz: np.ndarray, sums: np.ndarray, parts: np.ndarray
-) -> None:
-    """dz = grad * f' and its column sums in one pass; saved is y, or the slope where backward would read x."""
-    entry = bound.entry
-    if _has_kernel(entry):
-        if entry.saves == "x":
-            number, a, b = -1, float(entry.piecewise_linear), 0.0
-        else:
-            number, (a, b) = runtime.KERNEL_NUMBERS[entry.name], (*bound.values, 0.0, 0.0)[:2]
-        runtime._core.bias_backward(number, grad, saved, dz, sums, parts, a, b)
-        return
-    if entry.saves != "x":
-        dz[...] = registry.gradient(entry, grad, saved, bound.values)
-    else:
-        with np.errstate(all="ignore"):
-            product = grad * saved
-        dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
-    np.sum(dz, axis=0, out=sums)

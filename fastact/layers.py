@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks, functional, init
+from . import _checks, _dense, functional, init
 from .registry import BoundActivation
 
 __all__ = ["Dense", "Layer", "Sequential"]
@@ -146,7 +146,6 @@ class Dense(Layer):
         self._slope = Workspace(self.outputs, dtype)
         self._dz = Workspace(self.outputs, dtype)
         self._dx = Workspace(self.inputs, dtype)
-        self._parts = Workspace(self.outputs, dtype)
         self._sums = gradients.get("bias", np.empty(self.outputs, dtype))
         self._x = None
 
@@ -172,14 +171,13 @@ class Dense(Layer):
         """activation(x @ weight + bias) for plain x of shape (rows, inputs) and the parameters' dtype."""
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         if not training:
-            y = np.matmul(x, weight)
-            functional.bias_forward(self.activation, y, bias, y, None)
+            y = np.empty((len(x), self.outputs), weight.dtype)
+            _dense.forward_into(self.activation, x, weight, bias, y, None)
             return y
         rows = len(x)
         y = self._output.rows(rows)
         slope = self._slope.rows(rows) if self.activation.entry.saves == "x" else None
-        np.matmul(x, weight, out=y)
-        functional.bias_forward(self.activation, y, bias, y, slope)
+        _dense.forward_into(self.activation, x, weight, bias, y, slope)
         self._x, self._saved = x, y if slope is None else slope
         return y
 
@@ -190,14 +188,18 @@ class Dense(Layer):
         x, saved = self._x, self._saved
         self._x = None
         rows = len(x)
-        # What was saved is read element by element, so dz may replace it, unless the user still holds it.
-        dz = self._dz.rows(rows) if self.keep_output and saved is self._output.rows(rows) else saved
-        parts = self._parts.rows(-(-rows // functional.ROWS_PER_PART))
-        functional.bias_backward(self.activation, grad, saved, dz, self._sums, parts)
-        np.matmul(x.T, dz, out=self.gradients["weight"])
-        if not need_input_grad:
-            return None
-        return np.matmul(dz, self.parameters["weight"].T, out=self._dx.rows(rows))
+        # What was saved is read element by element, so dz may replace it, unless the user still holds it. Where the
+        # slope is 1, grad is dz.
+        if self.activation.entry.saves is None:
+            saved = dz = None
+        elif self.keep_output and saved is self._output.rows(rows):
+            dz = self._dz.rows(rows)
+        else:
+            dz = saved
+        dx = self._dx.rows(rows) if need_input_grad else None
+        weight, dw = self.parameters["weight"], self.gradients["weight"]
+        _dense.backward_into(self.activation, grad, saved, dz, x, weight, dx, dw, self._sums)
+        return dx
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ BACKENDS = ("native", "numpy")
 
 # Elements from which work is shared between threads, per cost class. bench/thresholds.py measures where two threads
 # begin to win; below, a team costs more to wake than it saves.
-THRESHOLDS = {"light": 262_144, "heavy": 65_536, "rows": 65_536, "updates": 262_144}
+# "products" counts multiplications.
+THRESHOLDS = {"light": 262_144, "heavy": 65_536, "rows": 65_536, "updates": 262_144, "products": 524_288}
 
 try:
     from . import _core
@@ -153,6 +154,7 @@ if _core is not None:
         [THRESHOLDS[ACTIVATIONS[name].cost] if name in ACTIVATIONS else 0 for name in KERNEL_NUMBERS],
         THRESHOLDS["rows"],
         THRESHOLDS["updates"],
+        THRESHOLDS["products"],
     )
     _core.set_threads(_process_threads)
 

@@ -259,12 +259,12 @@ FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
     (void)p;
     FN(gelu_parts) g = FN(gelu_at)(x);
     vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
-    return FN(vselect)(g.near, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+    return FN(vselect)(g.centre, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
 }
 FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     FN(gelu_parts) g = FN(gelu_at)(x);
-    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
 }
 
 FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
@@ -275,7 +275,7 @@ FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
 FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
-    return FN(gate_gradient)(grad, x, g.slope, g.scale);
+    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
 }
 
 /* x clipped to [low, high]; NaN stays */

@@ -13,10 +13,12 @@ typedef struct {
 /* Arrays are contiguous and aligned to their elements; an output may be exactly one of the inputs. */
 typedef void fa_forward(const void *x, void *y, ptrdiff_t n, fa_parameters p);
 typedef void fa_backward(const void *grad, const void *saved, void *dx, ptrdiff_t n, fa_parameters p);
-/* y = f(z + bias) over rows x columns. With slope, f' is stored there too, for backward to multiply with. */
-typedef void fa_bias_forward(const void *z, const void *bias, void *y, void *slope, ptrdiff_t rows, ptrdiff_t columns,
-                             fa_parameters p);
-/* dz = grad * f', and the column sums of dz into bias_gradient (which must not overlap the others) */
+/* y = f(y + bias) in place over rows x columns whose rows begin y_row and slope_row elements apart: what is done to a
+ * tile of a product. With slope, f' is stored there too, for backward to multiply with. */
+typedef void fa_epilogue(void *y, const void *bias, void *slope, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t y_row,
+                         ptrdiff_t slope_row, fa_parameters p);
+/* dz = grad * f' (not stored where dz is NULL), and the column sums of dz into bias_gradient (which must not overlap
+ * the others) */
 typedef void fa_bias_backward(const void *grad, const void *saved, void *dz, void *bias_gradient, ptrdiff_t rows,
                               ptrdiff_t columns, fa_parameters p);
 
@@ -24,7 +26,7 @@ typedef struct {
     const char *name;
     fa_forward *forward;
     fa_backward *backward;
-    fa_bias_forward *bias_forward;
+    fa_epilogue *epilogue;
     fa_bias_backward *bias_backward;
 } fa_activation;
 
@@ -66,9 +68,37 @@ typedef void fa_sgd(void *parameter, const void *gradient, void *velocity, ptrdi
 /* total[c] = sum over parts of part[i * columns + c], in order */
 typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
 
+/* C (m x n) = A (m x k) B (k x n), then the epilogue. Strides are in elements; C's columns are adjacent. */
+typedef struct {
+    const void *a, *b;
+    void *c;
+    ptrdiff_t m, n, k;
+    ptrdiff_t a_row, a_column, b_row, b_column, c_row;
+    int accumulate;         /* C += A B */
+    int swapped;            /* C is stored transposed (n x m, c_row elements apart); without epilogue */
+    fa_epilogue *epilogue;  /* NULL: C is left as it is */
+    const void *bias;       /* of n elements, or NULL */
+    void *slope;            /* where the epilogue stores f', slope_row elements from row to row, or NULL */
+    ptrdiff_t slope_row;
+    fa_parameters parameters;
+
+    /* filled in by product_plan */
+    int kind;               /* FA_DOT, ...: which loops */
+    int pack_a;
+    ptrdiff_t chunks, panels, row_panels;             /* parts of K, of N and of M */
+    ptrdiff_t row_tasks, column_tasks, pack_tasks;    /* tasks: row_tasks * column_tasks, after all pack_tasks */
+    size_t shared_bytes, task_bytes;                  /* workspace of all pack tasks, and of each running task */
+} fa_product;
+
+enum { FA_DOT, FA_ROW, FA_DIRECT, FA_LOCAL, FA_SHARED };
+
+typedef void fa_product_plan(fa_product *p, int team);
+typedef void fa_product_pack(const fa_product *p, ptrdiff_t task, void *shared);
+typedef void fa_product_task(const fa_product *p, ptrdiff_t task, const void *shared, void *local);
+
 typedef struct {
     const fa_activation *activations;
-    /* dz = grad * slope for a slope that bias_forward stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
+    /* dz = grad * slope for a slope that the epilogue stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
     fa_bias_backward *slope_backward;
     const fa_learned *learned;
     const fa_row_function *row_functions;
@@ -79,6 +109,11 @@ typedef struct {
     fa_softmax_cross_entropy *softmax_cross_entropy;
     fa_sgd *sgd;
     fa_add_rows *add_rows;
+    fa_product_plan *product_plan;
+    fa_product_pack *product_pack;
+    fa_product_task *product_task;
+    fa_epilogue *add_bias; /* the identity's */
+    int lanes;
 } fa_kernels;
 
 enum { FA_FLOAT32, FA_FLOAT64, FA_DTYPES };

@@ -11,6 +11,7 @@ typedef struct {
 #include "fa_rows.h"
 #include "fa_loss.h"
 #include "fa_optim.h"
+#include "fa_gemm.h"
 
 static const fa_kernels FN(kernels) = {
     .activations = FN(activations),
@@ -24,12 +25,18 @@ static const fa_kernels FN(kernels) = {
     .softmax_cross_entropy = FN(softmax_cross_entropy),
     .sgd = FN(sgd),
     .add_rows = FN(add_rows),
+    .product_plan = FN(product_plan),
+    .product_pack = FN(product_pack),
+    .product_task = FN(product_task),
+    .add_bias = FN(identity_epilogue),
+    .lanes = FN(lanes),
 };
 
 #undef vreal
 #undef vint
 #undef vuint
 #undef vmask
+#undef FA_MASKED
 #undef FA_EXP_SHIFT
 #undef FA_UNSCALE
 #undef FA_EXP_LOWEST

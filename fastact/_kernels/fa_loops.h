@@ -81,23 +81,24 @@ FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *gr
     }
 }
 
-FA_INLINE void FN(bias_forward_loop)(FN(value_function) *value, FN(gradient_function) *gradient, const real *z,
-                                     const real *bias, real *y, real *slope, ptrdiff_t rows, ptrdiff_t columns,
-                                     FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
+FA_INLINE void FN(epilogue_loop)(FN(value_function) *value, FN(gradient_function) *gradient, real *y, const real *bias,
+                                 real *slope, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t y_row, ptrdiff_t slope_row,
+                                 FN(parameters) p) {
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
+    const FN(tail) tail = FN(vtail)(columns - whole);
     const vreal one = FN(vset)(1);
-    for (ptrdiff_t row = 0; row < rows; row++, z += columns, y += columns, slope += slope ? columns : 0) {
+    for (ptrdiff_t row = 0; row < rows; row++, y += y_row, slope += slope ? slope_row : 0) {
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
-            vreal x = FN(vload)(z + i);
+            vreal x = FN(vload)(y + i);
             if (bias) x += FN(vload)(bias + i);
             if (slope) FN(vstore)(slope + i, gradient(one, x, p));
             FN(vstore)(y + i, value(x, p));
         }
-        if (rest) {
-            vreal x = FN(vload_part)(z + whole, rest);
-            if (bias) x += FN(vload_part)(bias + whole, rest);
-            if (slope) FN(vstore_part)(slope + whole, gradient(one, x, p), rest);
-            FN(vstore_part)(y + whole, value(x, p), rest);
+        if (columns > whole) {
+            vreal x = FN(vload_tail)(y + whole, tail);
+            if (bias) x += FN(vload_tail)(bias + whole, tail);
+            if (slope) FN(vstore_tail)(slope + whole, gradient(one, x, p), tail);
+            FN(vstore_tail)(y + whole, value(x, p), tail);
         }
     }
 }
@@ -106,15 +107,15 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_function) *gradient, const rea
                                       real *sums, ptrdiff_t rows, ptrdiff_t columns, FN(parameters) p) {
     const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
     memset(sums, 0, (size_t)columns * sizeof(real));
-    for (ptrdiff_t row = 0; row < rows; row++, grad += columns, saved += columns, dz += columns) {
+    for (ptrdiff_t row = 0; row < rows; row++, grad += columns, saved += columns, dz += dz ? columns : 0) {
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal d = gradient(FN(vload)(grad + i), FN(vload)(saved + i), p);
-            FN(vstore)(dz + i, d);
+            if (dz) FN(vstore)(dz + i, d);
             FN(vstore)(sums + i, FN(vload)(sums + i) + d);
         }
         if (rest) {
             vreal d = gradient(FN(vload_part)(grad + whole, rest), FN(vload_part)(saved + whole, rest), p);
-            FN(vstore_part)(dz + whole, d, rest);
+            if (dz) FN(vstore_part)(dz + whole, d, rest);
             FN(vstore_part)(sums + whole, FN(vload_part)(sums + whole, rest) + d, rest);
         }
     }
@@ -143,9 +144,10 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
     static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {            \
         FN(backward_loop)(FN(name##_gradient), g, s, dx, n, FN(rounded)(p));                                           \
     }                                                                                                                  \
-    static void FN(name##_bias_forward)(const void *z, const void *b, void *y, void *slope, ptrdiff_t rows,            \
-                                        ptrdiff_t columns, fa_parameters p) {                                          \
-        FN(bias_forward_loop)(FN(name##_value), FN(name##_gradient), z, b, y, slope, rows, columns, FN(rounded)(p));   \
+    static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,            \
+                                    ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                           \
+        FN(epilogue_loop)(FN(name##_value), FN(name##_gradient), y, b, slope, rows, columns, y_row, slope_row,         \
+                          FN(rounded)(p));                                                                             \
     }                                                                                                                  \
     static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,           \
                                          ptrdiff_t columns, fa_parameters p) {                                         \
@@ -154,7 +156,7 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
 FA_ACTIVATIONS(FA_LOOPS)
 
 #define FA_ENTRY(name) \
-    {#name, FN(name##_forward), FN(name##_backward), FN(name##_bias_forward), FN(name##_bias_backward)},
+    {#name, FN(name##_forward), FN(name##_backward), FN(name##_epilogue), FN(name##_bias_backward)},
 static const fa_activation FN(activations)[] = {FA_ACTIVATIONS(FA_ENTRY)};
 
 typedef vreal FN(learned_value)(vreal x, vreal weight);

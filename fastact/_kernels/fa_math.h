@@ -183,59 +183,72 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
     return tail + (x - x);
 }
 
-/* gelu and gelu_tanh are x G(x) with a gate G that goes from 0 to 1 as 1 - G(-x). With t = min(|x|, limit), the limit
- * so far out that the result, and 2^20 times the slope, is 0 there, they are max(x, 0) - t G(-t).
+/* gelu and gelu_tanh are x G(x) with a gate G that goes from 0 to 1 as 1 - G(-x). With t = min(|x|, limit), they are
+ * max(x, 0) - t G(-t). The limit is where the scale has come down to 0 exactly, so that what lies beyond is 0 too.
  *
  * G(-t) is a power of two, FA_GATE_SHIFT binades too high, times a part as many too low, so that nothing is subnormal
  * before the last operation, which alone rounds a subnormal result. */
-#define FA_GATE_SHIFT (FA_DOUBLE ? 128 : 64)
-#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-128 : (real)0x1p-64)
+#define FA_GATE_SHIFT (FA_DOUBLE ? 64 : 32)
+#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-64 : (real)0x1p-32)
 
-/* grad times the slope: scale * slope at -t, 1 - that at t */
-FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal slope, vreal scale) {
+/* grad times the slope: scale * slope at -t, 1 - that at t; near where |x| < 1/2, as there it has fewer roundings */
+FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, vreal scale) {
     vmask below = FN(vlt)(x, FN(vset)(0));
     vreal above = FN(vfma)(slope, -scale, FN(vset)(1));
-    return grad * FN(vselect)(below, slope, above) * FN(vselect)(below, scale, FN(vset)(1));
+    vreal far = grad * FN(vselect)(below, slope, above) * FN(vselect)(below, scale, FN(vset)(1));
+    return FN(vselect)(FN(vlt)(FN(vabs)(x), FN(vset)((real)0.5)), grad * near, far);
 }
 
 /* For gelu, from bench/fit_polynomials.py, k = 1 / sqrt(2 pi):
  *
- *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 14.5] ([13/16, 39])
- *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 14.5] ([0, 39])
+ *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 14.85] ([13/16, 38.82])
+ *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 14.85] ([0, 38.82])
  *   (1 - 2 Phi(-t)) / t = centre(-t^2 / 2) on [0, 13/16]
+ *   (gelu'(x) - 1/2) / x = near(-x^2 / 2) on [-1/2, 1/2], the same for gelu_tanh in x^2
  *
  * The fractions vanish at infinity, and the rounding errors of both polynomials with them. tail and slope carry the
  * factor FA_GATE_UNSCALE. */
 #if FA_DOUBLE
-static const real FN(gelu_denominator)[] = {0x1.f19087ea242c7p17, 0x1.2678671493cf6p19, 0x1.441af05291ebbp19,
-                                            0x1.b5f5b4b7bbcbp18, 0x1.93926a89f8824p17, 0x1.09fc190cb205p16,
-                                            0x1.fe4cb2484011cp13, 0x1.61dd8abb32306p11, 0x1.56415530b13f9p8,
-                                            0x1.a5b0e271b72e5p4, 0x1.p0};
-static const real FN(gelu_tail)[] = {-0x1.8cffc476166a2p-112, -0x1.ba3fac50c387ap-112, -0x1.fb06296ec94f9p-113,
-                                     -0x1.75f8a06426f5bp-114, -0x1.7def0b9900969p-116, -0x1.1275324c86f1bp-118,
-                                     -0x1.0eafc0169f904p-121, -0x1.5075efe678777p-125, -0x1.98845382d39dep-130,
-                                     0x1.7ea7b73b7c4e6p-164};
-static const real FN(gelu_slope)[] = {0x1.08d6e36074e81p-112, 0x1.c328d91a9f319p-112, 0x1.72fb3b3f221e4p-112,
-                                      0x1.7e4996af475efp-113, 0x1.0ec1b73c06f8cp-114, 0x1.1120dbfaf553ep-116,
-                                      0x1.8946559922b98p-119, 0x1.87ca3da7bd9c1p-122, 0x1.eecb7fe087d03p-126,
-                                      0x1.331e9a233bb51p-130};
+static const real FN(gelu_denominator)[] = {0x1.0837bc55b8209p18, 0x1.37ae1182be231p19, 0x1.55c978c94871bp19,
+                                            0x1.cc00ecb95f9d7p18, 0x1.a604e732c7249p17, 0x1.14c899f891d74p16,
+                                            0x1.080cbcee7616bp14, 0x1.6be86d3ef83bp11, 0x1.5d61658e12c79p8,
+                                            0x1.aaa22ae7d391ep4, 0x1.p0};
+static const real FN(gelu_tail)[] = {-0x1.a5a166cf0bf88p-48, -0x1.d24d95574eff3p-48, -0x1.09bca7cea2e91p-48,
+                                     -0x1.85bab76ea58e7p-50, -0x1.8b9a6f3a08c59p-52, -0x1.1a60cbbaacf7ep-54,
+                                     -0x1.145f251fd5a46p-57, -0x1.54677c749420cp-61, -0x1.988453977a197p-66,
+                                     0x1.f709393c095b2p-100};
+static const real FN(gelu_slope)[] = {0x1.194565c926376p-48, 0x1.dce4b98604c69p-48, 0x1.86547579f483p-48,
+                                      0x1.904a61fd342bdp-49, 0x1.1a09faebcaa5dp-50, 0x1.1ae1da6ccf2e4p-52,
+                                      0x1.94af3a25e1821p-55, 0x1.901fac8c6f1dp-58, 0x1.f4b971067accp-62,
+                                      0x1.331e9a233c3b7p-66};
 static const real FN(gelu_centre)[] = {0x1.9884533d4365p-1, 0x1.1058377e2cd06p-2, 0x1.46d0429747a38p-4,
                                        0x1.37403f5c8e982p-6, 0x1.e42b065d4c966p-9, 0x1.3ce81084a1e5bp-11,
                                        0x1.65658830b8f1ep-14, 0x1.5ec3a33cc6902p-17, 0x1.0cdc82160c61ap-20};
+static const real FN(gelu_near)[] = {0x1.9884533d4364ep-1, 0x1.1058377e2cbap-1, 0x1.ea3863e2cc723p-3,
+                                     0x1.37403f4e5c393p-4, 0x1.2e9adceea9286p-6, 0x1.db585e5702ab3p-9,
+                                     0x1.3830714a46f77p-11, 0x1.4ac735a088bdap-14};
+static const real FN(gelu_tanh_near)[] = {0x1.9884533d43651p-1, -0x1.11b14cd369509p-2, 0x1.f56d4b9ae928fp-5,
+                                          -0x1.45da42de5bfb2p-7, 0x1.34c30692e90cbp-10, -0x1.603be7208923cp-14,
+                                          -0x1.f10aaf5e169fbp-19, 0x1.62ee045e687afp-19, -0x1.03bfb5d57f8dbp-21,
+                                          -0x1.b5b1b1856a7d8p-27};
 #else
-static const real FN(gelu_denominator)[] = {0x1.48a4ccp6f, 0x1.1966acp7f, 0x1.9e906ep6f, 0x1.4d6bdap5f, 0x1.2bf2a2p3f,
+static const real FN(gelu_denominator)[] = {0x1.5b97e8p6f, 0x1.27ed2cp7f, 0x1.b0edd2p6f, 0x1.591614p5f, 0x1.32b11cp3f,
                                             0x1.p0f};
-static const real FN(gelu_tail)[] = {-0x1.063844p-59f, -0x1.e1a122p-61f, -0x1.e31406p-63f, -0x1.96adc6p-66f,
-                                     -0x1.4d4c36p-79f};
-static const real FN(gelu_slope)[] = {0x1.5ddaf8p-60f, 0x1.6ee6d6p-60f, 0x1.57cca6p-61f, 0x1.51a384p-63f,
-                                      0x1.331eacp-66f};
+static const real FN(gelu_tail)[] = {-0x1.15565ap-27f, -0x1.f2925ep-29f, -0x1.ee871ap-31f, -0x1.965eep-34f,
+                                     -0x1.86fffep-47f};
+static const real FN(gelu_slope)[] = {0x1.72072ep-28f, 0x1.807024p-28f, 0x1.649ffap-29f, 0x1.59bafcp-31f,
+                                      0x1.331e78p-34f};
 static const real FN(gelu_centre)[] = {0x1.988454p-1f, 0x1.1058aap-2f, 0x1.46e348p-4f, 0x1.37ab2ep-6f, 0x1.c5b3c6p-9f};
+static const real FN(gelu_near)[] = {0x1.988454p-1f, 0x1.105876p-1f, 0x1.ea4f16p-3f, 0x1.38af06p-4f, 0x1.35f368p-6f};
+static const real FN(gelu_tanh_near)[] = {0x1.988454p-1f, -0x1.11b18cp-2f, 0x1.f584acp-5f, -0x1.47668cp-7f,
+                                          0x1.4052cap-10f};
 #endif
 
 typedef struct {
-    vmask near;  /* t < 13/16: t Phi(-t) is */
-    vreal value; /* this, without an exponential */
-    vreal tail, slope, scale; /* elsewhere it is scale * tail; the slope at -t is scale * slope everywhere */
+    vmask centre;              /* t < 13/16: t Phi(-t) is */
+    vreal value;               /* this, without an exponential; elsewhere scale * tail */
+    vreal near;                /* the slope where t < 1/2; elsewhere scale * slope at -t */
+    vreal tail, slope, scale;
 } FN(gelu_parts);
 
 FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
@@ -243,17 +256,18 @@ FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
     const real root = FA_DOUBLE ? (real)0x1.80ead197f00b4p-1 : (real)0x1.80ead2p-1;
     const real root_low = FA_DOUBLE ? (real)-0x1.13e74c58cada8p-56 : (real)-0x1.a03fd4p-27;
     FN(gelu_parts) g;
-    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)39.3 : (real)15.5), FN(vabs)(x));
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.85), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
-    g.near = FN(vlt)(t, FN(vset)((real)0.8125));
+    g.centre = FN(vlt)(t, FN(vset)((real)0.8125));
     g.value = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_centre)), square, -half);
+    g.near = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_near)), x, FN(vset)((real)0.5));
 
     FN(exp_reduced) e = FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_GATE_SHIFT);
     vreal expm1 = FN(expm1_core)(e.r);
     vreal denominator = FA_POLYNOMIAL(t, FN(gelu_denominator));
     vreal tail = FA_POLYNOMIAL(t, FN(gelu_tail)) / denominator + k;
     vreal slope = FA_POLYNOMIAL(t, FN(gelu_slope)) / denominator + k;
-    slope *= (root - t) + root_low;
+    slope = FN(vfma)(slope, root - t, slope * root_low);
     g.tail = FN(vfma)(tail, expm1, tail);
     g.slope = FN(vfma)(slope, expm1, slope);
     g.scale = e.scale;
@@ -263,7 +277,7 @@ FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
 /* For gelu_tanh, G the logistic function of 2u, u = sqrt(2/pi) (x + 0.044715 x^3): G(-t) = scale * tail, the slope at
  * -t is scale * slope. */
 typedef struct {
-    vreal t, tail, slope, scale;
+    vreal t, tail, near, slope, scale;
 } FN(gelu_tanh_parts);
 
 FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
@@ -276,7 +290,7 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     const vreal one = FN(vset)(1);
 
     FN(gelu_tanh_parts) g;
-    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.75 : (real)11.5), FN(vabs)(x));
+    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.599 : (real)10.915), FN(vabs)(x));
     vreal square = g.t * g.t, factor = FN(vfma)(FN(vset)(cubic), square, FN(vset)(linear));
     vreal low = FN(product_error)(FN(vset)(cubic), square, factor - linear);
     low = FN(vfma)(FN(vset)(cubic), FN(product_error)(g.t, g.t, square), low);
@@ -286,6 +300,7 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     FN(exp_reduced) e = FN(exp_reduce_pair)(u, low, FA_GATE_SHIFT);
     vreal expm1 = FN(expm1_core)(e.r);
 
+    g.near = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_tanh_near)), x, FN(vset)((real)0.5));
     g.scale = e.scale;
     const vreal one_scaled = FN(vset)(1 / FA_GATE_UNSCALE);
     vreal sum = FN(vfma)(expm1 + one, g.scale, one_scaled); /* 1 + exp(-2u) */
@@ -299,9 +314,9 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
     vreal derivative = FN(vfma)(triple, square, first);
     vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
-    vreal factor_low = FN(vfma)(g.t, derivative_low, sum_low);
     vreal middle = FN(vfma)(g.t, derivative, sum);
-    middle = FN(vfma)(g.t, derivative, sum + FN(vfma)(middle * (real)2, inverse_low, factor_low));
-    g.slope = g.tail * (middle * inverse);
+    vreal middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, sum_low));
+    vreal outer = g.tail * inverse;
+    g.slope = FN(vfma)(outer, middle, outer * middle_low);
     return g;
 }

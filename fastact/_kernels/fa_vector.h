@@ -179,3 +179,60 @@ FA_INLINE real FN(vsum)(vreal v) {
         for (int i = 0; i < width; i++) strip[i] += strip[i + width];
     return strip[0];
 }
+
+/* The first n lanes of a row's last vector, without touching memory beyond them: vtail(n) once, then load and store
+ * with it. Lanes past n load as 0. Cheap enough for an inner loop where FA_MASKED; elsewhere through a strip. */
+#if FA_VECTOR_BYTES == 64
+#define FA_MASKED 1
+typedef vmask FN(tail);
+FA_INLINE FN(tail) FN(vtail)(ptrdiff_t n) {
+    return (FN(tail))((1u << n) - 1);
+}
+#if FA_DOUBLE
+FA_INLINE vreal FN(vload_tail)(const real *p, FN(tail) t) { return (vreal)_mm512_maskz_loadu_pd(t, p); }
+FA_INLINE void FN(vstore_tail)(real *p, vreal v, FN(tail) t) { _mm512_mask_storeu_pd(p, t, (__m512d)v); }
+#else
+FA_INLINE vreal FN(vload_tail)(const real *p, FN(tail) t) { return (vreal)_mm512_maskz_loadu_ps(t, p); }
+FA_INLINE void FN(vstore_tail)(real *p, vreal v, FN(tail) t) { _mm512_mask_storeu_ps(p, t, (__m512)v); }
+#endif
+#elif FA_VECTOR_BYTES == 32
+#define FA_MASKED 1
+typedef vint FN(tail);
+FA_INLINE FN(tail) FN(vtail)(ptrdiff_t n) {
+#if FA_DOUBLE
+    const vint lane = {0, 1, 2, 3};
+#else
+    const vint lane = {0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+    return (vint)(lane < (sint)n);
+}
+#if FA_DOUBLE
+FA_INLINE vreal FN(vload_tail)(const real *p, FN(tail) t) { return (vreal)_mm256_maskload_pd(p, (__m256i)t); }
+FA_INLINE void FN(vstore_tail)(real *p, vreal v, FN(tail) t) { _mm256_maskstore_pd(p, (__m256i)t, (__m256d)v); }
+#else
+FA_INLINE vreal FN(vload_tail)(const real *p, FN(tail) t) { return (vreal)_mm256_maskload_ps(p, (__m256i)t); }
+FA_INLINE void FN(vstore_tail)(real *p, vreal v, FN(tail) t) { _mm256_maskstore_ps(p, (__m256i)t, (__m256)v); }
+#endif
+#else
+#define FA_MASKED 0
+typedef ptrdiff_t FN(tail);
+FA_INLINE FN(tail) FN(vtail)(ptrdiff_t n) {
+    return n;
+}
+FA_INLINE vreal FN(vload_tail)(const real *p, FN(tail) t) {
+    return t == FN(lanes) ? FN(vload)(p) : FN(vload_part)(p, t);
+}
+FA_INLINE void FN(vstore_tail)(real *p, vreal v, FN(tail) t) {
+    if (t == FN(lanes)) FN(vstore)(p, v);
+    else FN(vstore_part)(p, v, t);
+}
+#endif
+
+/* a * b + c for sums of products: one rounding where the instruction set has FMA, two where it has not. */
+FA_INLINE vreal FN(vmul_add)(vreal a, vreal b, vreal c) {
+#if FA_HAS_FMA
+    return FN(vfma)(a, b, c);
+#else
+    return a * b + c;
+#endif
+}

@@ -1,0 +1,414 @@
+"""Dense layers as functions: ``dense``, ``dense_forward`` and ``dense_backward``; ``functional`` exports them.
+
+A call with plain arrays goes straight to the compiled core; everything else, errors included, takes the road through
+``_checks``. The numpy backend does the same sums with ``np.matmul``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _checks, registry, runtime
+from .registry import ACTIVATIONS, BoundActivation
+
+__all__ = ["DenseGradients", "Saved", "dense", "dense_backward", "dense_forward"]
+
+
+class DenseGradients(NamedTuple):
+    """What ``dense_backward`` returns: gradients of the input, the weight, the bias and the activation's parameter."""
+
+    dx: np.ndarray | None
+    dw: np.ndarray
+    db: np.ndarray
+    dparam: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """What ``dense_backward`` needs of a forward pass; made by ``dense_forward`` only.
+
+    ``kind`` says what ``array`` holds: the output ("y"), the activation's slope ("slope"), or nothing ("none").
+    """
+
+    kind: str
+    array: np.ndarray | None
+    activation: BoundActivation
+
+
+def _kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+    """The number of the compiled activation (-1 for the identity, which needs no pass) and its parameters.
+
+    None for an activation without a kernel: one of the user's own.
+    """
+    if bound.name == "identity":
+        return -1, 0.0, 0.0
+    if bound.name not in runtime.KERNEL_NUMBERS:
+        return None
+    a, b = (*bound.values, 0.0, 0.0)[:2]
+    return runtime.KERNEL_NUMBERS[bound.name], a, b
+
+
+def _backward_kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+    """The same for backward, where -1 says that the slope itself was saved."""
+    entry = bound.entry
+    if entry.saves == "x":
+        return -1, float(entry.piecewise_linear), 0.0
+    if entry.name not in runtime.KERNEL_NUMBERS:
+        return None
+    a, b = (*bound.values, 0.0, 0.0)[:2]
+    return runtime.KERNEL_NUMBERS[entry.name], a, b
+
+
+_KERNELS = {name: _kernel(BoundActivation(entry, entry.defaults)) for name, entry in ACTIVATIONS.items()}
+
+
+def _nothing(*_: object) -> None:
+    """In place of the core's fast path where the core is missing."""
+
+
+_try_dense = runtime._core.try_dense if runtime._core is not None else _nothing
+_try_dense_backward = runtime._core.try_dense_backward if runtime._core is not None else _nothing
+
+
+# ------------------------------------------------------------------------------------------ used by the layers
+# Arrays are native and aligned, of one dtype and of matching shapes; all but x and weight are C-contiguous too.
+
+
+def forward_into(
+    bound: BoundActivation,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
+    slope: np.ndarray | None,
+) -> None:
+    """y = f(x @ weight + bias); with slope, f' is stored there in the same pass."""
+    if runtime.get_backend() == "native":
+        kernel = _kernel(bound)
+        if kernel is not None:
+            runtime._core.dense(kernel[0], x, weight, bias, y, slope, kernel[1], kernel[2])
+            return
+        runtime._core.dense(-1, x, weight, bias, y, None, 0.0, 0.0)
+    else:
+        with np.errstate(all="ignore"):
+            np.matmul(x, weight, out=y)
+            if bias is not None:
+                y += bias
+    if slope is not None:
+        slope[...] = registry.slope(bound.entry, y, bound.values)
+    if bound.name != "identity":
+        y[...] = registry.value(bound.entry, y, bound.values)
+
+
+def backward_into(
+    bound: BoundActivation,
+    grad: np.ndarray,
+    saved: np.ndarray | None,
+    dz: np.ndarray | None,
+    x: np.ndarray,
+    weight: np.ndarray,
+    dx: np.ndarray | None,
+    dw: np.ndarray,
+    db: np.ndarray,
+    add_to_dw: bool = False,
+    add_to_db: bool = False,
+) -> None:
+    """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
+
+    saved holds y, or the slope where backward would read x, or is None for the identity, where grad is dz. dz may be
+    grad, saved, or None for a workspace.
+    """
+    entry, native = bound.entry, runtime.get_backend() == "native"
+    kernel = _backward_kernel(bound)
+    if not native or kernel is None:
+        if saved is None:
+            dz = grad
+        else:
+            dz = np.empty_like(grad) if dz is None else dz
+            if entry.saves == "x":
+                with np.errstate(all="ignore"):
+                    product = grad * saved
+                dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
+            else:
+                dz[...] = registry.gradient(entry, grad, saved, bound.values)
+        grad, saved, dz = dz, None, None
+        kernel = runtime.KERNEL_NUMBERS.get("identity", -1), 0.0, 0.0
+    if native:
+        number, a, b = kernel
+        runtime._core.dense_backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
+        return
+    dz = grad
+    with np.errstate(all="ignore"):
+        if add_to_db:
+            db += np.sum(dz, axis=0)
+        else:
+            np.sum(dz, axis=0, out=db)
+        if add_to_dw:
+            dw += np.matmul(x.T, dz)
+        else:
+            np.matmul(x.T, dz, out=dw)
+        if dx is not None:
+            np.matmul(dz, weight.T, out=dx)
+
+
+# ------------------------------------------------------------------------------------------ arguments
+
+
+def _usable(array: np.ndarray) -> np.ndarray:
+    """The array itself where the kernels can follow its strides, else a plain copy."""
+    return array if array.flags.aligned and array.dtype.isnative else _checks.plain(array)
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """The array as a matrix of its last axis; a view wherever NumPy can make one."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+def _operands(
+    function: str, x: object, weight: object, bias: object
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """X, weight and bias, checked against each other."""
+    source = _checks.real_array(function, "x", x)
+    matrix = _checks.real_array(function, "weight", weight)
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{function}: expected weight to be a matrix (inputs, outputs), got shape {matrix.shape}; "
+            "reshape it, one column per output"
+        )
+    if source.ndim == 0 or source.shape[-1] != matrix.shape[0]:
+        raise ValueError(
+            f"{function}: expected x's last axis to have weight's {matrix.shape[0]} inputs, got x of shape "
+            f"{source.shape} and weight of shape {matrix.shape}; weight is (inputs, outputs): pass weight.T if yours "
+            "is the other way round"
+        )
+    vector = None if bias is None else _checks.real_array(function, "bias", bias)
+    for name, array in (("weight", matrix), ("bias", vector)):
+        if array is not None and array.dtype.newbyteorder("=") != source.dtype.newbyteorder("="):
+            raise TypeError(
+                f"{function}: expected x and {name} to have one dtype, got {source.dtype} and {array.dtype}; "
+                f"convert with {name}.astype(x.dtype)"
+            )
+    if vector is not None and vector.shape != (matrix.shape[1],):
+        raise ValueError(
+            f"{function}: expected bias to have shape ({matrix.shape[1]},), one per output, got {vector.shape}"
+        )
+    return source, matrix, vector
+
+
+def _sources(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _plain_or_new(target: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The target where the kernels can write to it, else memory of their own."""
+    return target if target is not None and _checks.is_plain(target) else np.empty(shape, dtype.newbyteorder("="))
+
+
+def _returned(target: np.ndarray | None, result: np.ndarray) -> np.ndarray:
+    """The target, filled, where there is one."""
+    if target is None or target is result:
+        return result
+    target[...] = result
+    return target
+
+
+def _forward(
+    function: str, x: object, weight: object, bias: object, bound: BoundActivation, out: object, training: bool
+) -> tuple[np.ndarray, Saved | None]:
+    source, matrix, vector = _operands(function, x, weight, bias)
+    shape = (*source.shape[:-1], matrix.shape[1])
+    target = _checks.output(
+        function, out, shape, source.dtype, _sources(x=source, weight=matrix, bias=vector), exact=False
+    )
+    y = _plain_or_new(target, shape, source.dtype)
+    slope = np.empty_like(y) if training and bound.entry.saves == "x" else None
+    forward_into(
+        bound,
+        _usable(_rows(source)),
+        _usable(matrix),
+        None if vector is None else _checks.plain(vector),
+        _rows(y),
+        None if slope is None else _rows(slope),
+    )
+    saved = None
+    if slope is not None:
+        saved = Saved("slope", slope, bound)
+    elif training:
+        saved = Saved("none", None, bound) if bound.entry.saves is None else Saved("y", y, bound)
+    return _returned(target, y), saved
+
+
+# ------------------------------------------------------------------------------------------ public
+
+
+def dense(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | BoundActivation | None = None,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Dense layer: y = activation(x @ weight + bias), with bias and activation applied while the sums are in cache.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, shape (..., inputs)
+    weight : ndarray of x's dtype, shape (inputs, outputs); any memory order
+    bias : ndarray of x's dtype, shape (outputs,), optional
+    activation : a name, ``fastact.activation(name, ...)``, or None for the identity
+    out : ndarray, optional
+        Where to put y: x's dtype, shape (..., outputs), memory that touches no other argument.
+
+    Returns
+    -------
+    y : ndarray of shape (..., outputs), out itself when given
+
+    Raises
+    ------
+    TypeError : not float32 or float64 arrays of one dtype
+    ValueError : shapes that do not fit, an unknown activation, read-only or overlapping out
+
+    A row's result has the same bits alone, in any batch, and with any number of threads.
+    """
+    if activation is None:
+        kernel = _KERNELS["identity"]
+    elif type(activation) is str:
+        kernel = _KERNELS.get(activation)
+    else:
+        kernel = _kernel(_checks.activation("dense", activation))
+    if kernel is not None:
+        result = _try_dense(kernel[0], x, weight, bias, out, kernel[1], kernel[2])
+        if result is not None:
+            return result
+    return _forward("dense", x, weight, bias, _checks.activation("dense", activation), out, False)[0]
+
+
+def dense_forward(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | BoundActivation | None = None,
+    *,
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, Saved]:
+    """``dense`` for training: returns (y, saved), and ``dense_backward`` takes saved.
+
+    Where the slope follows from y, saved refers to y itself, which must then stay as it is until backward; for the
+    other activations the slope is stored in the same pass. Arguments and errors as for ``dense``.
+    """
+    bound = _checks.activation("dense_forward", activation)
+    y, saved = _forward("dense_forward", x, weight, bias, bound, out, True)
+    assert saved is not None
+    return y, saved
+
+
+def dense_backward(
+    grad: np.ndarray,
+    saved: Saved,
+    x: np.ndarray,
+    weight: np.ndarray,
+    need_input_grad: bool = True,
+    accumulate: bool = False,
+    overwrite_grad: bool = False,
+    out_input: np.ndarray | None = None,
+    out_weight: np.ndarray | None = None,
+    out_bias: np.ndarray | None = None,
+) -> DenseGradients:
+    """Gradients through ``dense_forward``: dz = grad * f', then db = sum dz, dw = x.T @ dz and dx = dz @ weight.T.
+
+    Parameters
+    ----------
+    grad : ndarray of x's dtype, shape (..., outputs): the gradient with respect to y
+    saved : what ``dense_forward`` returned beside y (with either backend)
+    x, weight : what ``dense_forward`` was given
+    need_input_grad : without it dx is not computed and is None
+    accumulate : add to out_weight (which must be given) and, if given, to out_bias
+    overwrite_grad : allow dz to be put where grad is, which saves an array
+    out_input, out_weight, out_bias : ndarrays, optional
+        Where to put dx, dw and db: memory that touches no other argument.
+
+    Returns
+    -------
+    DenseGradients(dx, dw, db, dparam) : dparam is None for activations without a learned parameter
+
+    Raises
+    ------
+    TypeError : not float32 or float64 arrays of one dtype, or saved of another kind
+    ValueError : shapes that do not fit, read-only or overlapping outputs, accumulate without out_weight
+    """
+    function = "dense_backward"
+    if not isinstance(saved, Saved):
+        raise TypeError(
+            f"{function}: expected saved to be what dense_forward returned beside y, got {_checks.describe(saved)}"
+        )
+    kernel = _backward_kernel(saved.activation)
+    if kernel is not None:
+        number, a, b = kernel
+        result = _try_dense_backward(
+            number, grad, saved.array, x, weight, need_input_grad, accumulate, overwrite_grad,
+            out_input, out_weight, out_bias, a, b,
+        )  # fmt: skip
+        if result is not None:
+            return DenseGradients(*result, None)
+    source, matrix, _ = _operands(function, x, weight, None)
+    gradient = _checks.real_array(function, "grad", grad)
+    shape, dtype = (*source.shape[:-1], matrix.shape[1]), source.dtype.newbyteorder("=")
+    for name, array in _sources(grad=gradient, saved=saved.array).items():
+        if array.dtype.newbyteorder("=") != dtype:
+            raise TypeError(
+                f"{function}: expected x and {name} to have one dtype, got {dtype} and {array.dtype}; "
+                f"convert {name}, or pass what belongs to this x"
+            )
+        if array.shape != shape:
+            raise ValueError(
+                f"{function}: expected {name} to have shape {shape} as x and weight say, got {array.shape}"
+            )
+    if accumulate and out_weight is None:
+        raise ValueError(f"{function}: accumulate=True adds to out_weight; pass it, or leave accumulate out")
+    if out_input is not None and not need_input_grad:
+        raise ValueError(f"{function}: out_input is given but need_input_grad is False; drop one of them")
+    taken = _sources(grad=gradient, saved=saved.array, x=source, weight=matrix)
+    targets: dict[str, np.ndarray | None] = {}
+    for name, out, wanted in (
+        ("out_input", out_input, source.shape),
+        ("out_weight", out_weight, matrix.shape),
+        ("out_bias", out_bias, (matrix.shape[1],)),
+    ):
+        targets[name] = _checks.output(function, out, wanted, dtype, taken, name, exact=False)
+        taken |= _sources(**{name: targets[name]})
+
+    dw = _plain_or_new(targets["out_weight"], matrix.shape, dtype)
+    db = _plain_or_new(targets["out_bias"], (matrix.shape[1],), dtype)
+    dx = _plain_or_new(targets["out_input"], source.shape, dtype) if need_input_grad else None
+    add_to_db = accumulate and out_bias is not None
+    if accumulate and dw is not out_weight:
+        dw[...] = out_weight
+    if add_to_db and db is not out_bias:
+        db[...] = out_bias
+    state = None if saved.array is None else _checks.plain(saved.array)
+    g = _checks.plain(gradient)
+    dz = g if overwrite_grad and g.flags.writeable and state is not None else None
+    backward_into(
+        saved.activation,
+        _rows(g),
+        None if state is None else _rows(state),
+        None if dz is None else _rows(dz),
+        _usable(_rows(source)),
+        _usable(matrix),
+        None if dx is None else _rows(dx),
+        dw,
+        db,
+        accumulate,
+        add_to_db,
+    )
+    return DenseGradients(
+        None if dx is None else _returned(targets["out_input"], dx),
+        _returned(targets["out_weight"], dw),
+        _returned(targets["out_bias"], db),
+        None,
+    )

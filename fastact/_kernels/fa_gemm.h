@@ -1,0 +1,477 @@
+/* The matrix product of the dense layers: C = A B, with bias and activation applied to each tile while it is in L1.
+ *
+ * One rule makes a row's bits independent of everything else (batch, threads, packing, strides): K is cut into chunks
+ * whose bounds follow from K alone; within a chunk every element of C is one chain sum = a_k * b_k + sum over ascending
+ * k, starting from 0; chunks are added to C in order; the bias is added to the finished sum. A product is commutative,
+ * so it does not matter either which operand sits in vectors and which is broadcast. One exception, which N alone
+ * decides: a single column (N = 1) has no lanes to fill, so each lane sums its own share of K (see dot).
+ *
+ * Loops, outermost first (names as in the BLIS papers):
+ *   task         a block of rows times a range of column panels: what a thread takes
+ *     chunk      of K (KC), so that a panel of B (KC x NR) stays in L1 or L2
+ *       panel    of B: NR columns; read where it lies, or packed (by the task, or beforehand for all tasks)
+ *         tile   MR x NR elements of C in registers: the k loop runs here
+ * Tiles, panels and blocks are balanced (bounds i * n / count) rather than full ones and a remainder: 8 rows are 4 + 4,
+ * not 6 + 2, because small tiles do not fill the FMA pipelines.
+ *
+ * A tile of 6 rows x 4 vectors (2 where there are 16 registers only) keeps both FMA pipelines busy (24 or 12 chains,
+ * latency 4 or 5, two per cycle) and needs 6 row pointers, which fit the integer registers, so A is read where it lies.
+ */
+
+enum {
+#if FA_VECTOR_BYTES == 64 || defined(__aarch64__) /* 32 registers */
+    FN(wide) = 4,
+#else
+    FN(wide) = 2,
+#endif
+    FN(tile_rows) = 6,
+    FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
+    FN(chunk) = FA_GEMM_CHUNK_BYTES / (int)sizeof(real),
+    FN(block_rows) = 192,
+    FN(row_strip) = 64 * FN(lanes), /* columns of C that the single-row kernel keeps in L1 */
+};
+
+/* One tile, or one strip of a single row. */
+typedef struct {
+    const real *a, *b;
+    real *c;
+    ptrdiff_t k, a_row, a_column, b_row, c_row;
+    FN(tail) load_tail, store_tail; /* of the last vector of a row of B and of C */
+    int add;                        /* whether C already holds something to add to */
+} FN(tile_job);
+typedef void FN(tile_function)(const FN(tile_job) *job);
+
+FA_INLINE void FN(tile)(const int rows, const int vectors, const FN(tile_job) *job) {
+    const ptrdiff_t lanes = FN(lanes), a_row = job->a_row, a_column = job->a_column, b_row = job->b_row;
+    const FN(tail) load_tail = job->load_tail;
+    const real *a = job->a, *b = job->b;
+    vreal sum[FN(skinny_rows)][FN(wide)];
+    FA_UNROLL for (int r = 0; r < rows; r++)
+        FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vset)(0);
+    for (ptrdiff_t k = job->k; k > 0; k--, a += a_column, b += b_row) {
+        vreal right[FN(wide)];
+        FA_UNROLL for (int v = 0; v < vectors - 1; v++) right[v] = FN(vload)(b + v * lanes);
+        right[vectors - 1] = FN(vload_tail)(b + (vectors - 1) * lanes, load_tail);
+        FA_UNROLL for (int r = 0; r < rows; r++) {
+            vreal left = FN(vset)(a[r * a_row]);
+            FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vmul_add)(left, right[v], sum[r][v]);
+        }
+    }
+    const FN(tail) store_tail = job->store_tail;
+    const ptrdiff_t c_row = job->c_row;
+    const int add = job->add;
+    real *c = job->c;
+    FA_UNROLL for (int r = 0; r < rows; r++, c += c_row) {
+        if (add) {
+            FA_UNROLL for (int v = 0; v < vectors - 1; v++) sum[r][v] = FN(vload)(c + v * lanes) + sum[r][v];
+            sum[r][vectors - 1] = FN(vload_tail)(c + (vectors - 1) * lanes, store_tail) + sum[r][vectors - 1];
+        }
+        FA_UNROLL for (int v = 0; v < vectors - 1; v++) FN(vstore)(c + v * lanes, sum[r][v]);
+        FN(vstore_tail)(c + (vectors - 1) * lanes, sum[r][vectors - 1], store_tail);
+    }
+}
+
+#define FA_TILE(rows, vectors) \
+    static void FN(tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, job); }
+#define FA_TILES_OF(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
+#define FA_ENTRY(rows, vectors) [rows] = FN(tile_##rows##x##vectors),
+FA_TILES_OF(FA_TILE, 1) FA_TILE(7, 1) FA_TILE(8, 1)
+FA_TILES_OF(FA_TILE, 2)
+#if FA_VECTOR_BYTES == 64 || defined(__aarch64__)
+FA_TILES_OF(FA_TILE, 3)
+FA_TILES_OF(FA_TILE, 4)
+#endif
+static FN(tile_function) *const FN(tiles)[][FN(skinny_rows) + 1] = {
+    [1] = {FA_TILES_OF(FA_ENTRY, 1) FA_ENTRY(7, 1) FA_ENTRY(8, 1)},
+    [2] = {FA_TILES_OF(FA_ENTRY, 2)},
+#if FA_VECTOR_BYTES == 64 || defined(__aarch64__)
+    [3] = {FA_TILES_OF(FA_ENTRY, 3)},
+    [4] = {FA_TILES_OF(FA_ENTRY, 4)},
+#endif
+};
+#undef FA_TILE
+#undef FA_TILES_OF
+#undef FA_ENTRY
+
+/* ---------------------------------------------------------------------------------------------------- packing */
+
+/* Blocks of 2s x 2s: the right half of a's and the left half of b's change places. */
+#define FA_LOW(lane, s) ((lane) & (s) ? FA_LANES + (lane) - (s) : (lane))
+#define FA_HIGH(lane, s) ((lane) & (s) ? FA_LANES + (lane) : (lane) + (s))
+#define FA_LIST2(X, s) X(0, s), X(1, s)
+#define FA_LIST4(X, s) FA_LIST2(X, s), X(2, s), X(3, s)
+#define FA_LIST8(X, s) FA_LIST4(X, s), X(4, s), X(5, s), X(6, s), X(7, s)
+#define FA_LIST16(X, s) FA_LIST8(X, s), X(8, s), X(9, s), X(10, s), X(11, s), X(12, s), X(13, s), X(14, s), X(15, s)
+#if FA_VECTOR_BYTES == 64 && !FA_DOUBLE
+#define FA_LANES 16
+#define FA_LIST FA_LIST16
+#elif FA_VECTOR_BYTES == (FA_DOUBLE ? 64 : 32)
+#define FA_LANES 8
+#define FA_LIST FA_LIST8
+#elif FA_VECTOR_BYTES == (FA_DOUBLE ? 32 : 16)
+#define FA_LANES 4
+#define FA_LIST FA_LIST4
+#else
+#define FA_LANES 2
+#define FA_LIST FA_LIST2
+#endif
+#define FA_EXCHANGE(s)                                                    \
+    case s:                                                               \
+        low = __builtin_shufflevector(*a, *b, FA_LIST(FA_LOW, s));        \
+        high = __builtin_shufflevector(*a, *b, FA_LIST(FA_HIGH, s));      \
+        break;
+
+FA_INLINE void FN(exchange)(const int s, vreal *a, vreal *b) {
+    vreal low = *a, high = *b;
+    switch (s) {
+#if FA_LANES >= 16
+        FA_EXCHANGE(8)
+#endif
+#if FA_LANES >= 8
+        FA_EXCHANGE(4)
+#endif
+#if FA_LANES >= 4
+        FA_EXCHANGE(2)
+#endif
+        FA_EXCHANGE(1)
+    }
+    *a = low, *b = high;
+}
+
+/* to[k * to_row + j] = from[j * from_row + k] for one square of a vector's lanes */
+FA_INLINE void FN(transpose)(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row) {
+    vreal v[FA_LANES];
+    FA_UNROLL for (int i = 0; i < FA_LANES; i++) v[i] = FN(vload)(from + i * from_row);
+    FA_UNROLL for (int s = FA_LANES / 2; s > 0; s /= 2)
+        FA_UNROLL for (int pair = 0; pair < FA_LANES / 2; pair++) {
+            const int i = pair / s * 2 * s + pair % s;
+            FN(exchange)(s, &v[i], &v[i + s]);
+        }
+    FA_UNROLL for (int i = 0; i < FA_LANES; i++) FN(vstore)(to + i * to_row, v[i]);
+}
+
+/* to[i * width + j] = from[i * row + j * column]; columns beyond `columns`, up to width (whole vectors), are 0 */
+static void FN(pack)(const real *from, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width,
+                     real *to) {
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
+    if (column == 1) {
+        const FN(tail) tail = FN(vtail)(columns - whole);
+        for (ptrdiff_t i = 0; i < rows; i++, from += row, to += width) {
+            for (ptrdiff_t j = 0; j < whole; j += lanes) FN(vstore)(to + j, FN(vload)(from + j));
+            if (columns > whole) {
+                FN(vstore_tail)(to + whole, FN(vload_tail)(from + whole, tail), FN(vtail)(width - whole));
+            }
+        }
+        return;
+    }
+    ptrdiff_t squares = row == 1 ? rows - rows % lanes : 0; /* rows that whole squares cover */
+    for (ptrdiff_t j = 0; j < whole; j += lanes)
+        for (ptrdiff_t i = 0; i < squares; i += lanes)
+            FN(transpose)(from + i + j * column, column, to + i * width + j, width);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        ptrdiff_t j = i < squares ? whole : 0;
+        for (; j < columns; j++) to[i * width + j] = from[i * row + j * column];
+        for (; j < width; j++) to[i * width + j] = 0;
+    }
+}
+#undef FA_LOW
+#undef FA_HIGH
+#undef FA_LIST
+#undef FA_LIST2
+#undef FA_LIST4
+#undef FA_LIST8
+#undef FA_LIST16
+#undef FA_LANES
+#undef FA_EXCHANGE
+
+/* ---------------------------------------------------------------------------------------------------- the plan */
+
+FA_INLINE ptrdiff_t FN(bound)(ptrdiff_t i, ptrdiff_t n, ptrdiff_t count) {
+    return i * n / count;
+}
+FA_INLINE ptrdiff_t FN(parts)(ptrdiff_t n, ptrdiff_t size) {
+    return n > size ? (n + size - 1) / size : 1;
+}
+FA_INLINE ptrdiff_t FN(least)(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
+}
+
+/* How to compute it: speed only, never the bits. */
+static void FN(product_plan)(fa_product *p, int team) {
+    const ptrdiff_t lanes = FN(lanes);
+    p->chunks = FN(parts)(p->k, FN(chunk));
+    p->pack_tasks = 0;
+    p->shared_bytes = p->task_bytes = 0;
+    p->pack_a = 0;
+    p->column_tasks = 1;
+    if (p->n == 1 && !p->swapped) {
+        p->kind = FA_DOT;
+        p->row_panels = FN(parts)(p->m, 4);
+        p->row_tasks = FN(least)(team, p->row_panels);
+        return;
+    }
+    if (p->m == 1 && p->b_column == 1 && !p->swapped) {
+        p->kind = FA_ROW;
+        p->row_tasks = 1;
+        p->panels = FN(parts)(p->n, lanes);
+        p->column_tasks = FN(least)(team, p->panels);
+        return;
+    }
+    const ptrdiff_t vectors = FN(parts)(p->n, lanes);
+    const ptrdiff_t chunk = FN(parts)(p->k, p->chunks);
+    p->panels = FN(parts)(vectors, FN(wide));
+    int readable = p->b_column == 1 && (FA_MASKED || p->n % lanes == 0); /* B can be read where it lies */
+    if (p->m <= FN(block_rows)) {
+        /* few rows: each panel of B belongs to one task, which packs it for itself if at all */
+        if (p->panels < team) p->panels = FN(least)(vectors, team);
+        p->kind = readable && p->m < FA_GEMM_PACK_ROWS ? FA_DIRECT : FA_LOCAL;
+        p->column_tasks = p->panels;
+        p->row_tasks = 1;
+    } else {
+        /* many rows: B is packed whole first, and tasks are blocks of rows, the same number for each thread */
+        p->kind = readable && p->panels == 1 && p->n % lanes == 0 ? FA_DIRECT : FA_SHARED;
+        p->row_tasks = FN(parts)(p->m, FN(block_rows));
+        if (team > 1) p->row_tasks = FN(parts)(p->row_tasks, team) * team;
+    }
+    ptrdiff_t tile_rows = p->panels == vectors ? FN(skinny_rows) : FN(tile_rows);
+    p->row_panels = FN(parts)(p->m, tile_rows);
+    p->row_tasks = FN(least)(p->row_tasks, p->row_panels);
+    if (p->kind == FA_LOCAL) p->task_bytes += (size_t)(chunk * FN(wide) * lanes) * sizeof(real);
+    if (p->kind == FA_SHARED) {
+        p->shared_bytes = (size_t)(p->k * vectors * lanes) * sizeof(real);
+        p->pack_tasks = p->chunks * p->panels;
+        p->pack_a = p->a_column != 1 && p->panels > 1;
+        if (p->pack_a) {
+            ptrdiff_t panels = FN(parts)(p->row_panels, p->row_tasks);
+            p->task_bytes += (size_t)(panels * tile_rows * chunk) * sizeof(real);
+        }
+    }
+}
+
+/* One panel of one chunk of B into the shared workspace. */
+static void FN(product_pack)(const fa_product *p, ptrdiff_t task, void *shared) {
+    const ptrdiff_t lanes = FN(lanes), vectors = FN(parts)(p->n, lanes);
+    const ptrdiff_t chunk = task / p->panels, panel = task % p->panels;
+    const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), k_end = FN(bound)(chunk + 1, p->k, p->chunks);
+    const ptrdiff_t first = FN(bound)(panel, vectors, p->panels) * lanes;
+    const ptrdiff_t last = FN(bound)(panel + 1, vectors, p->panels) * lanes;
+    FN(pack)((const real *)p->b + k * p->b_row + first * p->b_column, p->b_row, p->b_column, k_end - k,
+             FN(least)(last, p->n) - first, last - first, (real *)shared + k * vectors * lanes + first * (k_end - k));
+}
+
+/* --------------------------------------------------------------------------------------------------- the tasks */
+
+/* Bias and activation of a finished block of C. */
+FA_INLINE void FN(finish)(const fa_product *p, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns) {
+    if (!p->epilogue) return;
+    real *c = (real *)p->c + row * p->c_row + column;
+    real *slope = p->slope ? (real *)p->slope + row * p->slope_row + column : NULL;
+    const real *bias = p->bias ? (const real *)p->bias + column : NULL;
+    p->epilogue(c, bias, slope, rows, columns, p->c_row, p->slope_row, p->parameters);
+}
+
+/* C is wanted transposed: a small tile goes through a strip. */
+static void FN(store_swapped)(const fa_product *p, const real *tile, ptrdiff_t tile_row, int add, ptrdiff_t row,
+                              ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns) {
+    real *c = (real *)p->c + column * p->c_row + row;
+    for (ptrdiff_t j = 0; j < columns; j++, c += p->c_row)
+        for (ptrdiff_t i = 0; i < rows; i++) c[i] = add ? c[i] + tile[i * tile_row + j] : tile[i * tile_row + j];
+}
+
+static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shared, real *local) {
+    const ptrdiff_t lanes = FN(lanes), vectors = FN(parts)(p->n, lanes);
+    const ptrdiff_t row_task = task / p->column_tasks, column_task = task % p->column_tasks;
+    const ptrdiff_t first_rows = FN(bound)(row_task, p->row_panels, p->row_tasks);
+    const ptrdiff_t last_rows = FN(bound)(row_task + 1, p->row_panels, p->row_tasks);
+    const ptrdiff_t first_panel = FN(bound)(column_task, p->panels, p->column_tasks);
+    const ptrdiff_t last_panel = FN(bound)(column_task + 1, p->panels, p->column_tasks);
+    const ptrdiff_t top = FN(bound)(first_rows, p->m, p->row_panels);
+    const real *a = p->a, *b = p->b;
+    real strip[FN(skinny_rows) * FN(wide) * FN(lanes)];
+
+    for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
+        const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
+        const int add = chunk > 0 || p->accumulate;
+        if (p->pack_a)
+            for (ptrdiff_t i = first_rows; i < last_rows; i++) {
+                ptrdiff_t row = FN(bound)(i, p->m, p->row_panels), rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
+                const real *from = a + row * p->a_row + k * p->a_column;
+                real *to = local + (row - top) * depth;
+                if (FA_MASKED && p->a_row == 1 && rows <= lanes) {
+                    const FN(tail) tail = FN(vtail)(rows);
+                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
+                        FN(vstore_tail)(to, FN(vload_tail)(from, tail), tail);
+                } else {
+                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
+                        for (ptrdiff_t r = 0; r < rows; r++) to[r] = from[r * p->a_row];
+                }
+            }
+        for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
+            const ptrdiff_t first = FN(bound)(panel, vectors, p->panels), last = FN(bound)(panel + 1, vectors, p->panels);
+            const ptrdiff_t column = first * lanes, width = (last - first) * lanes;
+            const ptrdiff_t columns = FN(least)(p->n - column, width);
+            FN(tile_job) job = {.k = depth, .add = add, .c_row = p->c_row};
+            job.store_tail = FN(vtail)(columns - width + lanes);
+            job.load_tail = job.store_tail;
+            job.b = b + k * p->b_row + column * p->b_column;
+            job.b_row = p->b_row;
+            if (p->kind != FA_DIRECT) {
+                job.load_tail = FN(vtail)(lanes);
+                job.b_row = width;
+                if (p->kind == FA_LOCAL) {
+                    FN(pack)(job.b, p->b_row, p->b_column, depth, columns, width, local);
+                    job.b = local;
+                } else {
+                    job.b = shared + k * vectors * lanes + column * depth;
+                }
+            }
+            if (p->swapped) {
+                job.add = 0;
+                job.c_row = width;
+                job.store_tail = FN(vtail)(lanes);
+            }
+            for (ptrdiff_t i = first_rows; i < last_rows; i++) {
+                const ptrdiff_t row = FN(bound)(i, p->m, p->row_panels);
+                const ptrdiff_t rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
+                if (p->pack_a) {
+                    job.a = local + (row - top) * depth;
+                    job.a_row = 1;
+                    job.a_column = rows;
+                } else {
+                    job.a = a + row * p->a_row + k * p->a_column;
+                    job.a_row = p->a_row;
+                    job.a_column = p->a_column;
+                }
+                job.c = p->swapped ? strip : (real *)p->c + row * p->c_row + column;
+                FN(tiles)[last - first][rows](&job);
+                if (p->swapped) FN(store_swapped)(p, strip, width, add, row, column, rows, columns);
+                else if (chunk == p->chunks - 1) FN(finish)(p, row, column, rows, columns);
+            }
+        }
+    }
+}
+
+/* M = 1: the sums of a strip of columns stay in L1 and B streams by, row after row. */
+static void FN(row_task)(const fa_product *p, ptrdiff_t task) {
+    enum { step = 8 };
+    const ptrdiff_t lanes = FN(lanes);
+    const ptrdiff_t first = FN(bound)(task, p->panels, p->column_tasks) * lanes;
+    const ptrdiff_t end = FN(least)(FN(bound)(task + 1, p->panels, p->column_tasks) * lanes, p->n);
+    const ptrdiff_t b_row = p->b_row;
+    for (ptrdiff_t start = first; start < end; start += FN(row_strip)) {
+        const ptrdiff_t columns = FN(least)(end - start, FN(row_strip)), whole = columns - columns % lanes;
+        const FN(tail) tail = FN(vtail)(columns - whole);
+        real *c = (real *)p->c + start;
+        vreal sums[FN(row_strip) / FN(lanes)];
+        for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
+            ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks);
+            const ptrdiff_t k_end = FN(bound)(chunk + 1, p->k, p->chunks);
+            const real *a = (const real *)p->a + k * p->a_column, *b = (const real *)p->b + k * b_row + start;
+            for (ptrdiff_t v = 0; v * lanes < columns; v++) sums[v] = FN(vset)(0);
+            for (; k + step <= k_end; k += step, b += step * b_row, a += step * p->a_column) {
+                vreal left[step];
+                FA_UNROLL for (int i = 0; i < step; i++) left[i] = FN(vset)(a[i * p->a_column]);
+                ptrdiff_t v = 0;
+                for (; v * lanes < whole; v++) {
+                    vreal sum = sums[v];
+                    FA_UNROLL for (int i = 0; i < step; i++)
+                        sum = FN(vmul_add)(left[i], FN(vload)(b + i * b_row + v * lanes), sum);
+                    sums[v] = sum;
+                }
+                if (columns > whole) {
+                    vreal sum = sums[v];
+                    FA_UNROLL for (int i = 0; i < step; i++)
+                        sum = FN(vmul_add)(left[i], FN(vload_tail)(b + i * b_row + whole, tail), sum);
+                    sums[v] = sum;
+                }
+            }
+            for (; k < k_end; k++, b += b_row, a += p->a_column) {
+                const vreal left = FN(vset)(a[0]);
+                ptrdiff_t v = 0;
+                for (; v * lanes < whole; v++) sums[v] = FN(vmul_add)(left, FN(vload)(b + v * lanes), sums[v]);
+                if (columns > whole) sums[v] = FN(vmul_add)(left, FN(vload_tail)(b + whole, tail), sums[v]);
+            }
+            const int add = chunk > 0 || p->accumulate;
+            ptrdiff_t v = 0;
+            for (; v * lanes < whole; v++)
+                FN(vstore)(c + v * lanes, add ? FN(vload)(c + v * lanes) + sums[v] : sums[v]);
+            if (columns > whole)
+                FN(vstore_tail)(c + whole, add ? FN(vload_tail)(c + whole, tail) + sums[v] : sums[v], tail);
+        }
+        FN(finish)(p, 0, start, 1, columns);
+    }
+}
+
+/* The dot products of `rows` rows with b over one chunk. Lane l of chain i sums k = l + lanes * (i + chains * n);
+ * chains and then lanes are added in a fixed order. */
+FA_INLINE void FN(dot)(const int rows, const real *a, ptrdiff_t a_row, const real *b, ptrdiff_t depth, real *sums) {
+    enum { chains = 4 };
+    const ptrdiff_t lanes = FN(lanes);
+    vreal sum[4][chains];
+    FA_UNROLL for (int r = 0; r < rows; r++)
+        FA_UNROLL for (int i = 0; i < chains; i++) sum[r][i] = FN(vset)(0);
+    ptrdiff_t k = 0;
+    for (; k + chains * lanes <= depth; k += chains * lanes)
+        FA_UNROLL for (int i = 0; i < chains; i++) {
+            vreal right = FN(vload)(b + k + i * lanes);
+            FA_UNROLL for (int r = 0; r < rows; r++)
+                sum[r][i] = FN(vmul_add)(FN(vload)(a + r * a_row + k + i * lanes), right, sum[r][i]);
+        }
+    FA_UNROLL for (int i = 0; i < chains; i++, k += lanes)
+        if (k < depth) {
+            const FN(tail) tail = FN(vtail)(FN(least)(depth - k, lanes));
+            vreal right = FN(vload_tail)(b + k, tail);
+            FA_UNROLL for (int r = 0; r < rows; r++)
+                sum[r][i] = FN(vmul_add)(FN(vload_tail)(a + r * a_row + k, tail), right, sum[r][i]);
+        }
+    FA_UNROLL for (int r = 0; r < rows; r++) sums[r] = FN(vsum)((sum[r][0] + sum[r][1]) + (sum[r][2] + sum[r][3]));
+}
+
+/* N = 1 */
+static void FN(dot_task)(const fa_product *p, ptrdiff_t task) {
+    enum { most = 4 };
+    const ptrdiff_t first = FN(bound)(FN(bound)(task, p->row_panels, p->row_tasks), p->m, p->row_panels);
+    const ptrdiff_t end = FN(bound)(FN(bound)(task + 1, p->row_panels, p->row_tasks), p->m, p->row_panels);
+    real right[FN(chunk)], left[most * FN(chunk)], sums[most];
+    for (ptrdiff_t row = first; row < end; row += most) {
+        const ptrdiff_t rows = FN(least)(end - row, most);
+        for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
+            const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
+            const real *a = (const real *)p->a + row * p->a_row + k * p->a_column;
+            const real *b = (const real *)p->b + k * p->b_row;
+            ptrdiff_t a_row = p->a_row;
+            if (p->b_row != 1) {
+                for (ptrdiff_t i = 0; i < depth; i++) right[i] = b[i * p->b_row];
+                b = right;
+            }
+            if (p->a_column != 1) {
+                for (ptrdiff_t r = 0; r < rows; r++)
+                    for (ptrdiff_t i = 0; i < depth; i++) left[r * depth + i] = a[r * a_row + i * p->a_column];
+                a = left, a_row = depth;
+            }
+            if (rows == most) FN(dot)(most, a, a_row, b, depth, sums);
+            else
+                for (ptrdiff_t r = 0; r < rows; r++) FN(dot)(1, a + r * a_row, a_row, b, depth, sums + r);
+            real *c = (real *)p->c + row * p->c_row;
+            for (ptrdiff_t r = 0; r < rows; r++)
+                c[r * p->c_row] = chunk > 0 || p->accumulate ? c[r * p->c_row] + sums[r] : sums[r];
+        }
+    }
+    const int contiguous = p->c_row == 1 && (!p->slope || p->slope_row == 1);
+    if (!p->epilogue || !contiguous) {
+        FN(finish)(p, first, 0, end - first, 1);
+        return;
+    }
+    if (p->bias)
+        for (ptrdiff_t row = 0; row < FN(chunk); row++) right[row] = *(const real *)p->bias;
+    for (ptrdiff_t row = first; row < end; row += FN(chunk))
+        p->epilogue((real *)p->c + row, p->bias ? right : NULL, p->slope ? (real *)p->slope + row : NULL, 1,
+                    FN(least)(end - row, FN(chunk)), 0, 0, p->parameters);
+}
+
+/* shared: what product_pack filled; local: task_bytes for this thread alone */
+static void FN(product_task)(const fa_product *p, ptrdiff_t task, const void *shared, void *local) {
+    if (p->kind == FA_DOT) FN(dot_task)(p, task);
+    else if (p->kind == FA_ROW) FN(row_task)(p, task);
+    else FN(tiles_task)(p, task, shared, local);
+}
