@@ -199,7 +199,7 @@ def _log_sigmoid(x):
 
 
 def _hard_swish(x):
-    return np.where(np.abs(x) == np.inf, np.maximum(x, 0), x * np.clip(x + 3, 0, 6) / 6)
+    return np.where(x >= 3, x, np.maximum(x, -3) * np.clip(x + 3, 0, 6) / 6)  # x * 6 would overflow
 
 
 def _hard_swish_slope(x):
@@ -308,7 +308,7 @@ _ENTRIES = (
         formula="x if x > 0 else alpha * expm1(x / alpha)",
         slope_formula="1 if y > 0 else 1 + y / alpha",
         value=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
-        slope=lambda y, alpha: np.where(y > 0, 1, 1 + y / alpha),
+        slope=lambda y, alpha: np.where(y > 0, 1, (y + alpha) / alpha),  # y + alpha is exact where it is small
         saves="y",
         limits=("-alpha", "inf"),
         parameters=(Parameter("alpha", 1.0, low=0.0, low_included=False),),

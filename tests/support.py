@@ -59,6 +59,8 @@ def parameter_sets(entry):
 
 
 def _accepted(entry, values):
+    if entry.ordered and list(values) != sorted(set(values)):
+        return False
     return all(p.accepts(v) for p, v in zip(entry.parameters, values, strict=True))
 
 
@@ -147,19 +149,11 @@ def reference_forward(entry, x, values=None):
     return registry.value(entry, widened(x), values)
 
 
-def reference_backward(entry, grad, saved, values=None, slope=None):
+def reference_backward(entry, grad, saved, values=None):
     """grad * f' in a wider dtype, as a function of what backward is given."""
     dtype = saved.dtype.type
     values = rounded(entry.defaults if values is None else values, dtype)
-    wide, wide_saved = widened(grad), widened(saved)
-    slope = registry.slope(entry, wide_saved, values) if slope is None else slope
-    with np.errstate(all="ignore"):
-        if entry.saves == "y":
-            # A slope y + a that cancels is about a as rounded to the dtype.
-            cancels = np.abs(slope) < np.abs(wide_saved) / 8
-            slope = np.where(cancels, registry.slope(entry, saved, values).astype(slope.dtype), slope)
-        product = wide * slope
-    return np.where(slope == 0, slope, product) if entry.piecewise_linear else product
+    return registry.gradient(entry, widened(grad), widened(saved), values, saved.dtype)
 
 
 def reference_ulp(entry, values):

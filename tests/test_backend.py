@@ -133,6 +133,7 @@ def test_results_agree(entry, dtype):
     info = np.finfo(dtype)
     for values in parameter_sets(entry):
         x = inputs(dtype, 5000)
+        x = x[~(np.abs(x) > info.max / 16) | np.isinf(x)]  # nothing between may overflow
         grad = np.random.default_rng(2).normal(0, 1, x.size).astype(dtype)
         y = forward(entry, x, values)
         saved = saved_by(entry, x, y)
