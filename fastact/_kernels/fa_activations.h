@@ -176,18 +176,23 @@ FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
     return a;
 }
 
-/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s) */
+/* scaled * x * factor * 2^-FA_TAIL: where scaled is below 1 the power of two goes last, so that a subnormal
+ * result is rounded once, else first, so that nothing overflows. */
+FA_INLINE vreal FN(swish_unscale)(vreal scaled, vreal x, vreal factor) {
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    vmask last = FN(vlt)(scaled, one);
+    return scaled * FN(vselect)(last, one, unscale) * x * factor * FN(vselect)(last, unscale, one);
+}
+
+/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s). Once s is below 2^-158 (2^-1086) the
+ * results are 0, which only shows when beta is small. */
 FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
     vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
     vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
-    /* where s is below 1 the power of two goes last, so that a subnormal result is rounded once, else first, so that
-     * nothing overflows */
-    vmask last = FN(vlt)(s, FN(vset)(1));
-    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
-    return FN(vselect)(last, a.x, x) * (s * FN(vselect)(last, one, unscale)) * FN(vselect)(last, unscale, one);
+    return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
 }
 FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
@@ -201,10 +206,10 @@ FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
     d = FN(vfma)(d, d + (real)2, FN(vset)(1));
-    return w / d * a.x * FA_TAIL_UNSCALE * a.x;
+    return FN(swish_unscale)(w / d, a.x, a.x);
 }
 
-/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2) */
+/* x n / (n + 2) with n = w (w + 2), w = exp(x); where that is exacter, as x - 2 x / (n + 2) */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     (void)p;
     vmask positive = FN(vlt)(FN(vset)((real)-0.625), x);
@@ -215,8 +220,8 @@ FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     vreal q = FN(vselect)(positive, -twice, FN(vfma)(f, sum, sum) * e.scale) / d;
     return FN(vsigned)(FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
-/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; above 0 it is
- * 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Quarters of both sides. */
+/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
+ * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 13/64 (see above). */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     vmask positive = FN(vlt)(FN(vset)((real)-0.21875), x);
@@ -238,12 +243,13 @@ FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
     FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
     return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
 }
-/* x^3 (1/3 + x^2 P(x^2)), with x^3 and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)); then the sign of x */
+/* x^3 (1/3 + x^2 P(x^2)), with x^3 and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)) */
 FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vabs)(x), square = t * t, cube = square * t;
     vreal lost = FN(vfma)(FN(product_error)(t, t, square), t, FN(product_error)(square, t, cube));
-    const real third = (real)0x1.5555555555555p-2, rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
+    const real third = (real)0x1.5555555555555p-2;
+    const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
     vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
     vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * third));
     vreal large = (t - (real)1) + FN(one_minus_tanh)(t);
