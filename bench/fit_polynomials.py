@@ -192,6 +192,43 @@ def exp_tail(r):
     return (mp.exp(r) - 1 - r) / (r * r)
 
 
+def log1p_tail(w):
+    """(2 atanh(s) - 2 s) / s^3 in w = s^2"""
+    if w < mp.mpf(10) ** -14:
+        return mp.mpf(2) / 3 + w * 2 / 5 + w * w * 2 / 7
+    s = mp.sqrt(w)
+    return (2 * mp.atanh(s) - 2 * s) / (s * w)
+
+
+def log1p_weight(w):
+    s = mp.sqrt(w)
+    return s * w / (2 * mp.atanh(s)) if w else mp.mpf(0)
+
+
+def tanh_tail(z):
+    """(tanh(x) - x) / x^3 in z = x^2"""
+    if z < mp.mpf(10) ** -14:
+        return -mp.mpf(1) / 3 + z * 2 / 15 - z * z * 17 / 315
+    x = mp.sqrt(z)
+    return (mp.tanh(x) - x) / (x * z)
+
+
+def tanh_weight(z):
+    x = mp.sqrt(z)
+    return x * z / mp.tanh(x) if z else mp.mpf(0)
+
+
+def tanh_shrink_tail(z):
+    """((x - tanh(x)) / x^3 - 1/3) / x^2 in z = x^2"""
+    if z < mp.mpf(10) ** -9:
+        return -mp.mpf(2) / 15 + z * 17 / 315 - z * z * 62 / 2835
+    return (-tanh_tail(z) - mp.mpf(1) / 3) / z
+
+
+def tanh_shrink_weight(z):
+    return z / -tanh_tail(z)
+
+
 def show(title, coefficients, error, suffix):
     print(f"{title}: error {mp.nstr(error, 3)} = 2^{mp.nstr(mp.log(error, 2), 4)}")
     print("    " + ", ".join(float(c).hex() + suffix for c in coefficients))
@@ -199,9 +236,23 @@ def show(title, coefficients, error, suffix):
 
 if __name__ == "__main__":
     half = mp.log(2) / 2 * mp.mpf("1.0001")
-    for digits, degree, suffix in ((24, 3, "f"), (24, 4, "f"), (53, 8, ""), (53, 9, "")):
+    for digits, degree, suffix in ((24, 4, "f"), (53, 9, "")):
         c, e = fit(exp_tail, lambda r: r * r / mp.exp(r), list(range(degree + 1)), -half, half, digits)
         show(f"exp_tail, {digits} bits, degree {degree}", c, e, suffix)
+        # exp(2r) = 1 + r (2 + ...): the same coefficients times powers of two, exactly
+        double = [mp.mpf(2)] + [a * mp.mpf(2) ** (i + 2) for i, a in enumerate(c)]
+        show(f"exp_double_tail, {digits} bits", double, e, suffix)
+    for title, function, weight, high, degrees in (
+        ("atanh_tail", log1p_tail, log1p_weight, mp.mpf(1) / 9, (4, 9)),
+        ("tanh_tail", tanh_tail, tanh_weight, "0.3026", (4, 10)),
+        ("tanh_shrink_tail", tanh_shrink_tail, tanh_shrink_weight, "1.57", (8, 17)),  # minutes
+    ):
+        for digits, degree, suffix in zip((24, 53), degrees, ("f", ""), strict=True):
+            c, e = fit(function, weight, list(range(degree + 1)), 0, high, digits)
+            show(f"{title}, {digits} bits, degree {degree}", c, e, suffix)
+    for digits, degree, suffix in ((24, 2, "f"), (53, 6, "")):
+        c, e = fit(log1p_tail, lambda w: w / 2, list(range(degree + 1)), 0, "0.02944", digits)
+        show(f"log_tail, {digits} bits, degree {degree}", c, e, suffix)
 
     # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE
     for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -32, "f"), (53, (9, 10), 38.82, -64, "")):

@@ -203,8 +203,10 @@ def stub() -> str:
     for name in dict.fromkeys([*functional.__all__, *own]):
         if name in functions:
             continue
-        if name not in names:
-            raise LookupError(f"regenerate: functional.__all__ has {name}, which functional.py does not define by name")
+        if name not in names:  # from a module whose names functional.py takes over with a star
+            home = getattr(functional, name).__module__.removeprefix("fastact.")
+            imports[name] = ast.ImportFrom(home, [ast.alias(name, name)], 1)
+            continue
         node = names[name]
         if isinstance(node, ast.FunctionDef):
             bare = signature_only(node)

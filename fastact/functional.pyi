@@ -5,14 +5,20 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._dense import DenseGradients as DenseGradients, Saved as Saved, dense as dense, dense_backward as dense_backward, dense_forward as dense_forward
 from .registry import BoundActivation
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 __all__ = [
+    "DenseGradients",
+    "Saved",
     "activation",
     "celu",
     "celu_backward",
+    "dense",
+    "dense_backward",
+    "dense_forward",
     "elu",
     "elu_backward",
     "gelu",
@@ -79,15 +85,7 @@ class PReluGradients(NamedTuple):
     dx: np.ndarray
     dweight: np.ndarray
 
-ROWS_PER_PART: int
-
 def activation(name: str, **parameters: float) -> BoundActivation: ...
-def bias_backward(
-    bound: BoundActivation, grad: np.ndarray, saved: np.ndarray, dz: np.ndarray, sums: np.ndarray, parts: np.ndarray
-) -> None: ...
-def bias_forward(
-    bound: BoundActivation, z: np.ndarray, bias: np.ndarray | None, y: np.ndarray, slope: np.ndarray | None
-) -> None: ...
 def celu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def celu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None

@@ -37,8 +37,8 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* 1 / (1 + E) with E = exp(-x), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal result comes from
- * one division, and by sqrt(2), because with 1 the denominator would round worst just where the result has least room */
+/* 1 / (1 + E) with E = exp(-x), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal result is rounded
+ * once, and by sqrt(2), because otherwise the denominator rounds worst just where the result has least room */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
     const real root2 = (real)0x1.6a09e667f3bcdp0;
@@ -53,28 +53,19 @@ FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (y * ((real)1 - y));
 }
 
-/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0 */
-FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
-    t = FN(vmin)(FN(vset)(20), t); /* nothing beside 1 */
-    FN(exp_reduced) e = FN(exp_reduce)(t * (real)2, 0);
-    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
-}
-/* tanh(|x|) = base + rest: from 0.55 (where it is 1/2) on by the above, below by an odd polynomial */
-typedef struct {
-    vreal base, rest;
-} FN(tanh_parts);
-FA_INLINE FN(tanh_parts) FN(tanh_split)(vreal x) {
-    vreal t = FN(vabs)(x), z = x * x;
-    vmask small = FN(vlt)(t, FN(vset)((real)0.55));
-    FN(tanh_parts) y;
-    y.base = FN(vselect)(small, t, FN(vset)(1));
-    y.rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
-    return y;
-}
+/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below. As the exponential
+ * is only felt where it is not large, |x| = n ln(2)/2 + r is reduced with one constant. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    FN(tanh_parts) y = FN(tanh_split)(x);
-    return FN(vsigned)(y.base + y.rest, x);
+    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
+    vreal z = x * x, t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
+    vreal k = FN(vfma)(t, FN(vset)((real)0x1.71547652b82fep1), FN(vset)(magic));
+    vreal r = FN(vfma)(k - magic, FN(vset)((real)-0x1.62e42fefa39efp-2), t);
+    vreal scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
+    vreal power = FN(vfma)(r, FA_POLYNOMIAL(r, FN(exp_double_tail)), FN(vset)(1));
+    vreal large = (real)1 - (real)2 / FN(vfma)(scale, power, FN(vset)(1));
+    vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
+    return FN(vselect)(FN(vlt)(t, FN(vset)((real)0.55)), small, FN(vsigned)(large, x));
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -90,14 +81,15 @@ FA_INLINE vreal FN(elu_gradient)(vreal grad, vreal y, FN(parameters) p) {
 
 /* x / a as x * scale * inverse: scale keeps the inverse of a tiny alpha finite */
 FA_INLINE vreal FN(over_alpha)(vreal x, real alpha) {
-    const real scale = alpha < (FA_DOUBLE ? (real)0x1p-960 : (real)0x1p-64) ? (FA_DOUBLE ? (real)0x1p960 : (real)0x1p64) : 1;
-    const real inverse = 1 / (alpha * scale);
+    const real tiny = FA_DOUBLE ? (real)0x1p-960 : (real)0x1p-64;
+    const real scale = alpha < tiny ? 1 / tiny : 1, inverse = 1 / (alpha * scale);
     return x * scale * inverse;
 }
 FA_INLINE vreal FN(celu_value)(vreal x, FN(parameters) p) {
+    /* so close to 0 it is x, of which x / a may have lost bits */
+    const real tiny = FA_DOUBLE ? (real)0x1p-55 : (real)0x1p-26;
     vreal z = FN(over_alpha)(x, p.a);
-    /* so close to 0 it is x, of which z may have lost bits */
-    return FN(vselect)(FN(vlt)(z, FN(vset)(FA_DOUBLE ? (real)-0x1p-55 : (real)-0x1p-26)), FN(expm1_negative)(z) * p.a, x);
+    return FN(vselect)(FN(vlt)(z, FN(vset)(-tiny)), FN(expm1_negative)(z) * p.a, x);
 }
 FA_INLINE vreal FN(celu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * FN(over_alpha)(y + p.a, p.a));
@@ -126,7 +118,10 @@ FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
     return FN(vfma)(FN(log1p_scaled)(power) * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
 }
 FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
-    return grad * -FN(expm1_negative)(-(y * p.a));
+    /* so close to 0 the slope is b y, which need not be a normal number for the result to be one */
+    const real tiny = FA_DOUBLE ? (real)0x1p-60 : (real)0x1p-30;
+    vreal t = y * p.a, slope = -FN(expm1_negative)(-t);
+    return FN(vselect)(FN(vlt)(t, FN(vset)(tiny)), grad * p.a * y, grad * slope);
 }
 
 /* -softplus(-x) */
@@ -148,8 +143,8 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* grad times the slope s (1 + z (1 - s)) at z = t + lost. With w = exp(z) it is w (1 + z + w) / (1 + w)^2, which above 0
- * is 1 + (w (z - 1) - 1) / (1 + w)^2. Both sides of the quotient are taken times 21/32, where their rounding costs less. */
+/* grad times the slope s (1 + u (1 - s)) at u = z + lost. With w = exp(u) it is w (1 + u + w) / (1 + w)^2, which above 0
+ * is 1 + (w (u - 1) - 1) / (1 + w)^2. Both sides of the quotient times 21/32, where their rounding costs less. */
 FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
     const vreal k = FN(vset)((real)0.65625);
     vmask positive = FN(vlt)(FN(vset)(0), z);
@@ -181,18 +176,23 @@ FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
     return a;
 }
 
-/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s) */
+/* scaled * x * factor * 2^-FA_TAIL: where scaled is below 1 the power of two goes last, so that a subnormal
+ * result is rounded once, else first, so that nothing overflows. */
+FA_INLINE vreal FN(swish_unscale)(vreal scaled, vreal x, vreal factor) {
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    vmask last = FN(vlt)(scaled, one);
+    return scaled * FN(vselect)(last, one, unscale) * x * factor * FN(vselect)(last, unscale, one);
+}
+
+/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s). Once s is below 2^-158 (2^-1086) the
+ * results are 0, which only shows when beta is small. */
 FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
     vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
     vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
-    /* where s is below 1 the power of two goes last, so that a subnormal result is rounded once, else first, so that
-     * nothing overflows */
-    vmask last = FN(vlt)(s, FN(vset)(1));
-    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
-    return FN(vselect)(last, a.x, x) * (s * FN(vselect)(last, one, unscale)) * FN(vselect)(last, unscale, one);
+    return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
 }
 FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
@@ -206,10 +206,10 @@ FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
     d = FN(vfma)(d, d + (real)2, FN(vset)(1));
-    return w / d * a.x * FA_TAIL_UNSCALE * a.x;
+    return FN(swish_unscale)(w / d, a.x, a.x);
 }
 
-/* x n / (n + 2) with n = w (w + 2), w = exp(x); above 0 as x - 2 x / (n + 2) */
+/* x n / (n + 2) with n = w (w + 2), w = exp(x); where that is exacter, as x - 2 x / (n + 2) */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     (void)p;
     vmask positive = FN(vlt)(FN(vset)((real)-0.625), x);
@@ -218,39 +218,50 @@ FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
     vreal d = FN(vfma)(w, w + (real)2, FN(vset)(2)), twice = t + t, sum = FN(vfma)(w, t, twice);
     vreal q = FN(vselect)(positive, -twice, FN(vfma)(f, sum, sum) * e.scale) / d;
-    return FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE);
+    return FN(vsigned)(FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
-/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; above 0 it is
- * 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Quarters of both sides. */
+/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
+ * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 13/64 (see above). */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    vmask positive = FN(vlt)(FN(vset)((real)-0.1875), x);
+    vmask positive = FN(vlt)(FN(vset)((real)-0.21875), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    const vreal quarter = FN(vset)((real)0.25), one = FN(vset)(1), two = FN(vset)(2);
-    vreal a = FN(vfma)(w, quarter, one);
-    vreal below = FN(vfma)(w, FN(vfma)(w, a, t + (real)1.5), t + one);
-    vreal above = FN(vfma)(w, FN(vfma)(w, t - (real)0.5, t - one), -one);
-    vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, two), two), one);
+    const vreal k = FN(vset)((real)0.8125), k2 = k + k;
+    vreal a = FN(vfma)(w, k * (real)0.25, k);
+    vreal below = FN(vfma)(w, FN(vfma)(w, a, FN(vfma)(t, k, k * (real)1.5)), FN(vfma)(t, k, k));
+    vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(t, k, k * (real)-0.5), FN(vfma)(t, k, -k)), -k);
+    vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, k2), k2), k);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / square;
     return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
 }
 
-/* x^3 P(x^2), with x^3 in two parts, below 1.25; above it (x - 1) + (1 - tanh(x)); then the sign of x */
+/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more exactly than tanh needs it */
+FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
+    FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
+    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
+}
+/* x^3 (1/3 + x^2 P(x^2)), with x^3 and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)) */
 FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vabs)(x), square = t * t, cube = square * t;
     vreal lost = FN(vfma)(FN(product_error)(t, t, square), t, FN(product_error)(square, t, cube));
-    vreal tail = FA_POLYNOMIAL(square, FN(tanh_shrink_tail));
-    vreal small = FN(vfma)(cube, tail, lost * tail), large = (t - (real)1) + FN(one_minus_tanh)(t);
-    return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.25)), small, large), x);
+    const real third = (real)0x1.5555555555555p-2;
+    const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
+    vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
+    vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * third));
+    vreal large = (t - (real)1) + FN(one_minus_tanh)(t);
+    return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.1875)), small, large), x);
 }
 FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    FN(tanh_parts) y = FN(tanh_split)(x);
-    vreal sum = y.base + y.rest, lost = (y.base - sum) + y.rest; /* exact */
+    vreal t = FN(vabs)(x), z = x * x;
+    vmask small = FN(vlt)(t, FN(vset)((real)0.55));
+    vreal base = FN(vselect)(small, t, FN(vset)(1));
+    vreal rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
+    vreal sum = base + rest, lost = (base - sum) + rest; /* tanh(|x|), exactly their sum */
     vreal product = grad * sum;
     return FN(vfma)(product, sum, product * (lost + lost));
 }

@@ -100,14 +100,14 @@ FA_INLINE vreal FN(expm1_negative)(vreal x) {
     return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale - (real)1);
 }
 
-/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], from bench/fit_polynomials.py; log1p is then right to 2^-27.7 (2^-59) */
+/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], from bench/fit_polynomials.py; log1p is then right to 2^-33 (2^-59) */
 #if FA_DOUBLE
 static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
                                       0x1.c71c741a84176p-3, 0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3,
                                       0x1.106839210c16fp-3, 0x1.efd09642828dap-4, 0x1.55d4a9320e888p-4,
                                       0x1.5c566cc5f214dp-3};
 #else
-static const real FN(atanh_tail)[] = {0x1.555502p-1f, 0x1.99d1cap-2f, 0x1.1ec09ep-2f, 0x1.1ec72cp-2f};
+static const real FN(atanh_tail)[] = {0x1.555558p-1f, 0x1.9996d8p-2f, 0x1.25050cp-2f, 0x1.b72c6ep-3f, 0x1.f0870ep-3f};
 #endif
 
 /* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e: with s = e / (2 + e) it is 2 atanh(s), and
@@ -119,6 +119,17 @@ FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
     return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
 }
 
+/* (exp(2r) - 1) / r on |r| <= ln(2)/4: 2, and exp_tail times powers of two */
+#if FA_DOUBLE
+static const real FN(exp_double_tail)[] = {0x1.0p1, 0x1.000000000000ap1, 0x1.5555555555507p0, 0x1.55555555506cp-1,
+                                           0x1.1111111124bdfp-2, 0x1.6c16c18475be2p-4, 0x1.a01a013987b25p-6,
+                                           0x1.a0199962dff21p-8, 0x1.71df050f9e602p-10, 0x1.28adf924cf0cfp-12,
+                                           0x1.adb09ae92a8c8p-15};
+#else
+static const real FN(exp_double_tail)[] = {0x1.0p1f,       0x1.fffffcp0f,  0x1.555492p0f,
+                                           0x1.5558aap-1f, 0x1.12396cp-2f, 0x1.6a523cp-4f};
+#endif
+
 /* (tanh(x) - x) / x^3 in x^2 on [0, 0.3026], from bench/fit_polynomials.py */
 #if FA_DOUBLE
 static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.111111111079p-3, -0x1.ba1ba1b97cb5p-5,
@@ -129,19 +140,18 @@ static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.111111111079p-3,
 static const real FN(tanh_tail)[] = {-0x1.55554ap-2f, 0x1.110cf0p-3f, -0x1.b91f02p-5f, 0x1.58ea70p-6f, -0x1.99459ap-8f};
 #endif
 
-/* (x - tanh(x)) / x^3 in x^2 on [0, 2.25], from bench/fit_polynomials.py */
+/* ((x - tanh(x)) / x^3 - 1/3) / x^2 in x^2 on [0, 1.57], from bench/fit_polynomials.py */
 #if FA_DOUBLE
-static const real FN(tanh_shrink_tail)[] = {0x1.5555555555555p-2, -0x1.1111111111016p-3, 0x1.ba1ba1ba0c15p-5,
-                                            -0x1.664f487fa83d2p-6, 0x1.226e350a1350cp-7, -0x1.d6d3c5d00043ap-9,
-                                            0x1.7da2e75cc46a1p-10, -0x1.35543888d1feap-11, 0x1.f54ecc9229dd2p-13,
-                                            -0x1.95aa6774d524dp-14, 0x1.46911ca985249p-15, -0x1.02e10454151e3p-16,
-                                            0x1.8c02e0018dc27p-18, -0x1.1b18f3d28b071p-19, 0x1.6b5c4cbb6e16p-21,
-                                            -0x1.905916779e95dp-23, 0x1.68e409e137b18p-25, -0x1.f7bd860b92678p-28,
-                                            0x1.f989d6af8242p-31, -0x1.42616828795p-34, 0x1.86ab04e20d949p-39};
+static const real FN(tanh_shrink_tail)[] = {-0x1.11111111110efp-3, 0x1.ba1ba1ba18873p-5, -0x1.664f4881f45a5p-6,
+                                            0x1.226e35436b755p-7, -0x1.d6d3cc9531a44p-9, 0x1.7da32a5cac0c6p-10,
+                                            -0x1.3555ff5b118d2p-11, 0x1.f55fbde721731p-13, -0x1.95e32d9020e7ep-14,
+                                            0x1.4711a9f625cd3p-15, -0x1.03863e6273dd3p-16, 0x1.8bdb542913ef3p-18,
+                                            -0x1.1667d5ad6f5f5p-19, 0x1.551232f3e0f32p-21, -0x1.53340ad8dd42dp-23,
+                                            0x1.f51897e29c69dp-26, -0x1.e03408da6e0ffp-29, 0x1.baaf2c0e17a96p-33};
 #else
-static const real FN(tanh_shrink_tail)[] = {0x1.555556p-2f, -0x1.111176p-3f, 0x1.ba2f8ap-5f, -0x1.671p-6f,
-                                            0x1.25f828p-7f, -0x1.e79f3ap-9f, 0x1.8b974cp-10f, -0x1.19d0dep-11f,
-                                            0x1.2e656cp-13f, -0x1.97a7b2p-16f, 0x1.f5c74cp-20f};
+static const real FN(tanh_shrink_tail)[] = {-0x1.11110cp-3f, 0x1.ba1972p-5f, -0x1.66265ep-6f, 0x1.20f4c2p-7f,
+                                            -0x1.c7241ep-9f, 0x1.4960dap-10f, -0x1.85699cp-12f, 0x1.3970d8p-14f,
+                                            -0x1.e9b316p-18f};
 #endif
 
 /* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From

@@ -54,7 +54,7 @@ FA_INLINE vreal FN(vabs)(vreal v) {
     return (vreal)((vuint)v & ((uint)-1 >> 1));
 }
 
-/* The magnitude of v (which must not be negative) with the sign of s. */
+/* v with its sign bit set where that of s is: the magnitude of v with the sign of s unless v is negative. */
 FA_INLINE vreal FN(vsigned)(vreal v, vreal s) {
     return (vreal)((vuint)v | ((vuint)s & ~((uint)-1 >> 1)));
 }
