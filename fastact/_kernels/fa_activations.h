@@ -155,7 +155,7 @@ FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
     vreal above = FN(vfma)(w, FN(vfma)(t, k, -k), -k);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, FN(vfma)(w, k, k + k), k);
-    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+    return grad * FN(vselect)(positive, q + (real)1, q) * FN(vselect)(positive, FN(vset)(1), FN(vset)(FA_TAIL_UNSCALE));
 }
 FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
@@ -235,7 +235,7 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, k2), k2), k);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / square;
-    return FN(vselect)(positive, FN(vfma)(grad, q, grad), grad * q * FA_TAIL_UNSCALE);
+    return grad * FN(vselect)(positive, q + (real)1, q) * FN(vselect)(positive, FN(vset)(1), FN(vset)(FA_TAIL_UNSCALE));
 }
 
 /* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more exactly than tanh needs it */
@@ -262,8 +262,7 @@ FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) 
     vreal base = FN(vselect)(small, t, FN(vset)(1));
     vreal rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
     vreal sum = base + rest, lost = (base - sum) + rest; /* tanh(|x|), exactly their sum */
-    vreal product = grad * sum;
-    return FN(vfma)(product, sum, product * (lost + lost));
+    return grad * sum * (sum + (lost + lost));
 }
 
 FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
