@@ -542,6 +542,40 @@ def prelu_backward(
     return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
 
 
+class SwishGradients(NamedTuple):
+    """What ``swish_backward`` returns."""
+
+    dx: np.ndarray
+    dbeta: np.ndarray
+
+
+def swish(x: np.ndarray, beta: float | np.ndarray = 1.0, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Swish with a learned beta: y = x * s(beta * x), s the logistic function (Ramachandran et al. 2017,
+    arXiv:1710.05941). With beta = 1 it is ``silu``, with beta = 0 it is x / 2.
+
+    ``beta`` is a number, or an array of shape () or (1,) for all, or (channels,) for one per channel of the last axis,
+    of x's dtype. ``out`` may be exactly x. Raises TypeError for wrong dtypes, ValueError for wrong shapes and a
+    read-only or overlapping out.
+    """
+    return _learned_forward("swish", "beta", x, beta, out)
+
+
+def swish_backward(
+    grad: np.ndarray,
+    x: np.ndarray,
+    beta: float | np.ndarray = 1.0,
+    *,
+    out: np.ndarray | None = None,
+    out_beta: np.ndarray | None = None,
+) -> SwishGradients:
+    """(dx, dbeta) of swish from one pass: dx = grad * s * (1 + beta * x * (1 - s)), dbeta = sum of grad x^2 s (1 - s).
+
+    dbeta has beta's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx) may
+    be exactly grad or exactly x; ``out_beta`` must touch neither.
+    """
+    return SwishGradients(*_learned_backward("swish", "beta", grad, x, beta, out, out_beta))
+
+
 __all__ += _dense.__all__
 __all__ += [
     "log_softmax",
@@ -554,5 +588,7 @@ __all__ += [
     "relu_masked_backward",
     "softmax",
     "softmax_backward",
+    "swish",
+    "swish_backward",
 ]
 __all__.sort()

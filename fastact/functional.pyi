@@ -69,6 +69,8 @@ __all__ = [
     "softplus_backward",
     "softsign",
     "softsign_backward",
+    "swish",
+    "swish_backward",
     "tanh",
     "tanh_backward",
     "tanh_shrink",
@@ -84,6 +86,10 @@ class Maxout(NamedTuple):
 class PReluGradients(NamedTuple):
     dx: np.ndarray
     dweight: np.ndarray
+
+class SwishGradients(NamedTuple):
+    dx: np.ndarray
+    dbeta: np.ndarray
 
 def activation(name: str, **parameters: float) -> BoundActivation: ...
 def celu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
@@ -188,6 +194,15 @@ def softsign(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray
 def softsign_backward(
     grad: NDArray[_Real], x: NDArray[_Real], *, out: NDArray[_Real] | None = None
 ) -> NDArray[_Real]: ...
+def swish(x: np.ndarray, beta: float | np.ndarray = 1.0, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def swish_backward(
+    grad: np.ndarray,
+    x: np.ndarray,
+    beta: float | np.ndarray = 1.0,
+    *,
+    out: np.ndarray | None = None,
+    out_beta: np.ndarray | None = None,
+) -> SwishGradients: ...
 def tanh(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def tanh_backward(grad: NDArray[_Real], y: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def tanh_shrink(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...

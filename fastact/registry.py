@@ -553,7 +553,42 @@ def _prelu_weight_gradient(grad, x, weight):
         return np.where(np.isnan(x), x, np.where(x > 0, 0, grad * x)).astype(x.dtype)
 
 
+def _swish_parts(x, beta):
+    """X clipped, s(beta x) and 1 - s(beta x), in at least float64."""
+    wide = np.clip(x.astype(np.float64), -1e300, 1e300)
+    z = np.clip(wide * np.asarray(beta, np.float64), -1e5, 1e5)
+    return wide, _sigmoid(z), _sigmoid(-z)
+
+
+def _swish(x, beta):
+    with np.errstate(all="ignore"):
+        wide, s, _ = _swish_parts(x, beta)
+        return np.where((s == 1) & np.isinf(x), x, wide * s).astype(x.dtype)
+
+
+def _swish_gradient(grad, x, beta):
+    with np.errstate(all="ignore"):
+        wide, s, rest = _swish_parts(x, beta)
+        z = np.clip(wide * np.asarray(beta, np.float64), -1e5, 1e5)
+        return (grad * (s * (1 + z * rest))).astype(x.dtype)
+
+
+def _swish_weight_gradient(grad, x, beta):
+    with np.errstate(all="ignore"):
+        wide, s, rest = _swish_parts(x, beta)
+        return (grad * (wide * s * rest * wide)).astype(x.dtype)
+
+
 LEARNED: dict[str, LearnedEntry] = {
+    "swish": LearnedEntry(
+        name="swish",
+        formula="x * s(beta * x)",
+        weight_name="beta",
+        start=1.0,
+        value=_swish,
+        gradient=_swish_gradient,
+        weight_gradient=_swish_weight_gradient,
+    ),
     "prelu": LearnedEntry(
         name="prelu",
         formula="x if x > 0 else weight * x",

@@ -124,7 +124,7 @@ def _select_instruction_set() -> str | None:
     built = _core.instruction_sets()
     usable = tuple(name for name, supported in built if supported)
     requested = _environment("FASTACT_ISA", usable)
-    name = requested or [n for n in usable if n != "avx512"][-1]
+    name = requested or usable[-1]
     _core.use_instruction_set(name)
     return name
 

@@ -70,10 +70,10 @@ def hard_points(entry):
     x = branch_points(np.float64, entry)
     rng = np.random.default_rng(7)
     few = [
-        rng.choice(x[np.abs(x) < 800], 300),
-        rng.normal(0, 2, 300),
-        rng.uniform(-40, 40, 300),
-        rng.uniform(-750, 12, 60),
+        rng.choice(x[np.abs(x) < 800], 150),
+        rng.normal(0, 2, 100),
+        rng.uniform(-40, 40, 100),
+        rng.uniform(-750, 12, 30),
     ]
     small = rng.choice([-1.0, 1.0], 60) * np.exp2(rng.uniform(-600, 0, 60))
     return np.concatenate([*few, small])

@@ -194,10 +194,6 @@ FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
     vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
     return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
 }
-FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta) {
-    FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    return FN(swish_slope)(grad, a.z, a.lost);
-}
 FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
     /* s (1 - s) is even */
@@ -207,6 +203,11 @@ FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
     vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
     d = FN(vfma)(d, d + (real)2, FN(vset)(1));
     return FN(swish_unscale)(w / d, a.x, a.x);
+}
+FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    *dbeta = grad * FN(swish_beta_slope)(x, beta);
+    return FN(swish_slope)(grad, a.z, a.lost);
 }
 
 /* x n / (n + 2) with n = w (w + 2), w = exp(x); where that is exacter, as x - 2 x / (n + 2) */
@@ -427,4 +428,6 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(hard_shrink)        \
     X(soft_shrink)
 
-#define FA_LEARNED(X) X(prelu)
+#define FA_LEARNED(X) \
+    X(prelu)          \
+    X(swish)

@@ -1,0 +1,276 @@
+"""prelu, swish, softmax, log_softmax, maxout and masked ReLU against NumPy written out in float64."""
+
+import numpy as np
+import pytest
+
+import fastact as fa
+from fastact import runtime
+
+SETS = [name for name, supported in (runtime._core.instruction_sets() if runtime._core else []) if supported]
+SHAPES = [
+    (1,),
+    (3,),
+    (33,),
+    (5, 1),
+    (7, 2),
+    (17, 10),
+    (40, 31),
+    (9, 32),
+    (6, 33),
+    (3, 130),
+    (2, 3, 5),
+    (300, 37),
+    (2, 9000),
+]
+
+
+@pytest.fixture(params=[*SETS, "numpy"], autouse=True)
+def engine(request):
+    if request.param == "numpy":
+        with fa.use_backend("numpy"):
+            yield "numpy"
+        return
+    runtime._core.use_instruction_set(request.param)
+    yield request.param
+    runtime._core.use_instruction_set(runtime.instruction_set)
+
+
+@pytest.fixture(params=[np.float32, np.float64])
+def dtype(request):
+    return request.param
+
+
+def numbers(shape, dtype, seed=0, scale=2.0):
+    return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(dtype)
+
+
+def logistic(x):
+    return 0.5 * (1 + np.tanh(x / 2))
+
+
+def close(got, expected, dtype, factor=16.0):
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(got, expected, rtol=factor * eps, atol=factor * eps)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_softmax(shape, dtype):
+    x, g = numbers(shape, dtype), numbers(shape, dtype, 1)
+    wide = x.astype(np.float64)
+    p = np.exp(wide) / np.exp(wide).sum(-1, keepdims=True)
+    y = fa.softmax(x)
+    assert y.dtype == dtype
+    assert y.shape == x.shape
+    close(y, p, dtype)
+    close(fa.log_softmax(x), np.log(p), dtype, 32)
+    dx = fa.softmax_backward(g, y)
+    y64, g64 = y.astype(np.float64), g.astype(np.float64)
+    close(dx, y64 * (g64 - (g64 * y64).sum(-1, keepdims=True)), dtype, 64)
+    z = fa.log_softmax(x)
+    expected = g64 - np.exp(z.astype(np.float64)) * g64.sum(-1, keepdims=True)
+    np.testing.assert_allclose(fa.log_softmax_backward(g, z), expected, rtol=0, atol=2e3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
+@pytest.mark.parametrize("columns", [3, 10, 32, 33, 200])
+def test_a_row_has_the_same_bits_anywhere(function, columns, dtype):
+    x = numbers((70, columns), dtype)
+    together = function(x)
+    for i in (0, 1, 17, 69):
+        np.testing.assert_array_equal(function(x[i]), together[i])
+    for threads in (1, 2, 3):
+        with fa.num_threads(threads):
+            np.testing.assert_array_equal(function(np.tile(x, (40, 1))), np.tile(together, (40, 1)))
+    np.testing.assert_array_equal(function(x[::2]), together[::2])
+    np.testing.assert_array_equal(function(np.asfortranarray(x)), together)
+    inside = x.copy()
+    assert function(inside, out=inside) is inside
+    np.testing.assert_array_equal(inside, together)
+
+
+@pytest.mark.parametrize("columns", [4, 40])
+def test_special_rows_of_softmax(columns, dtype):
+    x = numbers((6, columns), dtype)
+    x[0, 1] = -np.inf
+    x[1, 2] = np.inf
+    x[2, 3] = np.nan
+    x[3] = -np.inf
+    x[4] = 1e30
+    x[5, 0] = 88 if dtype == np.float32 else 700
+    y, z = fa.softmax(x), fa.log_softmax(x)
+    assert y[0, 1] == 0
+    assert z[0, 1] == -np.inf
+    assert np.isfinite(np.delete(z[0], 1)).all()
+    for row in (1, 2, 3):
+        assert np.isnan(y[row]).any()
+        assert np.isnan(z[row]).any()
+    assert np.isnan(y[2]).all()
+    assert np.isnan(y[3]).all()
+    close(y[4], np.full(columns, 1 / columns), dtype)
+    assert y[5, 0] == 1
+
+
+@pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
+def test_softmax_refuses(function):
+    with pytest.raises(TypeError, match=f"{function.__name__}: expected float32 or float64, got int64"):
+        function(np.arange(3))
+    with pytest.raises(ValueError, match="at least one dimension"):
+        function(np.float32(3))
+    x = np.ones((4, 5), np.float32)
+    with pytest.raises(ValueError, match="shape"):
+        function(x, out=np.ones((5, 4), np.float32))
+    buffer = np.ones(25, np.float32)
+    with pytest.raises(ValueError, match="overlaps"):
+        function(buffer[:20].reshape(4, 5), out=buffer[5:].reshape(4, 5))
+    assert (buffer == 1).all()
+    assert function(np.empty((0, 4))).shape == (0, 4)
+    assert function(np.empty((4, 0))).shape == (4, 0)
+
+
+PRELU = (fa.prelu, fa.prelu_backward)
+SWISH = (fa.swish, fa.swish_backward)
+
+
+def prelu_formula(x, w):
+    return np.where(x > 0, x, w * x), np.where(x > 0, 1, w), np.where(x > 0, 0, x)
+
+
+def swish_formula(x, w):
+    s, rest = logistic(w * x), logistic(-w * x)
+    return x * s, s * (1 + w * x * rest), x * x * s * rest
+
+
+@pytest.mark.parametrize(
+    ("functions", "formula"), [(PRELU, prelu_formula), (SWISH, swish_formula)], ids=["prelu", "swish"]
+)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["number", "one", "channels"])
+def test_learned(functions, formula, shape, kind, dtype):
+    forward, backward = functions
+    x, g = numbers(shape, dtype), numbers(shape, dtype, 1)
+    channels = numbers(shape[-1], dtype, 2, 0.7)
+    weight = {"number": 0.3, "one": np.array([0.3], dtype), "channels": channels}[kind]
+    wide = np.asarray(weight, dtype).astype(np.float64)
+    value, slope, weight_slope = formula(x.astype(np.float64), wide)
+    close(forward(x, weight), value, dtype)
+    dx, dw = backward(g, x, weight)
+    close(dx, g * slope, dtype, 64)
+    terms = g.astype(np.float64) * weight_slope
+    axes = tuple(range(x.ndim - 1)) if kind == "channels" and channels.size > 1 else None
+    size = np.abs(terms).sum(axis=axes)
+    assert dw.shape == np.shape(weight)
+    assert (np.abs(dw - terms.sum(axis=axes)) <= 64 * np.finfo(dtype).eps * (size + 1)).all()
+    for threads in (2, 3):
+        with fa.num_threads(threads):
+            again = backward(g, x, weight)
+            np.testing.assert_array_equal(again[0], dx)
+            np.testing.assert_array_equal(again[1], dw)
+    into, out_weight = g.copy(), np.empty_like(dw)
+    named = {f"out_{'weight' if forward is fa.prelu else 'beta'}": out_weight}
+    assert backward(into, x, weight, out=into, **named)[0] is into
+    np.testing.assert_array_equal(into, dx)
+    np.testing.assert_array_equal(out_weight, dw)
+    y = x.copy()
+    assert forward(y, weight, out=y) is y
+
+
+@pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])
+def test_learned_special_values(functions, dtype):
+    forward, backward = functions
+    for position in (0, 5, 36):
+        x, g = numbers(37, dtype), np.ones(37, dtype)
+        x[position] = np.nan
+        assert np.isnan(forward(x, 0.5)[position])
+        dx, dw = backward(g, x, 0.5)
+        assert np.isnan(dx[position])
+        assert np.isnan(dw)
+        assert np.isfinite(np.delete(dx, position)).all()
+    infinite = np.array([-np.inf, np.inf], dtype)
+    np.testing.assert_array_equal(forward(infinite, 0.5), [0 if forward is fa.swish else -np.inf, np.inf])
+    if forward is fa.prelu:
+        np.testing.assert_array_equal(forward(infinite, 0.0), [0, np.inf])
+
+
+@pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])
+def test_learned_refuses(functions):
+    forward, backward = functions
+    x = np.ones((4, 5), np.float32)
+    with pytest.raises(ValueError, match="one per channel"):
+        forward(x, np.ones(4, np.float32))
+    with pytest.raises(TypeError, match="float32 like x, got float64"):
+        forward(x, np.ones(5))
+    with pytest.raises(TypeError, match="expected float32 or float64"):
+        forward(np.ones(3, int), 0.5)
+    with pytest.raises(ValueError, match="shape"):
+        backward(x, x[:3], 0.5)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        forward(x, 0.5, out=read_only)
+    weight = np.ones(5, np.float32)
+    with pytest.raises(ValueError, match="overlaps"):
+        forward(np.ones((1, 5), np.float32), weight, out=weight.reshape(1, 5))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7])
+def test_maxout(pieces, dtype):
+    x = np.random.default_rng(0).integers(0, 3, (11, 6 * pieces)).astype(dtype)
+    x[3, 0] = np.nan
+    y, index = fa.maxout(x, pieces)
+    groups = x.reshape(11, 6, pieces)
+    np.testing.assert_array_equal(y, groups.max(-1))
+    np.testing.assert_array_equal(index, groups.argmax(-1))
+    grad = numbers((11, 6), dtype)
+    dx = fa.maxout_backward(grad, index, pieces).reshape(11, 6, pieces)
+    np.testing.assert_array_equal(dx.sum(-1), grad)
+    np.testing.assert_array_equal(dx != 0, np.arange(pieces) == index[..., np.newaxis])
+
+
+def test_maxout_refuses():
+    x = np.ones((2, 6))
+    with pytest.raises(ValueError, match="multiple of pieces=4"):
+        fa.maxout(x, 4)
+    with pytest.raises(ValueError, match="at least 1"):
+        fa.maxout(x, 0)
+    with pytest.raises(ValueError, match="from 1 to 256"):
+        fa.maxout(np.ones(257), 257)
+    with pytest.raises(ValueError, match="below pieces=2"):
+        fa.maxout_backward(np.ones(3), np.array([0, 1, 2], np.uint8), 2)
+    with pytest.raises(TypeError, match="uint8"):
+        fa.maxout_backward(np.ones(3), np.array([0, 1, 1]), 2)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 20_001])
+def test_relu_masked(n, dtype):
+    x = numbers(n, dtype)
+    x[::5] = 0
+    x[3::7] = np.nan
+    mask = np.full((n + 7) // 8, 255, np.uint8)
+    expected = np.where(x < 0, 0, x)
+    kept = x >= 0
+    y = fa.relu_masked(x, mask=mask)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(mask, np.packbits(kept, bitorder="little"))
+    assert fa.relu_masked(x, mask=mask, out=x) is x
+    np.testing.assert_array_equal(x, expected)
+    grad = numbers(n, dtype, 1)
+    np.testing.assert_array_equal(fa.relu_masked_backward(grad, mask), np.where(kept, grad, 0))
+    assert fa.relu_masked_backward(grad, mask, out=grad) is grad
+
+
+def test_the_lecture_mask():
+    """x = -5.5, 2.4, -0.5, 3.6 gives m = 0, 1, 0, 1 and dx = dy * m."""
+    mask = np.zeros(1, np.uint8)
+    fa.relu_masked(np.array([-5.5, 2.4, -0.5, 3.6]), mask=mask)
+    assert mask[0] == 0b1010
+    np.testing.assert_array_equal(fa.relu_masked_backward(np.array([1.0, 2, 3, 4]), mask), [0, 2, 0, 4])
+
+
+def test_relu_masked_refuses():
+    x = np.ones(9)
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        fa.relu_masked(x, mask=np.zeros(1, np.uint8))
+    with pytest.raises(TypeError, match="uint8"):
+        fa.relu_masked(x, mask=np.zeros(2))
+    with pytest.raises(ValueError, match="overlaps"):
+        fa.relu_masked(x, mask=x.view(np.uint8)[:2])
