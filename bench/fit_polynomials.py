@@ -192,7 +192,18 @@ def exp_tail(r):
     return (mp.exp(r) - 1 - r) / (r * r)
 
 
-def log1p_tail(w):
+def log1p_tail(e):
+    """(log(1 + e) - e) / e^2"""
+    if abs(e) < mp.mpf(10) ** -10:
+        return -mp.mpf(1) / 2 + e / 3 - e * e / 4
+    return (mp.log1p(e) - e) / (e * e)
+
+
+def log1p_weight(e):
+    return e * e / mp.log1p(e) if e else mp.mpf(0)
+
+
+def atanh_tail(w):
     """(2 atanh(s) - 2 s) / s^3 in w = s^2"""
     if w < mp.mpf(10) ** -14:
         return mp.mpf(2) / 3 + w * 2 / 5 + w * w * 2 / 7
@@ -200,7 +211,7 @@ def log1p_tail(w):
     return (2 * mp.atanh(s) - 2 * s) / (s * w)
 
 
-def log1p_weight(w):
+def atanh_weight(w):
     s = mp.sqrt(w)
     return s * w / (2 * mp.atanh(s)) if w else mp.mpf(0)
 
@@ -243,11 +254,14 @@ if __name__ == "__main__":
         double = [mp.mpf(2)] + [a * mp.mpf(2) ** (i + 2) for i, a in enumerate(c)]
         show(f"exp_double_tail, {digits} bits", double, e, suffix)
     for title, function, weight, high, degrees in (
-        ("atanh_tail", log1p_tail, log1p_weight, mp.mpf(1) / 9, (4, 9)),
+        ("log1p_tail", log1p_tail, log1p_weight, 1, (8, None)),
+        ("atanh_tail", atanh_tail, atanh_weight, mp.mpf(1) / 9, (None, 9)),
         ("tanh_tail", tanh_tail, tanh_weight, "0.3026", (4, 10)),
         ("tanh_shrink_tail", tanh_shrink_tail, tanh_shrink_weight, "1.57", (8, 17)),  # minutes
     ):
         for digits, degree, suffix in zip((24, 53), degrees, ("f", ""), strict=True):
+            if degree is None:
+                continue
             c, e = fit(function, weight, list(range(degree + 1)), 0, high, digits)
             show(f"{title}, {digits} bits, degree {degree}", c, e, suffix)
     for digits, degree, suffix in ((24, 2, "f"), (53, 6, "")):

@@ -53,8 +53,8 @@ FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (y * ((real)1 - y));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below. As the exponential
- * is only felt where it is not large, |x| = n ln(2)/2 + r is reduced with one constant. */
+/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below. The exponential
+ * is only felt where it is not large: |x| = n ln(2)/2 + r is reduced with one constant. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
     const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
@@ -143,19 +143,25 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* grad times the slope s (1 + u (1 - s)) at u = z + lost. With w = exp(u) it is w (1 + u + w) / (1 + w)^2, which above 0
- * is 1 + (w (u - 1) - 1) / (1 + w)^2. Both sides of the quotient times 21/32, where their rounding costs less. */
+/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
+FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
+    /* an infinite grad would be inf - inf */
+    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
+    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
+    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
+}
+/* grad times the slope s (1 + u (1 - s)) at u = z + lost. With w = exp(u) it is w (1 + u + w) / (1 + w)^2, and above 0
+ * taken as 1 + (w (u - 1) - 1) / (1 + w)^2. */
 FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
-    const vreal k = FN(vset)((real)0.65625);
+    const vreal one = FN(vset)(1);
     vmask positive = FN(vlt)(FN(vset)(0), z);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), z));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r + lost), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    vreal below = FN(vfma)(w, k, FN(vfma)(t, k, k));
-    vreal above = FN(vfma)(w, FN(vfma)(t, k, -k), -k);
+    vreal below = w + (t + one), above = FN(vfma)(w, t - one, -one);
     below = FN(vfma)(f, below, below) * e.scale;
-    vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, FN(vfma)(w, k, k + k), k);
-    return grad * FN(vselect)(positive, q + (real)1, q) * FN(vselect)(positive, FN(vset)(1), FN(vset)(FA_TAIL_UNSCALE));
+    vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, w + (real)2, one);
+    return FN(gated)(grad, q, positive);
 }
 FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
@@ -210,19 +216,21 @@ FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta
     return FN(swish_slope)(grad, a.z, a.lost);
 }
 
-/* x n / (n + 2) with n = w (w + 2), w = exp(x); where that is exacter, as x - 2 x / (n + 2) */
+/* With w = exp(x) and d = w (w + 2) + 2: x w (w + 2) / d, below 0 as x w - x w (w^2 + w) / d, above as x - 2 x / d */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vmask positive = FN(vlt)(FN(vset)((real)-0.625), x);
+    vmask upper = FN(vlt)(FN(vset)(0), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    vreal d = FN(vfma)(w, w + (real)2, FN(vset)(2)), twice = t + t, sum = FN(vfma)(w, t, twice);
-    vreal q = FN(vselect)(positive, -twice, FN(vfma)(f, sum, sum) * e.scale) / d;
-    return FN(vsigned)(FN(vselect)(positive, x + q, q * FA_TAIL_UNSCALE), x); /* -0 for -0 */
+    vreal d = FN(vfma)(w, w + (real)2, FN(vset)(2)), xw = FN(vfma)(f, t, t) * e.scale;
+    vreal part = FN(vselect)(upper, FN(vset)(2), FN(vfma)(w, w, w)) / d;
+    vreal y = FN(vfma)(-FN(vselect)(upper, t, xw), part, FN(vselect)(upper, x, xw));
+    return FN(vsigned)(FN(vselect)(upper, y, y * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
 /* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
- * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 13/64 (see above). */
+ * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 13/64, where their
+ * rounding costs less. */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     vmask positive = FN(vlt)(FN(vset)((real)-0.21875), x);
@@ -236,7 +244,7 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, k2), k2), k);
     below = FN(vfma)(f, below, below) * e.scale;
     vreal q = FN(vselect)(positive, above, below) / square;
-    return grad * FN(vselect)(positive, q + (real)1, q) * FN(vselect)(positive, FN(vset)(1), FN(vset)(FA_TAIL_UNSCALE));
+    return FN(gated)(grad, q, positive);
 }
 
 /* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more exactly than tanh needs it */
@@ -252,7 +260,7 @@ FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     const real third = (real)0x1.5555555555555p-2;
     const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
     vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
-    vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * third));
+    vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * (tail + third)));
     vreal large = (t - (real)1) + FN(one_minus_tanh)(t);
     return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.1875)), small, large), x);
 }

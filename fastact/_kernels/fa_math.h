@@ -100,24 +100,30 @@ FA_INLINE vreal FN(expm1_negative)(vreal x) {
     return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale - (real)1);
 }
 
-/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], from bench/fit_polynomials.py; log1p is then right to 2^-33 (2^-59) */
+/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e. Coefficients from bench/fit_polynomials.py. */
 #if FA_DOUBLE
+/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9]; with s = e / (2 + e), log(1 + e) = 2 atanh(s) is then right to 2^-59 */
 static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
                                       0x1.c71c741a84176p-3, 0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3,
                                       0x1.106839210c16fp-3, 0x1.efd09642828dap-4, 0x1.55d4a9320e888p-4,
                                       0x1.5c566cc5f214dp-3};
-#else
-static const real FN(atanh_tail)[] = {0x1.555558p-1f, 0x1.9996d8p-2f, 0x1.25050cp-2f, 0x1.b72c6ep-3f, 0x1.f0870ep-3f};
-#endif
-
-/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e: with s = e / (2 + e) it is 2 atanh(s), and
- * 2s = e - s e, so that the quotient's error only enters a correction. */
+/* 2s = e - s e, so that the quotient's error only enters a correction */
 FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
     vreal e = e_scaled * FA_UNSCALE;
     vreal s = e / (e + (real)2), w = s * s;
     vreal correction = s * FN(vfma)(-w, FA_POLYNOMIAL(w, FN(atanh_tail)), e);
     return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
 }
+#else
+/* (log(1 + e) - e) / e^2 to 2^-27.5: here a longer polynomial costs no more than the quotient, and is exacter */
+static const real FN(log1p_tail)[] = {-0x1.ffffd2p-2f, 0x1.554dd4p-2f,  -0x1.ff2498p-3f,
+                                      0x1.9350c2p-3f,  -0x1.3a5824p-3f, 0x1.b5051ap-4f,
+                                      -0x1.d77c88p-5f, 0x1.4a1274p-6f,  -0x1.b1410cp-9f};
+FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
+    vreal e = e_scaled * FA_UNSCALE;
+    return FN(vfma)(e_scaled * e, FA_POLYNOMIAL(e, FN(log1p_tail)), e_scaled);
+}
+#endif
 
 /* (exp(2r) - 1) / r on |r| <= ln(2)/4: 2, and exp_tail times powers of two */
 #if FA_DOUBLE
@@ -155,8 +161,8 @@ static const real FN(tanh_shrink_tail)[] = {-0x1.11110cp-3f, 0x1.ba1972p-5f, -0x
 #endif
 
 /* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From
- * FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest number, and times 2^20
- * it is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
+ * FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest number, and 2^20
+ * times as much is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
 #if FA_DOUBLE
 #define FA_TAIL 64
 #define FA_TAIL_UNSCALE 0x1p-64
