@@ -59,14 +59,16 @@ FA_INLINE void FN(bias_forward_loop)(FN(value_function) *value, FN(gradient_func
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal x = FN(vload)(z + i);
             if (bias) x += FN(vload)(bias + i);
+            vreal v = value(x, p); /* before the branch, so that the gradient can share its exponential */
             if (slope) FN(vstore)(slope + i, gradient(one, x, p));
-            FN(vstore)(y + i, value(x, p));
+            FN(vstore)(y + i, v);
         }
         if (rest) {
             vreal x = FN(vload_part)(z + whole, rest);
             if (bias) x += FN(vload_part)(bias + whole, rest);
+            vreal v = value(x, p);
             if (slope) FN(vstore_part)(slope + whole, gradient(one, x, p), rest);
-            FN(vstore_part)(y + whole, value(x, p), rest);
+            FN(vstore_part)(y + whole, v, rest);
         }
     }
 }

@@ -165,9 +165,9 @@ static const real FN(gelu_tanh_near)[] = {0x1.988454p-1f, -0x1.11b18cp-2f, 0x1.f
 #endif
 
 typedef struct {
-    vmask centre;              /* t < 13/16: t Phi(-t) is */
-    vreal value;               /* this, without an exponential; elsewhere scale * tail */
-    vreal near;                /* the slope where t < 1/2; elsewhere scale * slope at -t */
+    vmask centre; /* t < 13/16: t Phi(-t) is */
+    vreal value;  /* this, without an exponential; elsewhere scale * tail */
+    vreal near;   /* the slope where t < 1/2; elsewhere scale * slope at -t */
     vreal tail, slope, scale;
 } FN(gelu_parts);
 
