@@ -205,10 +205,7 @@ if __name__ == "__main__":
         show(f"gelu_tail, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
         c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, digits)
         show(f"gelu_slope, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
-    for digits, suffix in ((24, "f"), (53, "")):
-        root = round_to(gelu_root(), digits)
-        low = round_to(gelu_root() - root, digits)
-        print(f"gelu_root, {digits} bits, and what is left: {float(root).hex()}{suffix}, {float(low).hex()}{suffix}")
+    print(f"gelu_root - 3/4: {float(gelu_root() - mp.mpf(3) / 4).hex()}")
     for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
         c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -(mp.mpf(13) / 16) ** 2 / 2, -1e-30, digits)
         show(f"gelu_centre, {digits} bits, degree {degree}", c, e, suffix)

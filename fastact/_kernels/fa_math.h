@@ -173,8 +173,7 @@ typedef struct {
 
 FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
     const real k = (real)0x1.9884533d43651p-2 * FA_GATE_UNSCALE;
-    const real root = FA_DOUBLE ? (real)0x1.80ead197f00b4p-1 : (real)0x1.80ead2p-1;
-    const real root_low = FA_DOUBLE ? (real)-0x1.13e74c58cada8p-56 : (real)-0x1.a03fd4p-27;
+    const real root = (real)0.75, root_low = (real)0x1.d5a32fe0167bbp-10; /* root - t is exact for t >= 3/8 */
     FN(gelu_parts) g;
     vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.85), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
