@@ -223,15 +223,16 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     vreal inverse = one / sum;
     g.tail = FN(vfma)(inverse, e.expm1, inverse);
 
-    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse and of
-     * 2u' left is put back into the middle factor, which cancels around its root and is large far out */
+    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse, of 2u'
+     * and of the middle factor left is put back into that, which cancels around its root and is large far out */
     vreal sum_low = FN(vfma)(e.expm1 + one, g.scale, one_scaled - sum);
     vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
     const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
     vreal derivative = FN(vfma)(triple, square, first);
     vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
-    vreal middle = FN(vfma)(g.t, derivative, sum);
-    vreal middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, sum_low));
+    vreal product = g.t * derivative, middle = product + sum;
+    vreal middle_low = FN(product_error)(g.t, derivative, product) + (((product - middle) + sum) + sum_low);
+    middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, middle_low));
     vreal outer = g.tail * inverse;
     g.slope = FN(vfma)(outer, middle, outer * middle_low);
     return g;
