@@ -127,14 +127,8 @@ def fit_numerator(function, denominator, degree, low, high, digits):
     def q(t):
         return mp.polyval(denominator[::-1], t)
 
-    return fit(
-        lambda t: (function(t) - k) * q(t),
-        lambda t: 1 / (function(t) * q(t)),
-        list(range(degree + 1)),
-        low,
-        high,
-        digits,
-    )
+    powers = list(range(degree + 1))
+    return fit(lambda t: (function(t) - k) * q(t), lambda t: 1 / (function(t) * q(t)), powers, low, high, digits)
 
 
 def normal_tail_moment(t):
@@ -181,6 +175,7 @@ def near_weight(z):
 
 
 def near_weight_tanh(square):
+    """The same for gelu_tanh."""
     x = mp.sqrt(square)
     return x / (mp.mpf(1) / 2 - x * gelu_tanh_near(square))
 
@@ -273,13 +268,12 @@ if __name__ == "__main__":
         q = fit_denominator(
             [(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, digits
         )
-        show(f"gelu_denominator, {digits} bits", q, mp.mpf(1), suffix)
+        print(f"gelu_denominator, {digits} bits:\n    " + ", ".join(float(a).hex() + suffix for a in q))
         c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, digits)
         show(f"gelu_tail, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
         c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, digits)
         show(f"gelu_slope, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
-    root = round_to(gelu_root(), 53)
-    show("gelu_root", [round_to(root, 24), root - round_to(root, 24)], mp.mpf(1), "")
+    print(f"gelu_root - 3/4: {float(gelu_root() - mp.mpf(3) / 4).hex()}")
     for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
         c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -((mp.mpf(13) / 16) ** 2) / 2, -1e-30, digits)
         show(f"gelu_centre, {digits} bits, degree {degree}", c, e, suffix)

@@ -349,7 +349,8 @@ FA_INLINE vreal FN(relu6_gradient)(vreal grad, vreal y, FN(parameters) p) {
 
 FA_INLINE vreal FN(softsign_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)0x1p60 : (real)0x1p30), FN(vabs)(x)); /* 1 long before: not inf / inf */
+    /* 1 long before the limit, which keeps inf / inf away */
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)0x1p60 : (real)0x1p30), FN(vabs)(x));
     return FN(vsigned)(t / (t + (real)1), x);
 }
 FA_INLINE vreal FN(softsign_gradient)(vreal grad, vreal x, FN(parameters) p) {

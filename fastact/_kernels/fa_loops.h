@@ -91,14 +91,16 @@ FA_INLINE void FN(epilogue_loop)(FN(value_function) *value, FN(gradient_function
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal x = FN(vload)(y + i);
             if (bias) x += FN(vload)(bias + i);
+            vreal v = value(x, p); /* before the branch, so that the gradient can share its exponential */
             if (slope) FN(vstore)(slope + i, gradient(one, x, p));
-            FN(vstore)(y + i, value(x, p));
+            FN(vstore)(y + i, v);
         }
         if (columns > whole) {
             vreal x = FN(vload_tail)(y + whole, tail);
             if (bias) x += FN(vload_tail)(bias + whole, tail);
+            vreal v = value(x, p);
             if (slope) FN(vstore_tail)(slope + whole, gradient(one, x, p), tail);
-            FN(vstore_tail)(y + whole, value(x, p), tail);
+            FN(vstore_tail)(y + whole, v, tail);
         }
     }
 }

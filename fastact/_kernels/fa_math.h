@@ -225,18 +225,18 @@ FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, 
  * The fractions vanish at infinity, and the rounding errors of both polynomials with them. tail and slope carry the
  * factor FA_GATE_UNSCALE. */
 #if FA_DOUBLE
-static const real FN(gelu_denominator)[] = {0x1.0837bc55b8209p18, 0x1.37ae1182be231p19, 0x1.55c978c94871bp19,
-                                            0x1.cc00ecb95f9d7p18, 0x1.a604e732c7249p17, 0x1.14c899f891d74p16,
-                                            0x1.080cbcee7616bp14, 0x1.6be86d3ef83bp11, 0x1.5d61658e12c79p8,
-                                            0x1.aaa22ae7d391ep4, 0x1.p0};
-static const real FN(gelu_tail)[] = {-0x1.a5a166cf0bf88p-48, -0x1.d24d95574eff3p-48, -0x1.09bca7cea2e91p-48,
-                                     -0x1.85bab76ea58e7p-50, -0x1.8b9a6f3a08c59p-52, -0x1.1a60cbbaacf7ep-54,
-                                     -0x1.145f251fd5a46p-57, -0x1.54677c749420cp-61, -0x1.988453977a197p-66,
-                                     0x1.f709393c095b2p-100};
-static const real FN(gelu_slope)[] = {0x1.194565c926376p-48, 0x1.dce4b98604c69p-48, 0x1.86547579f483p-48,
-                                      0x1.904a61fd342bdp-49, 0x1.1a09faebcaa5dp-50, 0x1.1ae1da6ccf2e4p-52,
-                                      0x1.94af3a25e1821p-55, 0x1.901fac8c6f1dp-58, 0x1.f4b971067accp-62,
-                                      0x1.331e9a233c3b7p-66};
+static const real FN(gelu_denominator)[] = {0x1.9733e90a92147p20, 0x1.f5e60c43498fbp21, 0x1.217c2d4f0b5a1p22,
+                                            0x1.9d6540604d459p21, 0x1.96f9b16b9f1a4p20, 0x1.22d55bdd65979p19,
+                                            0x1.34eede4a6e62dp17, 0x1.e9cedf75d1512p14, 0x1.1d787f669bcbfp12,
+                                            0x1.d52e5af58590bp8, 0x1.edebbcf36a269p4, 0x1.p0};
+static const real FN(gelu_tail)[] = {-0x1.44e69b4a24ab8p-45, -0x1.89b62850aff75p-45, -0x1.ea032efea364ep-46,
+                                     -0x1.8c39d34ceb876p-47, -0x1.c3b8e1195534ap-49, -0x1.75731059715b3p-51,
+                                     -0x1.be4f0e976ca1bp-54, -0x1.73f56be3e12dfp-57, -0x1.8a1781bd64ffp-61,
+                                     -0x1.988453352e332p-66, -0x1.3dbc55249d36p-103};
+static const real FN(gelu_slope)[] = {0x1.b17c1c3d91302p-46, 0x1.866ccfec6afe9p-45, 0x1.552535b924115p-45,
+                                      0x1.78eec260d720fp-46, 0x1.2229ee3125617p-47, 0x1.44a2f79d2197fp-49,
+                                      0x1.0b6f0b07b837ep-51, 0x1.41328979a9593p-54, 0x1.0e76e407d6c06p-57,
+                                      0x1.22b95b2681b1dp-61, 0x1.331e9a233c13bp-66};
 static const real FN(gelu_centre)[] = {0x1.9884533d4365p-1, 0x1.1058377e2cd06p-2, 0x1.46d0429747a38p-4,
                                        0x1.37403f5c8e982p-6, 0x1.e42b065d4c966p-9, 0x1.3ce81084a1e5bp-11,
                                        0x1.65658830b8f1ep-14, 0x1.5ec3a33cc6902p-17, 0x1.0cdc82160c61ap-20};
@@ -261,16 +261,15 @@ static const real FN(gelu_tanh_near)[] = {0x1.988454p-1f, -0x1.11b18cp-2f, 0x1.f
 #endif
 
 typedef struct {
-    vmask centre;              /* t < 13/16: t Phi(-t) is */
-    vreal value;               /* this, without an exponential; elsewhere scale * tail */
-    vreal near;                /* the slope where t < 1/2; elsewhere scale * slope at -t */
+    vmask centre; /* t < 13/16: t Phi(-t) is */
+    vreal value;  /* this, without an exponential; elsewhere scale * tail */
+    vreal near;   /* the slope where t < 1/2; elsewhere scale * slope at -t */
     vreal tail, slope, scale;
 } FN(gelu_parts);
 
 FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
     const real k = (real)0x1.9884533d43651p-2 * FA_GATE_UNSCALE;
-    const real root = FA_DOUBLE ? (real)0x1.80ead197f00b4p-1 : (real)0x1.80ead2p-1;
-    const real root_low = FA_DOUBLE ? (real)-0x1.13e74c58cada8p-56 : (real)-0x1.a03fd4p-27;
+    const real root = (real)0.75, root_low = (real)0x1.d5a32fe0167bbp-10; /* root - t is exact for t >= 3/8 */
     FN(gelu_parts) g;
     vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.85), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
@@ -323,15 +322,16 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     vreal inverse = one / sum;
     g.tail = FN(vfma)(inverse, expm1, inverse);
 
-    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse and of
-     * 2u' left is put back into the middle factor, which cancels around its root and is large far out */
+    /* the slope is G(-t) (1 + exp(-2u) - t 2u') / (1 + exp(-2u)): what the roundings of the sum, of its inverse, of 2u'
+     * and of the middle factor left is put back into that, which cancels around its root and is large far out */
     vreal sum_low = FN(vfma)(expm1 + one, g.scale, one_scaled - sum);
     vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
     const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
     vreal derivative = FN(vfma)(triple, square, first);
     vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
-    vreal middle = FN(vfma)(g.t, derivative, sum);
-    vreal middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, sum_low));
+    vreal product = g.t * derivative, middle = product + sum;
+    vreal middle_low = FN(product_error)(g.t, derivative, product) + (((product - middle) + sum) + sum_low);
+    middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, middle_low));
     vreal outer = g.tail * inverse;
     g.slope = FN(vfma)(outer, middle, outer * middle_low);
     return g;
