@@ -134,7 +134,8 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
 
 
 _CHECK_ORDER = """
-    order("{function}", entry, ({values}))"""
+    if not ({chain}):
+        order("{function}", entry, ({values}))"""
 
 
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -157,7 +158,7 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def checks(function: str) -> str:
         lines = [_CHECK.format(name=n, function=function) for n in names]
         if entry.ordered:
-            lines.append(_CHECK_ORDER.format(function=function, values=values))
+            lines.append(_CHECK_ORDER.format(function=function, values=values, chain=" < ".join(names)))
         return "".join(lines)
 
     source = _SOURCE.format(
