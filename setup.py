@@ -111,7 +111,7 @@ def extensions():
         "fastact._core",
         ["fastact/_core.pyx"],
         include_dirs=[str(KERNELS), numpy.get_include()],
-        depends=sorted(str(p) for p in KERNELS.iterdir()),
+        depends=sorted(map(str, [*KERNELS.iterdir(), *KERNELS.parent.glob("*.pxi")])),
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
     )
     return cythonize([core], force=True)

@@ -1,0 +1,158 @@
+# Losses: sums over fixed blocks, added in order. Part of _core.pyx.
+
+ctypedef double (*block_sum)(const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+
+cdef double rows_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_softmax_cross_entropy *>kernel)(<const fa_cross_entropy *>a, first, n)
+
+
+cdef double elements_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_loss_kernel *>kernel)(<const fa_pointwise *>a, first, n)
+
+
+cdef double squares_sum(const void *kernel, const void *x, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    return (<fa_sum_of_squares *>kernel)(<const char *>x + first, n)
+
+
+cdef double sum_blocks(block_sum of, const void *kernel, const void *a, Py_ssize_t start, Py_ssize_t n,
+                       Py_ssize_t step, Py_ssize_t size, int team) except? -1:
+    """Sum over blocks of step items, added in order. Item i is at start + i * size for the kernel.
+
+    A team of 0 keeps the GIL.
+    """
+    cdef Py_ssize_t blocks = (n + step - 1) // step, i
+    cdef double total = 0
+    cdef double few[STACK_PARTS]
+    cdef double *parts = few
+    if team == 0:
+        for i in range(blocks):
+            total += of(kernel, a, start + i * step * size, min(step, n - i * step))
+        return total
+    if blocks > STACK_PARTS:
+        parts = <double *>malloc(blocks * sizeof(double))
+        if parts == NULL:
+            raise MemoryError()
+    with nogil:
+        if team == 1:
+            for i in range(blocks):
+                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
+        else:
+            for i in prange(blocks, num_threads=team, schedule="static"):
+                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
+        for i in range(blocks):
+            total += parts[i]
+        if parts != few:
+            free(parts)
+    return total
+
+
+cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint mean) except? -1:
+    """The loss; the gradient is that of the mean over the rows' weights, or of the sum."""
+    cdef double weight, all_weights = 0, total
+    cdef Py_ssize_t i
+    a.scale = 1
+    if mean:
+        for i in range(rows):
+            if a.labels != NULL and a.labels[i] == a.ignored:
+                continue
+            weight = 1
+            if a.labels != NULL and a.class_weight != NULL:
+                weight = (<const float *>a.class_weight)[a.labels[i]] if dtype == 0 else (
+                    <const double *>a.class_weight)[a.labels[i]]
+            if a.row_weight != NULL:
+                weight = weight * a.row_weight[i]
+            all_weights += weight
+        a.scale = 1 / all_weights if all_weights > 0 else 0
+    total = sum_blocks(rows_sum, <const void *>table.kernels[dtype].softmax_cross_entropy, a, 0, rows, ROWS, 1,
+                       sum_team(rows * a.columns, row_threshold))
+    return total / all_weights if mean else total
+
+
+def try_softmax_cross_entropy(object logits, object labels, object out, bint mean, int64_t ignored):
+    """(loss, gradient) for plain logits and class numbers; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(logits)
+    if dtype < 0 or not cnp.PyArray_CheckExact(labels) or not use_native():
+        return None
+    cdef cnp.ndarray z = <cnp.ndarray>logits, numbers = <cnp.ndarray>labels, result
+    if (cnp.PyArray_NDIM(z) != 2 or not cnp.PyArray_ISCARRAY_RO(z) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64
+            or cnp.PyArray_NDIM(numbers) != 1 or not cnp.PyArray_ISCARRAY_RO(numbers)):
+        return None
+    cdef Py_ssize_t rows = cnp.PyArray_DIMS(z)[0], columns = cnp.PyArray_DIMS(z)[1], i
+    if rows == 0 or columns == 0 or cnp.PyArray_DIMS(numbers)[0] != rows:
+        return None
+    cdef const int64_t *label = <const int64_t *>cnp.PyArray_DATA(numbers)
+    for i in range(rows):
+        if (label[i] < 0 or label[i] >= columns) and label[i] != ignored:
+            return None
+    cdef const char *start
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(z, cnp.NPY_CORDER, NULL, 0)
+    else:
+        if not isinstance(out, cnp.ndarray):
+            return None
+        result = <cnp.ndarray>out
+        if not same_layout(z, result) or not may_write(result, z):
+            return None
+        start = <const char *>cnp.PyArray_DATA(result)
+        if <const char *>label < start + cnp.PyArray_NBYTES(result) and start < <const char *>(label + rows):
+            return None
+    cdef fa_cross_entropy a
+    a.logits, a.labels, a.grad = cnp.PyArray_DATA(z), label, cnp.PyArray_DATA(result)
+    a.targets, a.class_weight, a.losses, a.row_weight = NULL, NULL, NULL, NULL
+    a.columns, a.ignored, a.smoothing = columns, ignored, 0
+    cdef double loss = cross_entropy(&a, dtype, rows, mean)
+    return loss, result
+
+
+def softmax_cross_entropy(cnp.ndarray logits, labels, targets, class_weight, row_weight, losses, cnp.ndarray grad,
+                          int64_t ignored, double smoothing, bint mean):
+    """The loss; each row's in losses, the gradient in grad."""
+    cdef fa_cross_entropy a
+    a.logits, a.targets, a.labels = data(logits), data(targets), <const int64_t *>data(labels)
+    a.class_weight, a.row_weight = data(class_weight), <const double *>data(row_weight)
+    a.grad, a.losses, a.columns = data(grad), data(losses), logits.shape[1]
+    a.ignored, a.smoothing = ignored, smoothing
+    return cross_entropy(&a, dtype_of(logits), logits.shape[0], mean)
+
+
+cdef double pointwise(int number, fa_pointwise *p, int dtype, Py_ssize_t n, double count) except? -1:
+    """The loss and its gradient, both divided by count (sums: count is 1)."""
+    p.scale = 1 / count if count > 0 else 0
+    return sum_blocks(elements_sum, <const void *>table.kernels[dtype].losses[number].kernel, p, 0, n, BLOCK, 1,
+                      sum_team(n, update_threshold)) / count
+
+
+def try_pointwise(int number, object prediction, object target, object out, bint mean, double a):
+    """(loss, gradient) for the plain case; None otherwise, with nothing written."""
+    cdef int dtype = dtype_of(prediction)
+    if dtype < 0 or not isinstance(target, cnp.ndarray) or not use_native():
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>prediction, t = <cnp.ndarray>target, result
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
+    if n == 0 or not same_layout(x, t):
+        return None
+    if out is None:
+        result = <cnp.ndarray>PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+    elif not isinstance(out, cnp.ndarray):
+        return None
+    else:
+        result = <cnp.ndarray>out
+        if (not same_layout(x, result) or not may_write(result, x) or not may_write(result, t)
+                or cnp.PyArray_DATA(result) == cnp.PyArray_DATA(t)):
+            return None
+    cdef fa_pointwise p
+    p.prediction, p.target, p.grad = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(result)
+    p.weight, p.each, p.losses = NULL, NULL, NULL
+    p.a = a
+    cdef double loss = pointwise(number, &p, dtype, n, n if mean else 1)
+    return loss, result
+
+
+def pointwise_loss(int number, cnp.ndarray prediction, cnp.ndarray target, weight, each, losses, cnp.ndarray grad,
+                   double a, double count):
+    """The loss divided by count; each element's (undivided) in losses, the gradient in grad."""
+    cdef fa_pointwise p
+    p.prediction, p.target, p.grad = data(prediction), data(target), data(grad)
+    p.weight, p.each, p.losses, p.a = data(weight), data(each), data(losses), a
+    return pointwise(number, &p, dtype_of(prediction), cnp.PyArray_SIZE(prediction), count)
