@@ -12,7 +12,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from .registry import ACTIVATIONS, BoundActivation, Entry, Parameter
+from .registry import (
+    ACTIVATIONS,
+    LEARNED,
+    AnyActivation,
+    BoundActivation,
+    BoundLearned,
+    BoundMaxout,
+    Entry,
+    Parameter,
+)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -145,6 +154,54 @@ def activation(function: str, value: object) -> BoundActivation:
         raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}")
     entry = ACTIVATIONS[value]
     return BoundActivation(entry, entry.defaults)
+
+
+def dense_activation(function: str, value: object, parameters: Mapping[str, object] | None = None) -> AnyActivation:
+    """What a dense layer may apply: as ``activation``, and the learned ones and maxout too, by name or bound."""
+    if isinstance(value, BoundLearned | BoundMaxout):
+        return value
+    given = dict(parameters or {})
+    if value == "maxout":
+        if set(given) != {"pieces"}:
+            raise TypeError(
+                f"{function}: maxout takes its number of linear maps and nothing else; "
+                "pass fastact.activation('maxout', pieces=2)"
+            )
+        return BoundMaxout(pieces(function, given["pieces"]))
+    if isinstance(value, str) and value in LEARNED:
+        entry = LEARNED[value]
+        weight = given.pop(entry.weight_name, entry.start)
+        for name in given:
+            raise TypeError(f"{function}: {value} has no parameter {name!r}; it takes {entry.weight_name}")
+        if isinstance(weight, numbers.Real):
+            return BoundLearned(entry, parameter(function, Parameter(entry.weight_name, entry.start), weight))
+        return BoundLearned(entry, real_array(function, entry.weight_name, weight))
+    return activation(function, value)
+
+
+def pieces(function: str, value: object) -> int:
+    """A number of maxout pieces."""
+    number = whole(function, "pieces", value, 1)
+    if number > 256:
+        raise ValueError(f"{function}: expected pieces from 1 to 256 (the index is one byte), got {number}")
+    return number
+
+
+def learned_weight(
+    function: str, name: str, weight: object, dtype: np.dtype, channels: int | None
+) -> tuple[np.ndarray, bool]:
+    """The weight as a plain array of x's dtype, and whether there is one a channel (None: x is a scalar)."""
+    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
+        weight = np.asarray(weight, dtype=dtype.newbyteorder("="))
+    array = real_array(function, name, weight)
+    if array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        raise TypeError(f"{function}: expected {name} to be {dtype} like x, got {array.dtype}")
+    if array.size == 1 and array.ndim <= 1:
+        return plain(array), False
+    if array.shape != (channels,):
+        wanted = "one number" if channels is None else f"one number or shape ({channels},), one per channel of x"
+        raise ValueError(f"{function}: expected {name} to be {wanted}, got shape {array.shape}")
+    return plain(array), True
 
 
 def matrix(function: str, name: str, value: object, columns: int | None = None) -> np.ndarray:

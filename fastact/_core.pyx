@@ -12,7 +12,7 @@ from cython.parallel cimport prange, threadid
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cnp.import_array()
 
@@ -110,6 +110,11 @@ cdef extern from "fa_dispatch.h" nogil:
         void *slope
         Py_ssize_t slope_row
         fa_parameters parameters
+        fa_learned_forward *learned
+        const void *weight
+        int per_column
+        void *y
+        Py_ssize_t y_row
         Py_ssize_t row_tasks, column_tasks, pack_tasks
         size_t shared_bytes, task_bytes
     ctypedef void fa_product_plan(fa_product *, int) noexcept
@@ -133,6 +138,7 @@ cdef extern from "fa_dispatch.h" nogil:
         fa_product_pack *product_pack
         fa_product_task *product_task
         fa_epilogue *add_bias
+        fa_bias_backward *sum_columns
         int lanes
     ctypedef struct fa_table:
         const char *name

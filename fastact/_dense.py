@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _checks, registry, runtime
-from .registry import ACTIVATIONS, BoundActivation
+from .registry import ACTIVATIONS, AnyActivation, BoundActivation, BoundLearned, BoundMaxout
 
 __all__ = ["DenseGradients", "Saved", "dense", "dense_backward", "dense_forward"]
 
@@ -31,19 +31,22 @@ class DenseGradients(NamedTuple):
 class Saved:
     """What ``dense_backward`` needs of a forward pass; made by ``dense_forward`` only.
 
-    ``kind`` says what ``array`` holds: the output ("y"), the activation's slope ("slope"), or nothing ("none").
+    ``kind`` says what ``array`` holds: the output ("y"), the activation's slope ("slope"), the sums before a learned
+    activation ("z"), maxout's winners ("index"), or nothing ("none").
     """
 
     kind: str
     array: np.ndarray | None
-    activation: BoundActivation
+    activation: AnyActivation
 
 
-def _kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+def _kernel(bound: AnyActivation) -> tuple[int, float, float] | None:
     """The number of the compiled activation (-1 for the identity, which needs no pass) and its parameters.
 
-    None for an activation without a kernel: one of the user's own.
+    None for what has no elementwise kernel: learned ones, maxout, and an activation of the user's own.
     """
+    if not isinstance(bound, BoundActivation):
+        return None
     if bound.name == "identity":
         return -1, 0.0, 0.0
     if bound.name not in runtime.KERNEL_NUMBERS:
@@ -52,8 +55,10 @@ def _kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
     return runtime.KERNEL_NUMBERS[bound.name], a, b
 
 
-def _backward_kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
+def _backward_kernel(bound: AnyActivation) -> tuple[int, float, float] | None:
     """The same for backward, where -1 says that the slope itself was saved."""
+    if not isinstance(bound, BoundActivation):
+        return None
     entry = bound.entry
     if entry.saves == "x":
         return -1, float(entry.piecewise_linear), 0.0
@@ -76,36 +81,77 @@ _try_dense_backward = runtime._core.try_dense_backward if runtime._core is not N
 
 # ------------------------------------------------------------------------------------------ used by the layers
 # Arrays are native and aligned, of one dtype and of matching shapes; all but x and weight are C-contiguous too.
+# ``saved`` is what backward reads: the array of Saved.
+
+
+def saved_kind(bound: AnyActivation) -> str:
+    """What backward reads: "y", "slope", "z" or "index", each in an array of its own but y, or "none"."""
+    if isinstance(bound, BoundMaxout):
+        return "index"
+    if isinstance(bound, BoundLearned):
+        return "z"
+    return {"x": "slope", "y": "y", None: "none"}[bound.entry.saves]
+
+
+def _parameter(bound: BoundLearned, dtype: np.dtype, outputs: int) -> tuple[np.ndarray, bool]:
+    """The learned weight as an array, and whether there is one for each output."""
+    return _checks.learned_weight(bound.name, bound.entry.weight_name, bound.weight, dtype, outputs)
 
 
 def forward_into(
-    bound: BoundActivation,
+    bound: AnyActivation,
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None,
     y: np.ndarray,
-    slope: np.ndarray | None,
+    saved: np.ndarray | None,
 ) -> None:
-    """y = f(x @ weight + bias); with slope, f' is stored there in the same pass."""
-    if runtime.get_backend() == "native":
+    """y = f(x @ weight + bias); slope, z or index are stored to saved, where it is given, in the same pass."""
+    native = runtime.get_backend() == "native"
+    if isinstance(bound, BoundActivation):
         kernel = _kernel(bound)
-        if kernel is not None:
-            runtime._core.dense(kernel[0], x, weight, bias, y, slope, kernel[1], kernel[2])
+        if native and kernel is not None:
+            runtime._core.dense(kernel[0], x, weight, bias, y, saved, kernel[1], kernel[2])
             return
-        runtime._core.dense(-1, x, weight, bias, y, None, 0.0, 0.0)
+        _affine(x, weight, bias, y)
+        if saved is not None:
+            saved[...] = registry.slope(bound.entry, y, bound.values)
+        if bound.name != "identity":
+            y[...] = registry.value(bound.entry, y, bound.values)
+    elif isinstance(bound, BoundLearned):
+        parameter, each = _parameter(bound, y.dtype, y.shape[-1])
+        if native:
+            number = runtime.LEARNED_NUMBERS[bound.name]
+            runtime._core.dense_learned(number, x, weight, bias, y, saved, parameter, each)
+            return
+        z = y if saved is None else saved
+        _affine(x, weight, bias, z)
+        y[...] = bound.entry.value(z, parameter)
+    elif native:
+        runtime._core.dense_maxout(x, weight, bias, y, saved, bound.pieces)
     else:
-        with np.errstate(all="ignore"):
-            np.matmul(x, weight, out=y)
-            if bias is not None:
-                y += bias
-    if slope is not None:
-        slope[...] = registry.slope(bound.entry, y, bound.values)
-    if bound.name != "identity":
-        y[...] = registry.value(bound.entry, y, bound.values)
+        z = np.empty((len(x), weight.shape[1]), y.dtype)
+        _affine(x, weight, bias, z)
+        groups = z.reshape(*y.shape, bound.pieces)
+        index = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
+        y[...] = np.take_along_axis(groups, index[..., np.newaxis], axis=-1)[..., 0]
+        if saved is not None:
+            saved[...] = index
+
+
+def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, z: np.ndarray) -> None:
+    """Z = x @ weight + bias by the backend in use."""
+    if runtime.get_backend() == "native":
+        runtime._core.dense(-1, x, weight, bias, z, None, 0.0, 0.0)
+        return
+    with np.errstate(all="ignore"):
+        np.matmul(x, weight, out=z)
+        if bias is not None:
+            z += bias
 
 
 def backward_into(
-    bound: BoundActivation,
+    bound: AnyActivation,
     grad: np.ndarray,
     saved: np.ndarray | None,
     dz: np.ndarray | None,
@@ -116,26 +162,30 @@ def backward_into(
     db: np.ndarray,
     add_to_dw: bool = False,
     add_to_db: bool = False,
+    dparam: np.ndarray | None = None,
+    add_to_dparam: bool = False,
 ) -> None:
     """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
 
-    saved holds y, or the slope where backward would read x, or is None for the identity, where grad is dz. dz may be
-    grad, saved, or None for a workspace.
+    saved holds what forward left there (or y), or is None for the identity, where grad is dz. dz may be grad, saved
+    (maxout: neither), or None for a workspace. dparam is for a learned parameter's gradient.
     """
-    entry, native = bound.entry, runtime.get_backend() == "native"
+    native = runtime.get_backend() == "native"
+    if native and isinstance(bound, BoundMaxout):
+        runtime._core.dense_maxout_backward(
+            grad, saved, dz, x, weight, dx, dw, db, bound.pieces, add_to_dw, add_to_db
+        )  # fmt: skip
+        return
+    if native and isinstance(bound, BoundLearned):
+        parameter, each = _parameter(bound, grad.dtype, grad.shape[-1])
+        runtime._core.dense_learned_backward(
+            runtime.LEARNED_NUMBERS[bound.name], grad, saved, dz, x, weight, dx, dw, db,
+            parameter, each, dparam, add_to_dw, add_to_db, add_to_dparam,
+        )  # fmt: skip
+        return
     kernel = _backward_kernel(bound)
     if not native or kernel is None:
-        if saved is None:
-            dz = grad
-        else:
-            dz = np.empty_like(grad) if dz is None else dz
-            if entry.saves == "x":
-                with np.errstate(all="ignore"):
-                    product = grad * saved
-                dz[...] = np.where(saved == 0, 0, product) if entry.piecewise_linear else product
-            else:
-                dz[...] = registry.gradient(entry, grad, saved, bound.values)
-        grad, saved, dz = dz, None, None
+        grad, saved, dz = _through_activation(bound, grad, saved, dz, dparam, add_to_dparam), None, None
         kernel = runtime.KERNEL_NUMBERS.get("identity", -1), 0.0, 0.0
     if native:
         number, a, b = kernel
@@ -153,6 +203,41 @@ def backward_into(
             np.matmul(x.T, dz, out=dw)
         if dx is not None:
             np.matmul(dz, weight.T, out=dx)
+
+
+def _through_activation(
+    bound: AnyActivation,
+    grad: np.ndarray,
+    saved: np.ndarray | None,
+    dz: np.ndarray | None,
+    dparam: np.ndarray | None,
+    add_to_dparam: bool,
+) -> np.ndarray:
+    """dz, and dparam beside it, by the NumPy formulas; grad itself for the identity."""
+    if saved is None:
+        return grad
+    if isinstance(bound, BoundMaxout):
+        if dz is None:
+            dz = np.empty((len(grad), grad.shape[1] * bound.pieces), grad.dtype)
+        groups = dz.reshape(*grad.shape, bound.pieces)
+        groups[...] = 0
+        np.put_along_axis(groups, saved[..., np.newaxis].astype(np.intp), grad[..., np.newaxis], axis=-1)
+        return dz
+    dz = np.empty_like(grad) if dz is None else dz
+    if isinstance(bound, BoundLearned):
+        parameter, each = _parameter(bound, grad.dtype, grad.shape[-1])
+        with np.errstate(all="ignore"):
+            change = bound.entry.weight_gradient(grad, saved, parameter).sum(axis=0 if each else None)
+        dz[...] = bound.entry.gradient(grad, saved, parameter)
+        if dparam is not None:
+            dparam[...] = dparam + change if add_to_dparam else change
+    elif bound.entry.saves == "x":
+        with np.errstate(all="ignore"):
+            product = grad * saved
+        dz[...] = np.where(saved == 0, 0, product) if bound.entry.piecewise_linear else product
+    else:
+        dz[...] = registry.gradient(bound.entry, grad, saved, bound.values)
+    return dz
 
 
 # ------------------------------------------------------------------------------------------ arguments
@@ -216,30 +301,41 @@ def _returned(target: np.ndarray | None, result: np.ndarray) -> np.ndarray:
     return target
 
 
+def _outputs(function: str, bound: AnyActivation, columns: int) -> int:
+    """Outputs of a layer whose weight has so many columns."""
+    if not isinstance(bound, BoundMaxout):
+        return columns
+    if columns % bound.pieces:
+        raise ValueError(
+            f"{function}: expected weight to have pieces={bound.pieces} neighbouring columns per output, "
+            f"got {columns} columns; make it (inputs, outputs * pieces)"
+        )
+    return columns // bound.pieces
+
+
 def _forward(
-    function: str, x: object, weight: object, bias: object, bound: BoundActivation, out: object, training: bool
+    function: str, x: object, weight: object, bias: object, bound: AnyActivation, out: object, training: bool
 ) -> tuple[np.ndarray, Saved | None]:
     source, matrix, vector = _operands(function, x, weight, bias)
-    shape = (*source.shape[:-1], matrix.shape[1])
-    target = _checks.output(
-        function, out, shape, source.dtype, _sources(x=source, weight=matrix, bias=vector), exact=False
-    )
+    shape = (*source.shape[:-1], _outputs(function, bound, matrix.shape[1]))
+    learned = None
+    if isinstance(bound, BoundLearned):
+        name = bound.entry.weight_name
+        learned, _ = _checks.learned_weight(function, name, bound.weight, source.dtype, shape[-1])
+    taken = _sources(x=source, weight=matrix, bias=vector, activation=learned)
+    target = _checks.output(function, out, shape, source.dtype, taken, exact=False)
     y = _plain_or_new(target, shape, source.dtype)
-    slope = np.empty_like(y) if training and bound.entry.saves == "x" else None
+    kind = saved_kind(bound) if training else "none"
+    state = None if kind in ("y", "none") else np.empty(shape, np.uint8 if kind == "index" else y.dtype)
     forward_into(
         bound,
         _usable(_rows(source)),
         _usable(matrix),
         None if vector is None else _checks.plain(vector),
         _rows(y),
-        None if slope is None else _rows(slope),
+        None if state is None else _rows(state),
     )
-    saved = None
-    if slope is not None:
-        saved = Saved("slope", slope, bound)
-    elif training:
-        saved = Saved("none", None, bound) if bound.entry.saves is None else Saved("y", y, bound)
-    return _returned(target, y), saved
+    return _returned(target, y), Saved(kind, y if kind == "y" else state, bound) if training else None
 
 
 # ------------------------------------------------------------------------------------------ public
@@ -249,7 +345,7 @@ def dense(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
-    activation: str | BoundActivation | None = None,
+    activation: str | AnyActivation | None = None,
     *,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -260,7 +356,9 @@ def dense(
     x : ndarray of float32 or float64, shape (..., inputs)
     weight : ndarray of x's dtype, shape (inputs, outputs); any memory order
     bias : ndarray of x's dtype, shape (outputs,), optional
-    activation : a name, ``fastact.activation(name, ...)``, or None for the identity
+    activation : a name, ``fastact.activation(name, ...)``, or None for the identity. ``"prelu"`` and ``"swish"`` take a
+        learned weight; with ``"maxout"``, weight is (inputs, outputs * pieces) and bias (outputs * pieces,), the pieces
+        of an output side by side, and y their maxima.
     out : ndarray, optional
         Where to put y: x's dtype, shape (..., outputs), memory that touches no other argument.
 
@@ -280,28 +378,29 @@ def dense(
     elif type(activation) is str:
         kernel = _KERNELS.get(activation)
     else:
-        kernel = _kernel(_checks.activation("dense", activation))
+        kernel = _kernel(_checks.dense_activation("dense", activation))
     if kernel is not None:
         result = _try_dense(kernel[0], x, weight, bias, out, kernel[1], kernel[2])
         if result is not None:
             return result
-    return _forward("dense", x, weight, bias, _checks.activation("dense", activation), out, False)[0]
+    return _forward("dense", x, weight, bias, _checks.dense_activation("dense", activation), out, False)[0]
 
 
 def dense_forward(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
-    activation: str | BoundActivation | None = None,
+    activation: str | AnyActivation | None = None,
     *,
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Saved]:
     """``dense`` for training: returns (y, saved), and ``dense_backward`` takes saved.
 
     Where the slope follows from y, saved refers to y itself, which must then stay as it is until backward; for the
-    other activations the slope is stored in the same pass. Arguments and errors as for ``dense``.
+    other activations the slope is stored in the same pass, for learned ones x @ weight + bias, and for maxout the
+    winners' numbers. A learned weight given as an array must stay as it is too. Arguments and errors as for ``dense``.
     """
-    bound = _checks.activation("dense_forward", activation)
+    bound = _checks.dense_activation("dense_forward", activation)
     y, saved = _forward("dense_forward", x, weight, bias, bound, out, True)
     assert saved is not None
     return y, saved
@@ -318,6 +417,7 @@ def dense_backward(
     out_input: np.ndarray | None = None,
     out_weight: np.ndarray | None = None,
     out_bias: np.ndarray | None = None,
+    out_parameter: np.ndarray | None = None,
 ) -> DenseGradients:
     """Gradients through ``dense_forward``: dz = grad * f', then db = sum dz, dw = x.T @ dz and dx = dz @ weight.T.
 
@@ -327,14 +427,14 @@ def dense_backward(
     saved : what ``dense_forward`` returned beside y (with either backend)
     x, weight : what ``dense_forward`` was given
     need_input_grad : without it dx is not computed and is None
-    accumulate : add to out_weight (which must be given) and, if given, to out_bias
+    accumulate : add to out_weight (which must be given) and, if given, to out_bias and out_parameter
     overwrite_grad : allow dz to be put where grad is, which saves an array
-    out_input, out_weight, out_bias : ndarrays, optional
-        Where to put dx, dw and db: memory that touches no other argument.
+    out_input, out_weight, out_bias, out_parameter : ndarrays, optional
+        Where to put dx, dw, db and dparam: memory that touches no other argument.
 
     Returns
     -------
-    DenseGradients(dx, dw, db, dparam) : dparam is None for activations without a learned parameter
+    DenseGradients(dx, dw, db, dparam) : dparam, of the learned weight's shape, is None for activations without one
 
     Raises
     ------
@@ -347,7 +447,7 @@ def dense_backward(
             f"{function}: expected saved to be what dense_forward returned beside y, got {_checks.describe(saved)}"
         )
     kernel = _backward_kernel(saved.activation)
-    if kernel is not None:
+    if kernel is not None and out_parameter is None:
         number, a, b = kernel
         result = _try_dense_backward(
             number, grad, saved.array, x, weight, need_input_grad, accumulate, overwrite_grad,
@@ -357,9 +457,10 @@ def dense_backward(
             return DenseGradients(*result, None)
     source, matrix, _ = _operands(function, x, weight, None)
     gradient = _checks.real_array(function, "grad", grad)
-    shape, dtype = (*source.shape[:-1], matrix.shape[1]), source.dtype.newbyteorder("=")
+    bound, dtype = saved.activation, source.dtype.newbyteorder("=")
+    shape = (*source.shape[:-1], _outputs(function, bound, matrix.shape[1]))
     for name, array in _sources(grad=gradient, saved=saved.array).items():
-        if array.dtype.newbyteorder("=") != dtype:
+        if array.dtype.newbyteorder("=") != dtype and not (name == "saved" and saved.kind == "index"):
             raise TypeError(
                 f"{function}: expected x and {name} to have one dtype, got {dtype} and {array.dtype}; "
                 f"convert {name}, or pass what belongs to this x"
@@ -372,43 +473,47 @@ def dense_backward(
         raise ValueError(f"{function}: accumulate=True adds to out_weight; pass it, or leave accumulate out")
     if out_input is not None and not need_input_grad:
         raise ValueError(f"{function}: out_input is given but need_input_grad is False; drop one of them")
-    taken = _sources(grad=gradient, saved=saved.array, x=source, weight=matrix)
+    learned = None
+    if isinstance(bound, BoundLearned):
+        learned, _ = _checks.learned_weight(function, bound.entry.weight_name, bound.weight, dtype, shape[-1])
+    elif out_parameter is not None:
+        raise ValueError(f"{function}: out_parameter is given but {bound.name} has no learned weight; leave it out")
+    taken = _sources(grad=gradient, saved=saved.array, x=source, weight=matrix, activation=learned)
+    shapes = {"out_input": source.shape, "out_weight": matrix.shape, "out_bias": (matrix.shape[1],)}
+    given = {"out_input": out_input, "out_weight": out_weight, "out_bias": out_bias, "out_parameter": out_parameter}
+    shapes["out_parameter"] = () if learned is None else learned.shape
     targets: dict[str, np.ndarray | None] = {}
-    for name, out, wanted in (
-        ("out_input", out_input, source.shape),
-        ("out_weight", out_weight, matrix.shape),
-        ("out_bias", out_bias, (matrix.shape[1],)),
-    ):
-        targets[name] = _checks.output(function, out, wanted, dtype, taken, name, exact=False)
+    for name, out in given.items():
+        targets[name] = _checks.output(function, out, shapes[name], dtype, taken, name, exact=False)
         taken |= _sources(**{name: targets[name]})
 
-    dw = _plain_or_new(targets["out_weight"], matrix.shape, dtype)
-    db = _plain_or_new(targets["out_bias"], (matrix.shape[1],), dtype)
-    dx = _plain_or_new(targets["out_input"], source.shape, dtype) if need_input_grad else None
-    add_to_db = accumulate and out_bias is not None
-    if accumulate and dw is not out_weight:
-        dw[...] = out_weight
-    if add_to_db and db is not out_bias:
-        db[...] = out_bias
+    wanted = [name for name in targets if need_input_grad or name != "out_input"]
+    results = {name: _plain_or_new(targets[name], shapes[name], dtype) for name in wanted}
+    add = {name: accumulate and target is not None for name, target in targets.items()}
+    for name, target in targets.items():
+        if add[name] and results[name] is not target:
+            results[name][...] = target
     state = None if saved.array is None else _checks.plain(saved.array)
     g = _checks.plain(gradient)
-    dz = g if overwrite_grad and g.flags.writeable and state is not None else None
+    overwrite = overwrite_grad and g.flags.writeable and state is not None and saved.kind != "index"
     backward_into(
-        saved.activation,
+        bound,
         _rows(g),
         None if state is None else _rows(state),
-        None if dz is None else _rows(dz),
+        _rows(g) if overwrite else None,
         _usable(_rows(source)),
         _usable(matrix),
-        None if dx is None else _rows(dx),
-        dw,
-        db,
-        accumulate,
-        add_to_db,
+        _rows(results["out_input"]) if need_input_grad else None,
+        results["out_weight"],
+        results["out_bias"],
+        add["out_weight"],
+        add["out_bias"],
+        results["out_parameter"],
+        add["out_parameter"],
     )
     return DenseGradients(
-        None if dx is None else _returned(targets["out_input"], dx),
-        _returned(targets["out_weight"], dw),
-        _returned(targets["out_bias"], db),
-        None,
+        _returned(targets["out_input"], results["out_input"]) if need_input_grad else None,
+        _returned(targets["out_weight"], results["out_weight"]),
+        _returned(targets["out_bias"], results["out_bias"]),
+        None if learned is None else _returned(targets["out_parameter"], results["out_parameter"]),
     )

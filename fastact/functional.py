@@ -6,7 +6,6 @@ straight to the compiled core; everything else, errors included, takes the road 
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,19 +13,25 @@ import numpy as np
 
 from . import _checks, _dense, registry, runtime
 from ._dense import *  # noqa: F403 - dense, dense_forward, dense_backward and their results
-from .registry import ACTIVATIONS, BoundActivation, Entry
+from .registry import ACTIVATIONS, AnyActivation, BoundActivation, Entry
 
 __all__ = ["activation"]
 
 
-def activation(name: str, **parameters: float) -> BoundActivation:
+def activation(name: str, **parameters: float | np.ndarray) -> AnyActivation:
     """An activation with its parameters filled in, for ``Dense`` and wherever an activation's name is taken.
+
+    Beside the elementwise ones with their numbers, for dense layers also those with a learned weight, ``"prelu"`` with
+    ``weight`` and ``"swish"`` with ``beta`` (a number, or an array with one for all outputs or one for each), and
+    ``"maxout"`` with ``pieces``, a whole number from 1 to 256: the largest of that many linear maps.
 
     Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter.
 
     >>> str(activation("leaky_relu", negative_slope=0.2))
     'leaky_relu(negative_slope=0.2)'
     """
+    if name in registry.LEARNED or name == "maxout":
+        return _checks.dense_activation("activation", name, parameters)
     entry = _checks.activation("activation", name).entry
     return BoundActivation(entry, _checks.parameters(f"activation({entry.name!r})", entry, parameters))
 
@@ -338,7 +343,7 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     """
     name = "maxout"
     source = _rows_input(name, "x", x)
-    _pieces(name, pieces)
+    _checks.pieces(name, pieces)
     if source.shape[-1] % pieces:
         raise ValueError(
             f"{name}: expected the last axis to be a multiple of pieces={pieces}, got shape {source.shape}"
@@ -369,7 +374,7 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
     """
     name = "maxout_backward"
     g = _rows_input(name, "grad", grad)
-    _pieces(name, pieces)
+    _checks.pieces(name, pieces)
     number = _bytes(name, "index", index, g.shape)
     if number.size and int(number.max()) >= pieces:
         raise ValueError(f"{name}: expected index below pieces={pieces}, got {number.max()}")
@@ -434,11 +439,6 @@ def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray 
     return _delivered(dx, target)
 
 
-def _pieces(function: str, pieces: Any) -> None:
-    if _checks.whole(function, "pieces", pieces, 1) > 256:
-        raise ValueError(f"{function}: expected pieces from 1 to 256 (the index is one byte), got {pieces}")
-
-
 def _bytes(function: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
         raise TypeError(f"{function}: expected {name} to be a uint8 array, got {_checks.describe(value)}")
@@ -458,25 +458,14 @@ def _delivered(result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
 # ------------------------------------------------------------------------------------------ learned weights
 
 
-def _learned_weight(function: str, name: str, weight: Any, x: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The weight as a plain array of x's dtype, and whether there is one a channel."""
-    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
-        weight = np.asarray(weight, dtype=x.dtype.newbyteorder("="))
-    array = _checks.real_array(function, name, weight)
-    if array.dtype.newbyteorder("=") != x.dtype.newbyteorder("="):
-        raise TypeError(f"{function}: expected {name} to be {x.dtype} like x, got {array.dtype}")
-    if array.size == 1 and array.ndim <= 1:
-        return _checks.plain(array), False
-    if x.ndim == 0 or array.shape != (x.shape[-1],):
-        channels = "one number" if x.ndim == 0 else f"one number or shape ({x.shape[-1]},), one per channel of x"
-        raise ValueError(f"{function}: expected {name} to be {channels}, got shape {array.shape}")
-    return _checks.plain(array), True
+def _channels(x: np.ndarray) -> int | None:
+    return x.shape[-1] if x.ndim else None
 
 
 def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any) -> Any:
     """y = f(x; weight) for any layout, backend or mistake."""
     source = _checks.real_array(name, "x", x)
-    w, per_channel = _learned_weight(name, weight_name, weight, source)
+    w, per_channel = _checks.learned_weight(name, weight_name, weight, source.dtype, _channels(source))
     target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
     if target is not None and _checks.overlap(target, w):
         raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
@@ -497,7 +486,7 @@ def _learned_backward(
     function = f"{name}_backward"
     g, source = _checks.real_array(function, "grad", grad), _checks.real_array(function, "x", x)
     _checks.same_shape(function, grad=g, x=source)
-    w, per_channel = _learned_weight(function, weight_name, weight, source)
+    w, per_channel = _checks.learned_weight(function, weight_name, weight, source.dtype, _channels(source))
     target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, "x": source})
     if target is not None and _checks.overlap(target, w):
         raise ValueError(f"{function}: out overlaps {weight_name}; pass exactly grad or x or memory that touches none")

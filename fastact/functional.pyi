@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._dense import DenseGradients as DenseGradients, Saved as Saved, dense as dense, dense_backward as dense_backward, dense_forward as dense_forward
-from .registry import BoundActivation
+from .registry import AnyActivation
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 
@@ -91,7 +91,7 @@ class SwishGradients(NamedTuple):
     dx: np.ndarray
     dbeta: np.ndarray
 
-def activation(name: str, **parameters: float) -> BoundActivation: ...
+def activation(name: str, **parameters: float | np.ndarray) -> AnyActivation: ...
 def celu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def celu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None

@@ -624,6 +624,42 @@ class BoundActivation:
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
 
+@dataclass(frozen=True, eq=False)
+class BoundLearned:
+    """A learned activation with its weight: what ``fastact.activation("prelu", weight=...)`` returns.
+
+    ``weight`` is a number, or an array with one for all outputs or one for each; backward gives its gradient.
+    """
+
+    entry: LearnedEntry
+    weight: float | np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The activation's name."""
+        return self.entry.name
+
+    def __str__(self) -> str:
+        """The name, with the weight where it is a number."""
+        inner = f"{self.weight:g}" if isinstance(self.weight, float) else f"{np.size(self.weight)} learned"
+        return f"{self.name}({self.entry.weight_name}={inner})"
+
+
+@dataclass(frozen=True)
+class BoundMaxout:
+    """The maximum of ``pieces`` linear maps: what ``fastact.activation("maxout", pieces=...)`` returns."""
+
+    pieces: int
+    name = "maxout"
+
+    def __str__(self) -> str:
+        """The name and the number of pieces."""
+        return f"maxout(pieces={self.pieces})"
+
+
+AnyActivation = BoundActivation | BoundLearned | BoundMaxout
+
+
 def rounded(values: tuple[float, ...], dtype: np.dtype) -> tuple[np.floating, ...]:
     """The parameters as the kernels see them: rounded to the dtype of the array."""
     return tuple(dtype.type(v) for v in values)

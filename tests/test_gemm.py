@@ -8,7 +8,6 @@ import support
 from numpy.testing import assert_array_equal
 
 import fastact as fa
-from fastact import registry, runtime
 
 # Around every tile height (1..8), the rows from which a panel is packed (48), and a block of rows (192).
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 47, 48, 53, 191, 193, 400)
@@ -163,19 +162,6 @@ def test_nan_and_infinity_go_where_they_belong(engine, dtype, m, k, n):
 
 
 # --------------------------------------------------------------------------------------- a row's bits are its own
-
-
-@pytest.fixture
-def everything_shared():
-    """Let products of any size use the team."""
-    if runtime._core is None:
-        pytest.skip("needs the compiled core")
-    t, names = runtime.THRESHOLDS, runtime.KERNEL_NUMBERS
-    costs = [t[registry.ACTIVATIONS[name].cost] if name in registry.ACTIVATIONS else 0 for name in names]
-    first = (runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), costs)
-    runtime._core.configure(*first, 0, t["updates"], 0)
-    yield
-    runtime._core.configure(*first, t["rows"], t["updates"], t["products"])
 
 
 BATCHES = (*range(1, 41), 47, 48, 64, 100, 193, 257)

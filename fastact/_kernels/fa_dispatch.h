@@ -119,6 +119,12 @@ typedef struct {
     void *slope;            /* where the epilogue stores f', slope_row elements from row to row, or NULL */
     ptrdiff_t slope_row;
     fa_parameters parameters;
+    /* after the epilogue: y = f(C; weight) with one weight for all or one a column; NULL: nothing */
+    fa_learned_forward *learned;
+    const void *weight;
+    int per_column;
+    void *y;                /* y_row elements from row to row; NULL: in place */
+    ptrdiff_t y_row;
 
     /* filled in by product_plan */
     int kind;               /* FA_DOT, ...: which loops */
@@ -153,6 +159,7 @@ typedef struct {
     fa_product_pack *product_pack;
     fa_product_task *product_task;
     fa_epilogue *add_bias; /* the identity's */
+    fa_bias_backward *sum_columns; /* the identity's too */
     int lanes;
 } fa_kernels;
 

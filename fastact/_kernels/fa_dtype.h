@@ -31,6 +31,7 @@ static const fa_kernels FN(kernels) = {
     .product_pack = FN(product_pack),
     .product_task = FN(product_task),
     .add_bias = FN(identity_epilogue),
+    .sum_columns = FN(identity_bias_backward),
     .lanes = FN(lanes),
 };
 

@@ -263,11 +263,19 @@ static void FN(product_pack)(const fa_product *p, ptrdiff_t task, void *shared) 
 
 /* Bias and activation of a finished block of C. */
 FA_INLINE void FN(finish)(const fa_product *p, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns) {
-    if (!p->epilogue) return;
     real *c = (real *)p->c + row * p->c_row + column;
-    real *slope = p->slope ? (real *)p->slope + row * p->slope_row + column : NULL;
-    const real *bias = p->bias ? (const real *)p->bias + column : NULL;
-    p->epilogue(c, bias, slope, rows, columns, p->c_row, p->slope_row, p->parameters);
+    if (p->epilogue) {
+        real *slope = p->slope ? (real *)p->slope + row * p->slope_row + column : NULL;
+        const real *bias = p->bias ? (const real *)p->bias + column : NULL;
+        p->epilogue(c, bias, slope, rows, columns, p->c_row, p->slope_row, p->parameters);
+    }
+    if (p->learned) {
+        const real *weight = (const real *)p->weight + (p->per_column ? column : 0);
+        const ptrdiff_t y_row = p->y ? p->y_row : p->c_row;
+        real *y = p->y ? (real *)p->y + row * y_row + column : c;
+        for (ptrdiff_t r = 0; r < rows; r++, c += p->c_row, y += y_row)
+            p->learned(c, weight, p->per_column, y, 1, columns);
+    }
 }
 
 /* C is wanted transposed: a small tile goes through a strip. */
@@ -457,16 +465,18 @@ static void FN(dot_task)(const fa_product *p, ptrdiff_t task) {
                 c[r * p->c_row] = chunk > 0 || p->accumulate ? c[r * p->c_row] + sums[r] : sums[r];
         }
     }
-    const int contiguous = p->c_row == 1 && (!p->slope || p->slope_row == 1);
-    if (!p->epilogue || !contiguous) {
+    if (p->c_row != 1 || (p->slope && p->slope_row != 1) || (p->y && p->y_row != 1)) {
         FN(finish)(p, first, 0, end - first, 1);
         return;
     }
+    /* one column lies in memory like one row, whose elements share their bias and their weight */
+    real *c = p->c;
     if (p->bias)
         for (ptrdiff_t row = 0; row < FN(chunk); row++) right[row] = *(const real *)p->bias;
-    for (ptrdiff_t row = first; row < end; row += FN(chunk))
-        p->epilogue((real *)p->c + row, p->bias ? right : NULL, p->slope ? (real *)p->slope + row : NULL, 1,
+    for (ptrdiff_t row = first; p->epilogue && row < end; row += FN(chunk))
+        p->epilogue(c + row, p->bias ? right : NULL, p->slope ? (real *)p->slope + row : NULL, 1,
                     FN(least)(end - row, FN(chunk)), 0, 0, p->parameters);
+    if (p->learned) p->learned(c + first, p->weight, 0, (p->y ? (real *)p->y : c) + first, 1, end - first);
 }
 
 /* shared: what product_pack filled; local: task_bytes for this thread alone */
