@@ -128,13 +128,13 @@ typedef struct {
 
     /* filled in by product_plan */
     int kind;               /* FA_DOT, ...: which loops */
-    int pack_a;
+    int pack_a, swept;
     ptrdiff_t chunks, panels, row_panels;             /* parts of K, of N and of M */
     ptrdiff_t row_tasks, column_tasks, pack_tasks;    /* tasks: row_tasks * column_tasks, after all pack_tasks */
     size_t shared_bytes, task_bytes;                  /* workspace of all pack tasks, and of each running task */
 } fa_product;
 
-enum { FA_DOT, FA_ROW, FA_DIRECT, FA_LOCAL, FA_SHARED };
+enum { FA_DOT, FA_ROW, FA_OUTER, FA_DIRECT, FA_LOCAL, FA_SHARED };
 
 typedef void fa_product_plan(fa_product *p, int team);
 typedef void fa_product_pack(const fa_product *p, ptrdiff_t task, void *shared);

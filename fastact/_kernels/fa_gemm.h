@@ -15,7 +15,8 @@
  * not 6 + 2, because small tiles do not fill the FMA pipelines.
  *
  * A tile of 6 rows x 4 vectors (2 where there are 16 registers only) keeps both FMA pipelines busy (24 or 12 chains,
- * latency 4 or 5, two per cycle) and needs 6 row pointers, which fit the integer registers, so A is read where it lies.
+ * latency 4 or 5, two per cycle) and needs 6 row pointers, which fit the integer registers, so A is read where it lies
+ * unless its columns lie apart.
  */
 
 enum {
@@ -27,7 +28,12 @@ enum {
     FN(tile_rows) = 6,
     FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
     FN(chunk) = FA_GEMM_CHUNK_BYTES / (int)sizeof(real),
-    FN(block_rows) = 192,
+    FN(few_rows) = 192,    /* up to here each panel of B has one reader, who packs it for himself if at all */
+    FN(block_rows) = 384,  /* of A times a chunk: stays in L2 */
+    FN(strip_rows) = 8,    /* of B that are packed together */
+    FN(swept_depth) = 64,  /* up to here C, not B, is what memory has to be spared for */
+    FN(far_row) = 1024 / (int)sizeof(real), /* rows of B so far apart that the hardware does not see them coming */
+    FN(ahead) = 16,        /* rows of B to prefetch ahead where it is read where it lies */
     FN(row_strip) = 64 * FN(lanes), /* columns of C that the single-row kernel keeps in L1 */
 };
 
@@ -36,43 +42,64 @@ typedef struct {
     const real *a, *b;
     real *c;
     ptrdiff_t k, a_row, a_column, b_row, c_row;
+    ptrdiff_t tiles, b_tile;        /* how many tiles side by side, and how far apart their panels of B */
     FN(tail) load_tail, store_tail; /* of the last vector of a row of B and of C */
     int add;                        /* whether C already holds something to add to */
 } FN(tile_job);
 typedef void FN(tile_function)(const FN(tile_job) *job);
 
-FA_INLINE void FN(tile)(const int rows, const int vectors, const FN(tile_job) *job) {
-    const ptrdiff_t lanes = FN(lanes), a_row = job->a_row, a_column = job->a_column, b_row = job->b_row;
-    const FN(tail) load_tail = job->load_tail;
-    const real *a = job->a, *b = job->b;
-    vreal sum[FN(skinny_rows)][FN(wide)];
-    FA_UNROLL for (int r = 0; r < rows; r++)
-        FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vset)(0);
-    for (ptrdiff_t k = job->k; k > 0; k--, a += a_column, b += b_row) {
-        vreal right[FN(wide)];
-        FA_UNROLL for (int v = 0; v < vectors - 1; v++) right[v] = FN(vload)(b + v * lanes);
-        right[vectors - 1] = FN(vload_tail)(b + (vectors - 1) * lanes, load_tail);
-        FA_UNROLL for (int r = 0; r < rows; r++) {
-            vreal left = FN(vset)(a[r * a_row]);
-            FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vmul_add)(left, right[v], sum[r][v]);
-        }
+/* packed: rows of B are adjacent and whole, and so are the columns of A, which makes strides constants */
+FA_INLINE void FN(tile_step)(const int rows, const int vectors, const int packed, const real *a, const real *b,
+                             ptrdiff_t a_row, FN(tail) tail, vreal sum[FN(skinny_rows)][FN(wide)]) {
+    const ptrdiff_t lanes = FN(lanes);
+    vreal right[FN(wide)];
+    FA_UNROLL for (int v = 0; v < vectors; v++)
+        right[v] = packed || v < vectors - 1 ? FN(vload)(b + v * lanes) : FN(vload_tail)(b + v * lanes, tail);
+    FA_UNROLL for (int r = 0; r < rows; r++) {
+        vreal left = FN(vset)(a[r * a_row]);
+        FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vmul_add)(left, right[v], sum[r][v]);
     }
-    const FN(tail) store_tail = job->store_tail;
-    const ptrdiff_t c_row = job->c_row;
-    const int add = job->add;
-    real *c = job->c;
-    FA_UNROLL for (int r = 0; r < rows; r++, c += c_row) {
-        if (add) {
-            FA_UNROLL for (int v = 0; v < vectors - 1; v++) sum[r][v] = FN(vload)(c + v * lanes) + sum[r][v];
-            sum[r][vectors - 1] = FN(vload_tail)(c + (vectors - 1) * lanes, store_tail) + sum[r][vectors - 1];
+}
+
+FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, const FN(tile_job) *job) {
+    enum { line = 64 };
+    const ptrdiff_t lanes = FN(lanes), a_row = job->a_row, c_row = job->c_row;
+    const ptrdiff_t a_column = packed ? 1 : job->a_column, b_row = packed ? vectors * lanes : job->b_row;
+    const FN(tail) load_tail = job->load_tail, store_tail = job->store_tail;
+    for (ptrdiff_t t = 0; t < job->tiles; t++) {
+        const real *a = job->a, *b = job->b + t * job->b_tile;
+        real *c = job->c + t * vectors * lanes;
+        ptrdiff_t k = job->k;
+        if (packed && k > FN(swept_depth)) /* C is wanted when the sums are done: by then it shall be there */
+            FA_UNROLL for (int r = 0; r < rows; r++) {
+                const char *to = (const char *)(c + r * c_row);
+                FA_UNROLL for (int i = 0; i < vectors * FA_VECTOR_BYTES; i += line) __builtin_prefetch(to + i, 1);
+                __builtin_prefetch(to + vectors * FA_VECTOR_BYTES - 1, 1);
+            }
+        vreal sum[FN(skinny_rows)][FN(wide)];
+        FA_UNROLL for (int r = 0; r < rows; r++)
+            FA_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = FN(vset)(0);
+        if (!packed && b_row > FN(far_row))
+            for (; k > FN(ahead); k--, a += a_column, b += b_row) {
+                __builtin_prefetch(b + FN(ahead) * b_row);
+                FN(tile_step)(rows, vectors, packed, a, b, a_row, load_tail, sum);
+            }
+        for (; k > 0; k--, a += a_column, b += b_row)
+            FN(tile_step)(rows, vectors, packed, a, b, a_row, load_tail, sum);
+        FA_UNROLL for (int r = 0; r < rows; r++, c += c_row) {
+            if (job->add) {
+                FA_UNROLL for (int v = 0; v < vectors - 1; v++) sum[r][v] = FN(vload)(c + v * lanes) + sum[r][v];
+                sum[r][vectors - 1] = FN(vload_tail)(c + (vectors - 1) * lanes, store_tail) + sum[r][vectors - 1];
+            }
+            FA_UNROLL for (int v = 0; v < vectors - 1; v++) FN(vstore)(c + v * lanes, sum[r][v]);
+            FN(vstore_tail)(c + (vectors - 1) * lanes, sum[r][vectors - 1], store_tail);
         }
-        FA_UNROLL for (int v = 0; v < vectors - 1; v++) FN(vstore)(c + v * lanes, sum[r][v]);
-        FN(vstore_tail)(c + (vectors - 1) * lanes, sum[r][vectors - 1], store_tail);
     }
 }
 
 #define FA_TILE(rows, vectors) \
-    static void FN(tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, job); }
+    static void FN(tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, 0, job); } \
+    static void FN(packed_tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, 1, job); }
 #define FA_TILES_OF(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
 #define FA_ENTRY(rows, vectors) [rows] = FN(tile_##rows##x##vectors),
 FA_TILES_OF(FA_TILE, 1) FA_TILE(7, 1) FA_TILE(8, 1)
@@ -81,14 +108,23 @@ FA_TILES_OF(FA_TILE, 2)
 FA_TILES_OF(FA_TILE, 3)
 FA_TILES_OF(FA_TILE, 4)
 #endif
-static FN(tile_function) *const FN(tiles)[][FN(skinny_rows) + 1] = {
-    [1] = {FA_TILES_OF(FA_ENTRY, 1) FA_ENTRY(7, 1) FA_ENTRY(8, 1)},
-    [2] = {FA_TILES_OF(FA_ENTRY, 2)},
+#define FA_PACKED_ENTRY(rows, vectors) [rows] = FN(packed_tile_##rows##x##vectors),
 #if FA_VECTOR_BYTES == 64 || defined(__aarch64__)
-    [3] = {FA_TILES_OF(FA_ENTRY, 3)},
-    [4] = {FA_TILES_OF(FA_ENTRY, 4)},
+#define FA_ALL_TILES(X)                         \
+    [1] = {FA_TILES_OF(X, 1) X(7, 1) X(8, 1)},  \
+    [2] = {FA_TILES_OF(X, 2)},                  \
+    [3] = {FA_TILES_OF(X, 3)},                  \
+    [4] = {FA_TILES_OF(X, 4)},
+#else
+#define FA_ALL_TILES(X)                         \
+    [1] = {FA_TILES_OF(X, 1) X(7, 1) X(8, 1)},  \
+    [2] = {FA_TILES_OF(X, 2)},
 #endif
+static FN(tile_function) *const FN(tiles)[2][FN(wide) + 1][FN(skinny_rows) + 1] = {
+    {FA_ALL_TILES(FA_ENTRY)}, {FA_ALL_TILES(FA_PACKED_ENTRY)}
 };
+#undef FA_ALL_TILES
+#undef FA_PACKED_ENTRY
 #undef FA_TILE
 #undef FA_TILES_OF
 #undef FA_ENTRY
@@ -138,15 +174,20 @@ FA_INLINE void FN(exchange)(const int s, vreal *a, vreal *b) {
     *a = low, *b = high;
 }
 
-/* to[k * to_row + j] = from[j * from_row + k] for one square of a vector's lanes */
-FA_INLINE void FN(transpose)(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row) {
-    vreal v[FA_LANES];
+/* v[k] = from[k], from[k + from_row], ... for one square of a vector's lanes */
+FA_INLINE void FN(load_transposed)(const real *from, ptrdiff_t from_row, vreal *v) {
     FA_UNROLL for (int i = 0; i < FA_LANES; i++) v[i] = FN(vload)(from + i * from_row);
     FA_UNROLL for (int s = FA_LANES / 2; s > 0; s /= 2)
         FA_UNROLL for (int pair = 0; pair < FA_LANES / 2; pair++) {
             const int i = pair / s * 2 * s + pair % s;
             FN(exchange)(s, &v[i], &v[i + s]);
         }
+}
+
+/* to[k * to_row + j] = from[j * from_row + k] */
+FA_INLINE void FN(transpose)(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row) {
+    vreal v[FA_LANES];
+    FN(load_transposed)(from, from_row, v);
     FA_UNROLL for (int i = 0; i < FA_LANES; i++) FN(vstore)(to + i * to_row, v[i]);
 }
 
@@ -202,7 +243,7 @@ static void FN(product_plan)(fa_product *p, int team) {
     p->chunks = FN(parts)(p->k, FN(chunk));
     p->pack_tasks = 0;
     p->shared_bytes = p->task_bytes = 0;
-    p->pack_a = 0;
+    p->pack_a = p->swept = 0;
     p->column_tasks = 1;
     if (p->n == 1 && !p->swapped) {
         p->kind = FA_DOT;
@@ -210,18 +251,23 @@ static void FN(product_plan)(fa_product *p, int team) {
         p->row_tasks = FN(least)(team, p->row_panels);
         return;
     }
-    if (p->m == 1 && p->b_column == 1 && !p->swapped) {
+    if (p->m == 1 && (p->b_column == 1 || p->b_row == 1) && !p->swapped) {
         p->kind = FA_ROW;
         p->row_tasks = 1;
         p->panels = FN(parts)(p->n, lanes);
         p->column_tasks = FN(least)(team, p->panels);
         return;
     }
+    if (p->k == 1 && p->b_column == 1 && !p->swapped) {
+        p->kind = FA_OUTER;
+        p->row_tasks = FN(least)(team, p->m);
+        return;
+    }
     const ptrdiff_t vectors = FN(parts)(p->n, lanes);
     const ptrdiff_t chunk = FN(parts)(p->k, p->chunks);
     p->panels = FN(parts)(vectors, FN(wide));
     int readable = p->b_column == 1 && (FA_MASKED || p->n % lanes == 0); /* B can be read where it lies */
-    if (p->m <= FN(block_rows)) {
+    if (p->m <= FN(few_rows)) {
         /* few rows: each panel of B belongs to one task, which packs it for itself if at all */
         if (p->panels < team) p->panels = FN(least)(vectors, team);
         p->kind = readable && p->m < FA_GEMM_PACK_ROWS ? FA_DIRECT : FA_LOCAL;
@@ -233,30 +279,39 @@ static void FN(product_plan)(fa_product *p, int team) {
         p->row_tasks = FN(parts)(p->m, FN(block_rows));
         if (team > 1) p->row_tasks = FN(parts)(p->row_tasks, team) * team;
     }
+    p->swept = p->k <= FN(swept_depth) && p->kind == FA_SHARED && !p->swapped;
     ptrdiff_t tile_rows = p->panels == vectors ? FN(skinny_rows) : FN(tile_rows);
     p->row_panels = FN(parts)(p->m, tile_rows);
     p->row_tasks = FN(least)(p->row_tasks, p->row_panels);
     if (p->kind == FA_LOCAL) p->task_bytes += (size_t)(chunk * FN(wide) * lanes) * sizeof(real);
     if (p->kind == FA_SHARED) {
         p->shared_bytes = (size_t)(p->k * vectors * lanes) * sizeof(real);
-        p->pack_tasks = p->chunks * p->panels;
+        p->pack_tasks = p->chunks * (p->b_column == 1 ? FN(parts)(chunk, FN(strip_rows)) : p->panels);
         p->pack_a = p->a_column != 1 && p->panels > 1;
         if (p->pack_a) {
             ptrdiff_t panels = FN(parts)(p->row_panels, p->row_tasks);
-            p->task_bytes += (size_t)(panels * tile_rows * chunk) * sizeof(real);
+            p->task_bytes += (size_t)(panels * tile_rows * FN(parts)(chunk, lanes) * lanes) * sizeof(real);
         }
     }
 }
 
-/* One panel of one chunk of B into the shared workspace. */
+/* A part of one chunk of B into the shared workspace: one panel, or a few rows of all panels, whichever lies together
+ * in memory. */
 static void FN(product_pack)(const fa_product *p, ptrdiff_t task, void *shared) {
-    const ptrdiff_t lanes = FN(lanes), vectors = FN(parts)(p->n, lanes);
-    const ptrdiff_t chunk = task / p->panels, panel = task % p->panels;
-    const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), k_end = FN(bound)(chunk + 1, p->k, p->chunks);
-    const ptrdiff_t first = FN(bound)(panel, vectors, p->panels) * lanes;
-    const ptrdiff_t last = FN(bound)(panel + 1, vectors, p->panels) * lanes;
-    FN(pack)((const real *)p->b + k * p->b_row + first * p->b_column, p->b_row, p->b_column, k_end - k,
-             FN(least)(last, p->n) - first, last - first, (real *)shared + k * vectors * lanes + first * (k_end - k));
+    const ptrdiff_t lanes = FN(lanes), vectors = FN(parts)(p->n, lanes), parts = p->pack_tasks / p->chunks;
+    const ptrdiff_t chunk = task / parts, part = task % parts, by_rows = p->b_column == 1;
+    const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
+    const ptrdiff_t first_row = by_rows ? FN(bound)(part, depth, parts) : 0;
+    const ptrdiff_t last_row = by_rows ? FN(bound)(part + 1, depth, parts) : depth;
+    const ptrdiff_t last_panel = by_rows ? p->panels : part + 1;
+    const real *b = (const real *)p->b + (k + first_row) * p->b_row;
+    real *to = (real *)shared + k * vectors * lanes;
+    for (ptrdiff_t panel = by_rows ? 0 : part; panel < last_panel; panel++) {
+        const ptrdiff_t first = FN(bound)(panel, vectors, p->panels) * lanes;
+        const ptrdiff_t width = FN(bound)(panel + 1, vectors, p->panels) * lanes - first;
+        FN(pack)(b + first * p->b_column, p->b_row, p->b_column, last_row - first_row,
+                 FN(least)(width, p->n - first), width, to + first * depth + first_row * width);
+    }
 }
 
 /* --------------------------------------------------------------------------------------------------- the tasks */
@@ -293,67 +348,63 @@ static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shar
     const ptrdiff_t last_rows = FN(bound)(row_task + 1, p->row_panels, p->row_tasks);
     const ptrdiff_t first_panel = FN(bound)(column_task, p->panels, p->column_tasks);
     const ptrdiff_t last_panel = FN(bound)(column_task + 1, p->panels, p->column_tasks);
-    const ptrdiff_t top = FN(bound)(first_rows, p->m, p->row_panels);
+    const ptrdiff_t top = FN(bound)(first_rows, p->m, p->row_panels), end = FN(bound)(last_rows, p->m, p->row_panels);
     const real *a = p->a, *b = p->b;
     real strip[FN(skinny_rows) * FN(wide) * FN(lanes)];
 
     for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
         const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
         const int add = chunk > 0 || p->accumulate;
-        if (p->pack_a)
-            for (ptrdiff_t i = first_rows; i < last_rows; i++) {
-                ptrdiff_t row = FN(bound)(i, p->m, p->row_panels), rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
-                const real *from = a + row * p->a_row + k * p->a_column;
-                real *to = local + (row - top) * depth;
-                if (FA_MASKED && p->a_row == 1 && rows <= lanes) {
-                    const FN(tail) tail = FN(vtail)(rows);
-                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
-                        FN(vstore_tail)(to, FN(vload_tail)(from, tail), tail);
-                } else {
-                    for (ptrdiff_t j = 0; j < depth; j++, from += p->a_column, to += rows)
-                        for (ptrdiff_t r = 0; r < rows; r++) to[r] = from[r * p->a_row];
+        const ptrdiff_t a_width = FN(parts)(depth, lanes) * lanes;
+        if (p->pack_a) FN(pack)(a + top * p->a_row + k * p->a_column, p->a_row, p->a_column, end - top, depth, a_width, local);
+        /* panel by panel, all rows of each; or, swept, tile row by tile row, all panels of each */
+        const ptrdiff_t sweeps = p->swept ? last_rows - first_rows : 1;
+        for (ptrdiff_t sweep = 0; sweep < sweeps; sweep++) {
+            const ptrdiff_t from_rows = p->swept ? first_rows + sweep : first_rows;
+            const ptrdiff_t to_rows = p->swept ? from_rows + 1 : last_rows;
+            for (ptrdiff_t panel = first_panel, next; panel < last_panel; panel = next) {
+                const ptrdiff_t first = FN(bound)(panel, vectors, p->panels);
+                const ptrdiff_t wide = FN(bound)(panel + 1, vectors, p->panels) - first;
+                const ptrdiff_t column = first * lanes, width = wide * lanes;
+                next = panel + 1;
+                if (p->swept) /* on to where the panels become narrower or wider, or C ends */
+                    while (next < last_panel && FN(bound)(next + 1, vectors, p->panels) * lanes <= p->n &&
+                           FN(bound)(next + 1, vectors, p->panels) - FN(bound)(next, vectors, p->panels) == wide)
+                        next++;
+                const ptrdiff_t tiles = next - panel, columns = FN(least)(p->n - column, tiles * width);
+                FN(tile_job) job = {.k = depth, .add = add, .c_row = p->c_row, .tiles = tiles};
+                job.store_tail = FN(vtail)(columns - tiles * width + lanes);
+                job.load_tail = job.store_tail;
+                job.b = b + k * p->b_row + column * p->b_column;
+                job.b_row = p->b_row;
+                job.b_tile = width;
+                if (p->kind != FA_DIRECT) {
+                    job.load_tail = FN(vtail)(lanes);
+                    job.b_row = width;
+                    job.b_tile = width * depth;
+                    if (p->kind == FA_LOCAL) {
+                        FN(pack)(job.b, p->b_row, p->b_column, depth, columns, width, local);
+                        job.b = local;
+                    } else {
+                        job.b = shared + k * vectors * lanes + column * depth;
+                    }
                 }
-            }
-        for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
-            const ptrdiff_t first = FN(bound)(panel, vectors, p->panels), last = FN(bound)(panel + 1, vectors, p->panels);
-            const ptrdiff_t column = first * lanes, width = (last - first) * lanes;
-            const ptrdiff_t columns = FN(least)(p->n - column, width);
-            FN(tile_job) job = {.k = depth, .add = add, .c_row = p->c_row};
-            job.store_tail = FN(vtail)(columns - width + lanes);
-            job.load_tail = job.store_tail;
-            job.b = b + k * p->b_row + column * p->b_column;
-            job.b_row = p->b_row;
-            if (p->kind != FA_DIRECT) {
-                job.load_tail = FN(vtail)(lanes);
-                job.b_row = width;
-                if (p->kind == FA_LOCAL) {
-                    FN(pack)(job.b, p->b_row, p->b_column, depth, columns, width, local);
-                    job.b = local;
-                } else {
-                    job.b = shared + k * vectors * lanes + column * depth;
+                if (p->swapped) {
+                    job.add = 0;
+                    job.c_row = width;
+                    job.store_tail = FN(vtail)(lanes);
                 }
-            }
-            if (p->swapped) {
-                job.add = 0;
-                job.c_row = width;
-                job.store_tail = FN(vtail)(lanes);
-            }
-            for (ptrdiff_t i = first_rows; i < last_rows; i++) {
-                const ptrdiff_t row = FN(bound)(i, p->m, p->row_panels);
-                const ptrdiff_t rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
-                if (p->pack_a) {
-                    job.a = local + (row - top) * depth;
-                    job.a_row = 1;
-                    job.a_column = rows;
-                } else {
-                    job.a = a + row * p->a_row + k * p->a_column;
-                    job.a_row = p->a_row;
-                    job.a_column = p->a_column;
+                for (ptrdiff_t i = from_rows; i < to_rows; i++) {
+                    const ptrdiff_t row = FN(bound)(i, p->m, p->row_panels);
+                    const ptrdiff_t rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
+                    job.a = p->pack_a ? local + (row - top) * a_width : a + row * p->a_row + k * p->a_column;
+                    job.a_row = p->pack_a ? a_width : p->a_row;
+                    job.a_column = p->pack_a ? 1 : p->a_column;
+                    job.c = p->swapped ? strip : (real *)p->c + row * p->c_row + column;
+                    FN(tiles)[p->kind != FA_DIRECT && job.a_column == 1][wide][rows](&job);
+                    if (p->swapped) FN(store_swapped)(p, strip, width, add, row, column, rows, columns);
+                    else if (chunk == p->chunks - 1) FN(finish)(p, row, column, rows, columns);
                 }
-                job.c = p->swapped ? strip : (real *)p->c + row * p->c_row + column;
-                FN(tiles)[last - first][rows](&job);
-                if (p->swapped) FN(store_swapped)(p, strip, width, add, row, column, rows, columns);
-                else if (chunk == p->chunks - 1) FN(finish)(p, row, column, rows, columns);
             }
         }
     }
@@ -407,6 +458,72 @@ static void FN(row_task)(const fa_product *p, ptrdiff_t task) {
                 FN(vstore_tail)(c + whole, add ? FN(vload_tail)(c + whole, tail) + sums[v] : sums[v], tail);
         }
         FN(finish)(p, 0, start, 1, columns);
+    }
+}
+
+/* M = 1 and B's columns lie together: squares of B are transposed in registers, which leaves each sum the same chain. */
+static void FN(transposed_row_task)(const fa_product *p, ptrdiff_t task) {
+    enum { most = 4 };
+    const ptrdiff_t lanes = FN(lanes);
+    const ptrdiff_t first = FN(bound)(task, p->panels, p->column_tasks) * lanes;
+    const ptrdiff_t end = FN(least)(FN(bound)(task + 1, p->panels, p->column_tasks) * lanes, p->n);
+    for (ptrdiff_t start = first; start < end; start += most * lanes) {
+        const ptrdiff_t columns = FN(least)(end - start, most * lanes), whole = columns / lanes * lanes;
+        for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
+            const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
+            const real *a = (const real *)p->a + k * p->a_column;
+            const real *b = (const real *)p->b + start * p->b_column + k;
+            vreal sums[most] = {{0}};
+            ptrdiff_t i = 0;
+            for (; i + lanes <= depth; i += lanes)
+                for (ptrdiff_t j = 0; j < whole; j += lanes) {
+                    vreal square[FN(lanes)], sum = sums[j / lanes];
+                    FN(load_transposed)(b + j * p->b_column + i, p->b_column, square);
+                    FA_UNROLL for (int l = 0; l < FN(lanes); l++)
+                        sum = FN(vmul_add)(FN(vset)(a[(i + l) * p->a_column]), square[l], sum);
+                    sums[j / lanes] = sum;
+                }
+            const ptrdiff_t squares = i;
+            for (ptrdiff_t j = 0; j < columns; j += lanes)
+                for (i = j < whole ? squares : 0; i < depth; i++) {
+                    real strip[FN(lanes)] = {0};
+                    for (ptrdiff_t l = 0; l < lanes && j + l < columns; l++) strip[l] = b[(j + l) * p->b_column + i];
+                    sums[j / lanes] = FN(vmul_add)(FN(vset)(a[i * p->a_column]), FN(vload)(strip), sums[j / lanes]);
+                }
+            const int add = chunk > 0 || p->accumulate;
+            for (ptrdiff_t j = 0; j < columns; j += lanes) {
+                const FN(tail) tail = FN(vtail)(FN(least)(columns - j, lanes));
+                real *c = (real *)p->c + start + j;
+                FN(vstore_tail)(c, add ? FN(vload_tail)(c, tail) + sums[j / lanes] : sums[j / lanes], tail);
+            }
+        }
+        FN(finish)(p, 0, start, 1, columns);
+    }
+}
+
+/* K = 1: rows of C, each B times a number */
+static void FN(outer_task)(const fa_product *p, ptrdiff_t task) {
+    const ptrdiff_t lanes = FN(lanes), whole = p->n - p->n % lanes;
+    const FN(tail) tail = FN(vtail)(p->n - whole);
+    const ptrdiff_t end = FN(bound)(task + 1, p->m, p->row_tasks);
+    const real *b = p->b;
+    const vreal zero = FN(vset)(0);
+    for (ptrdiff_t row = FN(bound)(task, p->m, p->row_tasks); row < end; row++) {
+        const vreal left = FN(vset)(((const real *)p->a)[row * p->a_row]);
+        real *c = (real *)p->c + row * p->c_row;
+        if (p->accumulate) {
+            for (ptrdiff_t j = 0; j < whole; j += lanes)
+                FN(vstore)(c + j, FN(vload)(c + j) + FN(vmul_add)(left, FN(vload)(b + j), zero));
+            if (p->n > whole)
+                FN(vstore_tail)(c + whole, FN(vload_tail)(c + whole, tail) +
+                                FN(vmul_add)(left, FN(vload_tail)(b + whole, tail), zero), tail);
+        } else {
+            for (ptrdiff_t j = 0; j < whole; j += lanes)
+                FN(vstore)(c + j, FN(vmul_add)(left, FN(vload)(b + j), zero));
+            if (p->n > whole)
+                FN(vstore_tail)(c + whole, FN(vmul_add)(left, FN(vload_tail)(b + whole, tail), zero), tail);
+        }
+        FN(finish)(p, row, 0, 1, p->n);
     }
 }
 
@@ -482,6 +599,8 @@ static void FN(dot_task)(const fa_product *p, ptrdiff_t task) {
 /* shared: what product_pack filled; local: task_bytes for this thread alone */
 static void FN(product_task)(const fa_product *p, ptrdiff_t task, const void *shared, void *local) {
     if (p->kind == FA_DOT) FN(dot_task)(p, task);
-    else if (p->kind == FA_ROW) FN(row_task)(p, task);
+    else if (p->kind == FA_ROW && p->b_column == 1) FN(row_task)(p, task);
+    else if (p->kind == FA_OUTER) FN(outer_task)(p, task);
+    else if (p->kind == FA_ROW) FN(transposed_row_task)(p, task);
     else FN(tiles_task)(p, task, shared, local);
 }
