@@ -11,6 +11,7 @@
  *     chunk      of K (KC), so that a panel of B (KC x NR) stays in L1 or L2
  *       panel    of B: NR columns; read where it lies, or packed (by the task, or beforehand for all tasks)
  *         tile   MR x NR elements of C in registers: the k loop runs here
+ * A shallow product (small K) writes more than it reads: there the tiles go along the rows of C, through all panels.
  * Tiles, panels and blocks are balanced (bounds i * n / count) rather than full ones and a remainder: 8 rows are 4 + 4,
  * not 6 + 2, because small tiles do not fill the FMA pipelines.
  *
@@ -28,6 +29,7 @@ enum {
     FN(tile_rows) = 6,
     FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
     FN(chunk) = FA_GEMM_CHUNK_BYTES / (int)sizeof(real),
+    FN(line) = 64 / (int)sizeof(real), /* of the cache */
     FN(few_rows) = 192,    /* up to here each panel of B has one reader, who packs it for himself if at all */
     FN(block_rows) = 384,  /* of A times a chunk: stays in L2 */
     FN(strip_rows) = 8,    /* of B that are packed together */
@@ -62,7 +64,6 @@ FA_INLINE void FN(tile_step)(const int rows, const int vectors, const int packed
 }
 
 FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, const FN(tile_job) *job) {
-    enum { line = 64 };
     const ptrdiff_t lanes = FN(lanes), a_row = job->a_row, c_row = job->c_row;
     const ptrdiff_t a_column = packed ? 1 : job->a_column, b_row = packed ? vectors * lanes : job->b_row;
     const FN(tail) load_tail = job->load_tail, store_tail = job->store_tail;
@@ -72,9 +73,8 @@ FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, con
         ptrdiff_t k = job->k;
         if (packed && k > FN(swept_depth)) /* C is wanted when the sums are done: by then it shall be there */
             FA_UNROLL for (int r = 0; r < rows; r++) {
-                const char *to = (const char *)(c + r * c_row);
-                FA_UNROLL for (int i = 0; i < vectors * FA_VECTOR_BYTES; i += line) __builtin_prefetch(to + i, 1);
-                __builtin_prefetch(to + vectors * FA_VECTOR_BYTES - 1, 1);
+                FA_UNROLL for (int i = 0; i < vectors * lanes; i += FN(line)) __builtin_prefetch(c + r * c_row + i, 1);
+                __builtin_prefetch(c + r * c_row + vectors * lanes - 1, 1);
             }
         vreal sum[FN(skinny_rows)][FN(wide)];
         FA_UNROLL for (int r = 0; r < rows; r++)
@@ -82,12 +82,14 @@ FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, con
         if (!packed && b_row > FN(far_row))
             for (; k > FN(ahead); k--, a += a_column, b += b_row) {
                 __builtin_prefetch(b + FN(ahead) * b_row);
+                __builtin_prefetch(b + FN(ahead) * b_row + vectors * lanes - 1);
                 FN(tile_step)(rows, vectors, packed, a, b, a_row, load_tail, sum);
             }
         for (; k > 0; k--, a += a_column, b += b_row)
             FN(tile_step)(rows, vectors, packed, a, b, a_row, load_tail, sum);
+        const int add = job->add;
         FA_UNROLL for (int r = 0; r < rows; r++, c += c_row) {
-            if (job->add) {
+            if (add) {
                 FA_UNROLL for (int v = 0; v < vectors - 1; v++) sum[r][v] = FN(vload)(c + v * lanes) + sum[r][v];
                 sum[r][vectors - 1] = FN(vload_tail)(c + (vectors - 1) * lanes, store_tail) + sum[r][vectors - 1];
             }
@@ -198,6 +200,10 @@ static void FN(pack)(const real *from, ptrdiff_t row, ptrdiff_t column, ptrdiff_
     if (column == 1) {
         const FN(tail) tail = FN(vtail)(columns - whole);
         for (ptrdiff_t i = 0; i < rows; i++, from += row, to += width) {
+            if (row > FN(far_row) && i + FN(ahead) < rows) {
+                __builtin_prefetch(from + FN(ahead) * row);
+                __builtin_prefetch(from + FN(ahead) * row + columns - 1);
+            }
             for (ptrdiff_t j = 0; j < whole; j += lanes) FN(vstore)(to + j, FN(vload)(from + j));
             if (columns > whole) {
                 FN(vstore_tail)(to + whole, FN(vload_tail)(from + whole, tail), FN(vtail)(width - whole));
@@ -270,7 +276,7 @@ static void FN(product_plan)(fa_product *p, int team) {
     if (p->m <= FN(few_rows)) {
         /* few rows: each panel of B belongs to one task, which packs it for itself if at all */
         if (p->panels < team) p->panels = FN(least)(vectors, team);
-        p->kind = readable && p->m < FA_GEMM_PACK_ROWS ? FA_DIRECT : FA_LOCAL;
+        p->kind = readable && p->m < FA_GEMM_PACK_ROWS / (p->b_row > FN(far_row) ? 2 : 1) ? FA_DIRECT : FA_LOCAL;
         p->column_tasks = p->panels;
         p->row_tasks = 1;
     } else {
@@ -394,7 +400,12 @@ static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shar
                     job.c_row = width;
                     job.store_tail = FN(vtail)(lanes);
                 }
-                for (ptrdiff_t i = from_rows; i < to_rows; i++) {
+                /* while this panel is at work, a share of the next one comes to L2 with each tile */
+                const ptrdiff_t rest = p->kind == FA_SHARED && !p->swept && next < last_panel ? job.b_tile : 0;
+                const ptrdiff_t share = FN(parts)(rest, to_rows - from_rows);
+                const real *soon = job.b + job.b_tile;
+                for (ptrdiff_t i = from_rows; i < to_rows; i++, soon += share) {
+                    for (ptrdiff_t j = 0; rest && j < share; j += FN(line)) __builtin_prefetch(soon + j, 0, 2);
                     const ptrdiff_t row = FN(bound)(i, p->m, p->row_panels);
                     const ptrdiff_t rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
                     job.a = p->pack_a ? local + (row - top) * a_width : a + row * p->a_row + k * p->a_column;
