@@ -7,6 +7,8 @@ cdef enum:
     SPLIT_ELEMENTS = 4096
     # Rows whose products a maxout layer keeps at a time: enough to pack the weight for, and few enough for the cache.
     MAXOUT_ROWS = 192
+    # Rows of dz below this are narrow: see backward.
+    SWAPPED_BYTES = 128
 
 
 cdef inline double work(const fa_product *p) noexcept nogil:
@@ -395,9 +397,10 @@ cdef object backward(activation_gradient *s, bint keep_dz, cnp.ndarray grad, obj
     memset(&w, 0, sizeof(fa_product))
     w.c, w.c_row, w.k, w.accumulate = data(dw), outputs, rows, add_to_dw
     # Few columns would leave most lanes empty: there the inputs lie across the vectors and dw is stored transposed.
+    # Two full vectors make a tile of their own. bench/dense.py measures it.
     # Either way each element is one chain over the batch, so the bits are the same; one column always goes this way,
     # because the rule for products of one column is another.
-    w.swapped = outputs == 1 or (outputs < 2 * kernels.lanes and outputs % kernels.lanes != 0)
+    w.swapped = outputs == 1 or (outputs * size < SWAPPED_BYTES and outputs != 2 * kernels.lanes)
     if w.swapped:
         matrix(x, &w.b, &w.b_row, &w.b_column)
         w.a, w.a_row, w.a_column, w.m, w.n = pz, 1, outputs, outputs, inputs

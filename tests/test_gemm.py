@@ -13,7 +13,7 @@ import fastact as fa
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 47, 48, 53, 191, 193, 400)
 # Around the lanes of every instruction set, panels of two and four vectors, and the number of panels.
 COLUMNS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 130)
-# Around unrolled steps and around chunks of K (192 to 512).
+# Around unrolled steps and around chunks of K (384 or 512).
 DEPTHS = (0, 1, 2, 7, 8, 9, 31, 64, 65, 193, 385, 513, 1100)
 
 

@@ -28,7 +28,7 @@ enum {
 #endif
     FN(tile_rows) = 6,
     FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
-    FN(chunk) = FA_GEMM_CHUNK_BYTES / (int)sizeof(real),
+    FN(chunk) = FA_GEMM_CHUNK,
     FN(line) = 64 / (int)sizeof(real), /* of the cache */
     FN(few_rows) = 192,    /* up to here each panel of B has one reader, who packs it for himself if at all */
     FN(block_rows) = 384,  /* of A times a chunk: stays in L2 */
