@@ -1,66 +1,125 @@
-"""Layers and ``Sequential``, which owns their parameters (one flat buffer) and plans their workspaces.
+"""The layers. ``network.Sequential`` owns their parameters and plans what they may overwrite.
 
-A layer declares the shapes of its parameters first; the network then hands it views into the flat buffers. One's own
+A layer declares the shapes of its parameters first; the network then hands it views into flat buffers. One's own
 layer subclasses ``Layer``.
 """
 
 from __future__ import annotations
 
-import copy
-import fnmatch
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import _checks, _dense, functional, init
+from . import _checks, _dense, functional, init, registry, runtime
 from .registry import BoundActivation
 
-__all__ = ["Dense", "Layer", "Sequential"]
+__all__ = ["Dense", "Layer", "ParameterSpec", "Segment", "Sequential"]
 
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
+KINDS = ("weight", "bias", "norm", "activation")
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """Shape of a parameter and whether weight decay applies to it."""
+    """Shape of a parameter (or buffer) and what it is: "weight", "bias", "norm" or "activation"."""
 
     shape: tuple[int, ...]
-    decayed: bool
+    kind: str = "weight"
+
+    @property
+    def decayed(self) -> bool:
+        """Whether weight decay applies by default: to weights only."""
+        return self.kind == "weight"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the network lets a layer do with memory in training."""
+
+    over_input: bool = False  # forward may put its result where x is
+    over_grad: bool = False  # backward may put its result where grad is
+    keep_output: bool = True  # backward must leave forward's result as it is
 
 
 class Layer:
     """Base of all layers: maps (rows, ``inputs``) to (rows, ``outputs``).
 
-    A subclass sets ``inputs`` and ``outputs``, implements ``forward`` and ``backward``, and where it has parameters
-    ``parameter_specs`` and ``initialize``. After ``attach``, ``parameters[name]`` and ``gradients[name]`` are views of
-    the network's flat buffers; ``backward`` adds nothing to the gradients, it overwrites them.
+    A subclass sets ``inputs`` and ``outputs`` (None: as the layer before says), implements ``forward`` and
+    ``backward``, and where it has parameters ``parameter_specs`` and ``initialize``. In a network,
+    ``parameters[name]``, ``gradients[name]`` and ``buffers[name]`` are views of the network's flat arrays;
+    ``backward`` adds nothing to the gradients, it overwrites them.
+
+    The class attributes tell the network what backward reads and who may write where. The defaults are right for any
+    layer that leaves x and grad as they are.
     """
 
-    inputs: int
-    outputs: int
+    inputs: int | None = None
+    outputs: int | None = None
+    reads_input = True  # backward reads forward's x
+    reads_output = True  # backward reads forward's result
+    in_place = False  # forward and backward can write over what they are given, where ``plan`` allows it
+    native = False  # results are plain arrays of the layer's own (or of the plan's); others are checked at each call
 
     def __init__(self) -> None:
         """Start without parameters; the network attaches them."""
         self.parameters: dict[str, np.ndarray] = {}
         self.gradients: dict[str, np.ndarray] = {}
-        self.keep_output = True
+        self.buffers: dict[str, np.ndarray] = {}
+        self.frozen: frozenset[str] = frozenset()
+        self.plan = Plan()
+        self._saved: Any = None  # what the last training forward keeps for backward
+
+    def connect(self, inputs: int) -> None:
+        """Take the width of the layer before; a layer of no width of its own passes it on."""
+        self.inputs = inputs if self.inputs is None else self.inputs
+        self.outputs = self.inputs if self.outputs is None else self.outputs
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Names and shapes of the parameters this layer wants."""
+        """Names, shapes and kinds of the parameters this layer wants."""
         return {}
 
-    def attach(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], keep_output: bool) -> None:
-        """Take the views; keep_output says that backward must leave forward's result as it is."""
-        self.parameters, self.gradients, self.keep_output = parameters, gradients, keep_output
+    def buffer_specs(self) -> dict[str, ParameterSpec]:
+        """The same for numbers that are part of the layer's state but not trained."""
+        return {}
+
+    def attach(
+        self,
+        parameters: dict[str, np.ndarray],
+        gradients: dict[str, np.ndarray],
+        buffers: dict[str, np.ndarray],
+        plan: Plan,
+        dtype: np.dtype,
+    ) -> None:
+        """Take the views, and what memory this layer may overwrite."""
+        self.parameters, self.gradients, self.buffers = parameters, gradients, buffers
+        self.plan, self._saved = plan, None
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Take note of which parameters are frozen: their gradients need not be computed."""
+        self.frozen = names
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Fill the parameters with starting values."""
+        """Fill the parameters and buffers with starting values."""
+
+    def random_state(self) -> dict[str, Any]:
+        """State of the layer's own random numbers as JSON: what a resumed training needs to go on alike."""
+        return {}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``random_state`` returned."""
+        if state:
+            raise ValueError(f"{type(self).__name__}.set_random_state: expected no state, got {sorted(state)}")
 
     def describe(self) -> dict[str, Any]:
         """What is needed to make the layer again, as JSON: the class name under "layer" and its arguments."""
         raise NotImplementedError(f"{type(self).__name__}.describe: implement it to make the layer savable")
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
+        """The layer that ``describe`` described: by default, the constructor with all but "layer" as keywords."""
+        return cls(**{name: value for name, value in description.items() if name != "layer"})
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The output for x; with training, backward may follow and the result may be a reused workspace."""
@@ -70,12 +129,26 @@ class Layer:
         """Fill the gradients and return the gradient with respect to forward's x."""
         raise NotImplementedError
 
+    def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
+        """The activation's slope at the last training forward, until backward; None where there is no activation."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what belongs to a network and to a running step."""
+        left_out = {"parameters": {}, "gradients": {}, "buffers": {}, "_saved": None}
+        return {**vars(self), **left_out}
+
+    def __repr__(self) -> str:
+        """The class and its widths."""
+        return f"{type(self).__name__}({self.inputs}->{self.outputs})"
+
 
 class Workspace:
     """Buffers that grow to the largest batch seen; views for a batch size are made once."""
 
     def __init__(self, columns: int, dtype: np.dtype) -> None:
         """No memory is taken before it is asked for."""
+        self._arguments = columns, np.dtype(dtype)
         self._buffer = np.empty((0, columns), dtype)
         self._views: dict[int, np.ndarray] = {}
 
@@ -88,6 +161,15 @@ class Workspace:
                 self._views.clear()
             view = self._views[count] = self._buffer[:count]
         return view
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._buffer.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies start empty."""
+        return Workspace, self._arguments
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -114,6 +196,8 @@ class Dense(Layer):
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
     """
 
+    native = True
+
     def __init__(
         self,
         inputs: int,
@@ -133,25 +217,30 @@ class Dense(Layer):
         scheme = init.default_for(self.activation.name) if weight_init is None else weight_init
         self.weight_init = init.initializer("Dense", "weight_init", scheme)
         self.bias_init = init.initializer("Dense", "bias_init", bias_init)
-        self._x: np.ndarray | None = None
+        self.reads_output = self.activation.entry.saves == "y"
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """Weight (decayed) and bias."""
-        specs = {"weight": ParameterSpec((self.inputs, self.outputs), decayed=True)}
+        specs = {"weight": ParameterSpec((self.inputs, self.outputs), "weight")}
         if self.bias:
-            specs["bias"] = ParameterSpec((self.outputs,), decayed=False)
+            specs["bias"] = ParameterSpec((self.outputs,), "bias")
         return specs
 
-    def attach(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], keep_output: bool) -> None:
+    def attach(
+        self,
+        parameters: dict[str, np.ndarray],
+        gradients: dict[str, np.ndarray],
+        buffers: dict[str, np.ndarray],
+        plan: Plan,
+        dtype: np.dtype,
+    ) -> None:
         """Take the views and lay out the workspaces."""
-        super().attach(parameters, gradients, keep_output)
-        dtype = parameters["weight"].dtype
+        super().attach(parameters, gradients, buffers, plan, dtype)
         self._output = Workspace(self.outputs, dtype)
         self._slope = Workspace(self.outputs, dtype)
         self._dz = Workspace(self.outputs, dtype)
         self._dx = Workspace(self.inputs, dtype)
         self._sums = gradients.get("bias", np.empty(self.outputs, dtype))
-        self._x = None
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weight and bias by their initialisers."""
@@ -159,8 +248,13 @@ class Dense(Layer):
         if self.bias:
             self.parameters["bias"][...] = init.make(self.bias_init, (self.outputs,), rng)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has its weights and needs no initialisers, which may be functions that cannot be pickled."""
+        scheme = init.initializer("Dense", "weight_init", init.default_for(self.activation.name))
+        return {**super().__getstate__(), "weight_init": scheme, "bias_init": init.INITIALIZERS["zeros"]}
+
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
+        """Arguments of the constructor, but for the initialisers."""
         return {
             "layer": "Dense",
             "inputs": self.inputs,
@@ -169,6 +263,12 @@ class Dense(Layer):
             "parameters": self.activation.parameters,
             "bias": self.bias,
         }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Dense:
+        """The layer that ``describe`` described."""
+        activation = described_activation(description, custom)
+        return cls(description["inputs"], description["outputs"], activation, bias=description["bias"])
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """activation(x @ weight + bias) for plain x of shape (rows, inputs) and the parameters' dtype."""
@@ -181,21 +281,18 @@ class Dense(Layer):
         y = self._output.rows(rows)
         slope = self._slope.rows(rows) if self.activation.entry.saves == "x" else None
         _dense.forward_into(self.activation, x, weight, bias, y, slope)
-        self._x, self._saved = x, y if slope is None else slope
+        self._saved = x, y if slope is None else slope
         return y
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """Gradients of weight and bias; returns the gradient of x unless it is not needed."""
-        if self._x is None:
-            raise RuntimeError("Dense.backward: call forward(x, training=True) first; each backward needs its own")
-        x, saved = self._x, self._saved
-        self._x = None
+        x, saved = _taken(self)
         rows = len(x)
         # What was saved is read element by element, so dz may replace it, unless the user still holds it. Where the
         # slope is 1, grad is dz.
         if self.activation.entry.saves is None:
             saved = dz = None
-        elif self.keep_output and saved is self._output.rows(rows):
+        elif self.plan.keep_output and self.reads_output:
             dz = self._dz.rows(rows)
         else:
             dz = saved
@@ -204,246 +301,52 @@ class Dense(Layer):
         _dense.backward_into(self.activation, grad, saved, dz, x, weight, dx, dw, self._sums)
         return dx
 
-
-@dataclass(frozen=True)
-class Segment:
-    """Where a parameter lies in the flat buffers."""
-
-    name: str  # "0.weight": layer number and parameter name
-    start: int
-    stop: int
-    shape: tuple[int, ...]
-    decayed: bool
-    frozen: bool = False  # optimisers leave it alone
-
-
-class Sequential:
-    """Layers one after another, over one flat buffer of parameters and one of gradients.
-
-    Parameters
-    ----------
-    *layers : the layers; each one's inputs must equal the outputs of the one before
-    dtype : "float32" (default) or "float64"
-    rng : seed or numpy Generator for the initial weights
-
-    ``parameters`` and ``gradients`` are flat 1-D arrays; each layer's are views of them. ``net(x)`` is inference: a
-    new array, no shared workspace, safe from several threads. ``forward(x, training=True)`` returns a view that the
-    next forward overwrites.
-    """
-
-    def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
-        """Lay out the buffers and initialise the parameters."""
-        if not layers:
-            raise ValueError("Sequential: expected at least one layer, got none")
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"Sequential: expected layer {i} to be a Layer, got {_checks.describe(layer)}")
-            if layer in layers[:i]:
-                raise ValueError(f"Sequential: layer {i} is in the network twice; make one Dense per place")
-            if i and layer.inputs != layers[i - 1].outputs:
-                raise ValueError(
-                    f"Sequential: expected layer {i} to take {layers[i - 1].outputs} inputs (layer {i - 1}'s outputs), "
-                    f"got {layer.inputs}"
-                )
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in _checks.FLOATS:
-            raise TypeError(f"Sequential: expected dtype float32 or float64, got {self.dtype}")
-        self.layers = tuple(layers)
-        self.metadata: dict[str, str] = {}
-        self.segments = self._lay_out()
-        size = max((s.stop for s in self.segments), default=0)
-        self.parameters = aligned_empty((size,), self.dtype)
-        self.gradients = aligned_empty((size,), self.dtype)
-        self.parameters[...] = 0  # padding stays 0
-        self.gradients[...] = 0
-        self._attach()
-        generator = np.random.default_rng(rng)
-        for layer in self.layers:
-            layer.initialize(generator)
-        self._trained_rows: int | None = None
-
-    def _lay_out(self) -> tuple[Segment, ...]:
-        """Decayed parameters first, so that an optimiser treats each kind in one call; each starts on a cache line."""
-        wanted = [
-            (f"{i}.{name}", spec)
-            for i, layer in enumerate(self.layers)
-            for name, spec in layer.parameter_specs().items()
-        ]
-        segments, start, step = [], 0, ALIGNMENT // self.dtype.itemsize
-        for name, spec in sorted(wanted, key=lambda item: not item[1].decayed):
-            stop = start + int(np.prod(spec.shape))
-            segments.append(Segment(name, start, stop, spec.shape, spec.decayed))
-            start = -(-stop // step) * step
-        return tuple(segments)
-
-    def _attach(self) -> None:
-        """Give each layer views of the flat buffers."""
-        for i, layer in enumerate(self.layers):
-            own = {s.name.split(".", 1)[1]: s for s in self.segments if int(s.name.split(".", 1)[0]) == i}
-            layer.attach(
-                {name: self.parameters[s.start : s.stop].reshape(s.shape) for name, s in own.items()},
-                {name: self.gradients[s.start : s.stop].reshape(s.shape) for name, s in own.items()},
-                keep_output=i == len(self.layers) - 1,
-            )
-
-    @property
-    def inputs(self) -> int:
-        """Features that the network takes."""
-        return self.layers[0].inputs
-
-    @property
-    def outputs(self) -> int:
-        """Outputs of the last layer."""
-        return self.layers[-1].outputs
-
-    @property
-    def parameter_count(self) -> int:
-        """Trainable numbers, padding not counted."""
-        return sum(s.stop - s.start for s in self.segments)
-
-    def named_parameters(self) -> dict[str, np.ndarray]:
-        """Views of all parameters by name: "0.weight", "0.bias", ..."""
-        return {s.name: self.parameters[s.start : s.stop].reshape(s.shape) for s in self.segments}
-
-    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        """Copy named arrays into the parameters; all names, shapes and dtypes must match."""
-        own = self.named_parameters()
-        for name in (*own, *values):
-            if name not in values or name not in own:
-                raise ValueError(f"set_parameters: expected exactly {', '.join(own)}, got {', '.join(values)}")
-        for name, array in own.items():
-            given = np.asarray(values[name])
-            if given.shape != array.shape or given.dtype != array.dtype:
-                raise ValueError(
-                    f"set_parameters: expected {name} to be {array.dtype} {array.shape}, "
-                    f"got {given.dtype} {given.shape}"
-                )
-        for name, array in own.items():
-            array[...] = values[name]
-
-    def freeze(self, *which: str | int | Layer) -> None:
-        """Have optimisers leave parameters alone: layers, their numbers, or names ("0.weight", "0.*"); none: all.
-
-        Raises ValueError, with nothing changed, where one names no parameter.
-        """
-        self._set_frozen("freeze", which, True)
-
-    def unfreeze(self, *which: str | int | Layer) -> None:
-        """Undo ``freeze``, for the same kinds of arguments."""
-        self._set_frozen("unfreeze", which, False)
-
-    def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
-        chosen: set[str] = set()
-        names = [s.name for s in self.segments]
-        for item in which or ("*",):
-            number = self.layers.index(item) if item in self.layers else item
-            pattern = number if isinstance(number, str) else f"{number}.*"
-            found = fnmatch.filter(names, pattern)
-            if not found:
-                raise ValueError(
-                    f"{function}: expected layers, numbers or names among {', '.join(names)}, got {item!r}"
-                )
-            chosen.update(found)
-        # a new tuple: optimisers see by its identity that something changed
-        self.segments = tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in self.segments)
-
-    def _input(self, function: str, x: Any) -> np.ndarray:
-        array = _checks.matrix(function, "x", x, self.inputs)
-        if array.dtype.newbyteorder("=") != self.dtype:
-            raise TypeError(
-                f"{function}: expected x to be {self.dtype} like the network, got {array.dtype}; "
-                f"convert with x.astype({str(self.dtype)!r})"
-            )
-        return _checks.plain(array)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Outputs for x of shape (rows, inputs), as a new array."""
-        array = self._input("Sequential", x)
-        for layer in self.layers:
-            array = layer.forward(array)
-        return array.copy() if array is x else array
-
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
-        if not training:
-            return self(x)
-        array = self._input("Sequential.forward", x)
-        for layer in self.layers:
-            array = layer.forward(array, training=True)
-        self._trained_rows = len(array)
-        return array
-
-    def backward(self, grad: np.ndarray, need_input_grad: bool = False) -> np.ndarray | None:
-        """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
-
-        Returns the gradient with respect to x when asked, else None. Raises RuntimeError without a training forward
-        before it; grad is not modified.
-        """
-        if self._trained_rows is None:
-            raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
-        array = _checks.matrix("Sequential.backward", "grad", grad, self.outputs)
-        if len(array) != self._trained_rows or array.dtype.newbyteorder("=") != self.dtype:
-            raise ValueError(
-                f"Sequential.backward: expected grad to be {self.dtype} of shape {(self._trained_rows, self.outputs)}, "
-                f"got {array.dtype} {array.shape}"
-            )
-        self._trained_rows = None
-        array = _checks.plain(array)
-        for layer in reversed(self.layers[1:]):
-            array = layer.backward(array)
-        return self.layers[0].backward(array, need_input_grad)
-
-    def save(self, path: Any, metadata: Mapping[str, str] | None = None) -> None:
-        """Write architecture and parameters to a .safetensors file; see ``fastact.load``."""
-        from .persistence import save
-
-        save(self, path, metadata)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """The architecture as JSON."""
-        return [layer.describe() for layer in self.layers]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        """A network of its own with the same layers and parameters."""
-        twin = Sequential(*(layer_from(d) for d in self.describe()), dtype=self.dtype)
-        twin.segments = self.segments
-        twin.parameters[...] = self.parameters
-        twin.gradients[...] = self.gradients
-        twin.metadata = copy.deepcopy(self.metadata, memo)
-        return twin
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as architecture and flat parameters; views and workspaces are made again."""
-        return _rebuild, (self.describe(), str(self.dtype), np.array(self.parameters), self.metadata, self.segments)
-
-    def __repr__(self) -> str:
-        """Shapes and activations."""
-        inner = ", ".join(f"{d['inputs']}->{d['outputs']}" for d in self.describe())
-        return f"Sequential({inner}, {self.dtype}, {self.parameter_count} parameters)"
+    def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
+        """The activation's slope at the last training forward, from y or as stored; None for the identity."""
+        if self.activation.entry.saves is None:
+            return None
+        _, saved = _held(self)
+        if self.reads_output:
+            return slope_of(self.activation, saved, out)
+        if out is None:
+            return saved.copy()
+        out[...] = saved
+        return out
 
 
-def layer_from(description: Mapping[str, Any]) -> Layer:
-    """The layer that ``describe`` described."""
-    if description.get("layer") != "Dense":
-        raise ValueError(f"unknown layer {description.get('layer')!r}")
-    activation = functional.activation(description["activation"], **description["parameters"])
-    return Dense(description["inputs"], description["outputs"], activation, bias=description["bias"])
+def _held(layer: Layer) -> Any:
+    """What the last training forward kept for backward."""
+    if layer._saved is None:
+        name = type(layer).__name__
+        raise RuntimeError(f"{name}.backward: call forward(x, training=True) first; each backward needs its own")
+    return layer._saved
 
 
-def network_from(descriptions: Iterable[Mapping[str, Any]], dtype: str) -> Sequential:
-    """The network that ``describe`` described, with fresh parameters."""
-    return Sequential(*(layer_from(d) for d in descriptions), dtype=dtype)
+def _taken(layer: Layer) -> Any:
+    """The same, and the layer forgets it."""
+    saved = _held(layer)
+    layer._saved = None
+    return saved
 
 
-def _rebuild(
-    descriptions: list[dict[str, Any]],
-    dtype: str,
-    parameters: np.ndarray,
-    metadata: dict[str, str],
-    segments: tuple[Segment, ...],
-) -> Sequential:
-    net = network_from(descriptions, dtype)
-    net.segments = segments
-    net.parameters[...] = parameters
-    net.metadata = dict(metadata)
-    return net
+def slope_of(bound: BoundActivation, saved: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The activation's slope from what its backward reads, into out when given."""
+    out = np.empty_like(saved) if out is None else out
+    number = runtime.KERNEL_NUMBERS.get(bound.name)
+    if number is not None and runtime.get_backend() == "native":
+        out[...] = 1
+        runtime._core.try_backward(number, out, saved, out, *(*bound.values, 0.0, 0.0)[:2])
+    else:
+        out[...] = registry.slope(bound.entry, saved, bound.values)
+    return out
+
+
+def described_activation(description: Mapping[str, Any], custom: Mapping[str, Any] | None) -> BoundActivation:
+    """The activation of a layer's description, a custom one by its name."""
+    name = description["activation"]
+    if custom and name in custom:
+        return _checks.activation("load", custom[name])
+    return functional.activation(name, **description["parameters"])
+
+
+from .network import Segment, Sequential  # noqa: E402 - the network needs the layers above, and people find it here

@@ -15,7 +15,7 @@ from safetensors.numpy import save as serialize
 
 from . import _checks
 from ._version import __version__
-from .layers import Sequential, network_from
+from .network import Sequential, network_from
 
 __all__ = ["load", "save"]
 
