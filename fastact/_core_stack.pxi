@@ -5,11 +5,15 @@ cdef class StackedLayer:
 
     cdef int number, backward_number
     cdef double a, b, backward_a, backward_b
-    cdef object bias
+    cdef object owner, bias
     cdef cnp.ndarray weight, weight_gradient, bias_gradient
 
-    def __init__(self, forward_kernel, backward_kernel, weight, bias, weight_gradient, bias_gradient):
-        """The kernels are (number, a, b) as ``dense`` and ``dense_backward`` take them; the arrays are plain."""
+    def __init__(self, owner, forward_kernel, backward_kernel, weight, bias, weight_gradient, bias_gradient):
+        """The kernels are (number, a, b) as ``dense`` and ``dense_backward`` take them; the arrays are plain.
+
+        owner: the Layer, whose ``_saved`` is kept as its own forward and backward keep it.
+        """
+        self.owner = owner
         self.number, self.a, self.b = forward_kernel
         self.backward_number, self.backward_a, self.backward_b = backward_kernel
         self.weight, self.bias = weight, bias
@@ -20,11 +24,13 @@ cdef class StackedViews:
     """One layer's workspaces for one batch size."""
 
     cdef cnp.ndarray y
-    cdef object slope, saved, dz, dx
+    cdef object slope, kept, dz, dx, token
+    cdef bint linear
 
-    def __init__(self, y, slope, saved, dz, dx):
-        """As in ``dense`` and ``dense_backward``."""
-        self.y, self.slope, self.saved, self.dz, self.dx = y, slope, saved, dz, dx
+    def __init__(self, y, slope, dz, dx, linear):
+        """As in ``dense`` and ``dense_backward``; of a linear layer backward reads nothing."""
+        self.y, self.slope, self.dz, self.dx, self.linear = y, slope, dz, dx, linear
+        self.kept = y if slope is None else slope
 
 
 cdef class DenseStack:
@@ -69,6 +75,8 @@ cdef class DenseStack:
         for i in range(len(self.layers)):
             layer, view = self.layers[i], (<list>views)[i]
             dense(layer.number, source, layer.weight, layer.bias, view.y, view.slope, layer.a, layer.b)
+            view.token = source, view.kept
+            layer.owner._saved = view.token
             source = view.y
         self.trained, self.x = views, x
         return source
@@ -85,11 +93,15 @@ cdef class DenseStack:
         if g.shape[0] != (<cnp.ndarray>self.x).shape[0]:
             return None
         views, x = self.trained, self.x
+        for i in range(len(self.layers)):  # whether any layer went forward or back by itself since
+            if (<StackedLayer>self.layers[i]).owner._saved is not (<StackedViews>(<list>views)[i]).token:
+                return None
         self.trained = self.x = None
         for i in range(len(self.layers) - 1, -1, -1):
             layer, view = self.layers[i], (<list>views)[i]
             below = <cnp.ndarray>x if i == 0 else (<StackedViews>(<list>views)[i - 1]).y
-            backward(layer.backward_number, g, view.saved, view.dz, below, layer.weight,
+            layer.owner._saved = view.token = None
+            backward(layer.backward_number, g, None if view.linear else view.kept, view.dz, below, layer.weight,
                      view.dx if i > 0 or need_input_grad else None, layer.weight_gradient, layer.bias_gradient,
                      accumulate, accumulate, layer.backward_a, layer.backward_b)
             if i > 0:
