@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks
+from . import _checks, runtime
 from .layers import (
     ALIGNMENT,
     KINDS,
@@ -390,6 +390,7 @@ class Sequential:
         self._backwards = tuple(map(differentiator, self.layers))
         self._before: np.ndarray | None = None
         self._trained_rows: int | None = None
+        self._stacked = False  # whether the stack ran the last training forward
         self._tell_frozen()
 
     def _tell_frozen(self) -> None:
@@ -400,6 +401,11 @@ class Sequential:
         lowest = min(trained, default=len(self.layers))
         self._down_to_lowest = self._backwards[:lowest:-1]
         self._lowest = self._backwards[lowest] if trained else None
+        # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
+        plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
+        self._stack = stack_of(self.layers) if plain else None
+        if self._stacked:  # what the old stack kept for backward is gone
+            self._trained_rows, self._stacked = None, False
 
     @property
     def inputs(self) -> int:
@@ -482,6 +488,8 @@ class Sequential:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
+        if self._stack is not None and (result := self._stack.infer(x)) is not None:
+            return result
         array = self._input("Sequential", x)
         result, free = infer(self.layers, array)
         return result if free or not np.may_share_memory(result, x) else result.copy()
@@ -490,16 +498,28 @@ class Sequential:
         """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
         if not training:
             return self(x)
+        if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
+            self._trained_rows, self._stacked = len(result), True
+            return result
         array = self._input("Sequential.forward", x)
         if self.observer is None:
             for forward in self._forwards:
                 array = forward(array, True)
+            self._prepare_stack(len(array))
         else:
             for i, (layer, forward) in enumerate(zip(self.layers, self._forwards, strict=True)):
                 given, array = array, forward(array, True)
                 self.observer.forward(i, layer, given, array)
-        self._trained_rows = len(array)
+        self._trained_rows, self._stacked = len(array), False
         return array
+
+    def _prepare_stack(self, rows: int) -> None:
+        """Hand the layers' workspaces for so many rows to the stack: from the next pass on it runs by itself."""
+        if self._stack is None:
+            return
+        if rows > max(self._stack.views, default=0):
+            self._stack.views.clear()  # the workspaces have grown
+        self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in self.layers]
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
@@ -508,6 +528,11 @@ class Sequential:
         that the next backward overwrites), else None. Raises RuntimeError without a training forward before it; grad is
         not modified. What is frozen has no gradient: nothing is computed for it where that saves work.
         """
+        if self._stacked and self.observer is None:
+            result = self._stack.backward(grad, need_input_grad, accumulate)
+            if result is not None:
+                self._trained_rows = None
+                return result if need_input_grad else None
         if self._trained_rows is None:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
         array = _checks.matrix("Sequential.backward", "grad", grad, self.outputs)
@@ -585,6 +610,15 @@ def lay_out(specs: Mapping[str, ParameterSpec], step: int) -> tuple[Segment, ...
 def views(segments: tuple[Segment, ...], flat: np.ndarray) -> dict[str, np.ndarray]:
     """The segments' parts of a flat array, in their shapes."""
     return {s.name: flat[s.start : s.stop].reshape(s.shape) for s in segments}
+
+
+def stack_of(layers: tuple[Dense, ...]) -> Any:
+    """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
+    parts = [layer.stacked() for layer in layers]
+    if runtime._core is None or any(part is None for part in parts):
+        return None
+    stacked = runtime._core.StackedLayer
+    return runtime._core.DenseStack([stacked(layer, *part) for layer, part in zip(layers, parts, strict=True)])
 
 
 def fill(function: str, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:
