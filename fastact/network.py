@@ -13,24 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import _checks, runtime
-from .layers import (
-    ALIGNMENT,
-    KINDS,
-    Activation,
-    AlphaDropout,
-    BatchNorm,
-    Dense,
-    Dropout,
-    Layer,
-    LayerNorm,
-    Maxout,
-    ParameterSpec,
-    Plan,
-    PReLU,
-    Swish,
-    Workspace,
-    aligned_empty,
-)
+from .layer import ALIGNMENT, KINDS, Layer, ParameterSpec, Plan, Workspace, aligned_empty
+from .layers import Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Swish
 
 __all__ = ["Residual", "Segment", "Sequential"]
 
