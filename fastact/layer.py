@@ -146,7 +146,7 @@ class Layer:
 
     def __repr__(self) -> str:
         """The class and its widths."""
-        return f"{type(self).__name__}({self.inputs}->{self.outputs})"
+        return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
 
 
 class Workspace:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks, _dense, _norms, functional, init, registry
-from .layer import Layer, ParameterSpec, Plan, Workspace, held, taken
+from .layer import Layer, ParameterSpec, Plan, Workspace, aligned_empty, held, taken
 from .registry import BoundActivation
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "Segment",
     "Sequential",
     "Swish",
+    "Workspace",
+    "aligned_empty",
 ]
 
 
