@@ -25,8 +25,8 @@ def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None)
     """Tell each layer the width of the one before; ValueError where that does not fit."""
     width = inputs
     for i, layer in enumerate(layers):
-        if width is not None:
-            layer.connect(width)
+        if width is not None or layer.inputs is not None:
+            layer.connect(layer.inputs if width is None else width)
         if layer.inputs is None or layer.outputs is None:
             raise ValueError(
                 f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it: "
@@ -170,8 +170,8 @@ class Residual(Layer):
         """Check the block."""
         super().__init__()
         self.block = self.sublayers = check_layers("Residual", block)
-        if block[0].inputs is not None:
-            self.connect(block[0].inputs)
+        if self.block[0].inputs is not None:
+            self.connect(self.block[0].inputs)
 
     @property
     def reads_input(self) -> bool:  # type: ignore[override]
@@ -340,7 +340,8 @@ class Sequential:
     threads. ``forward(x, training=True)`` returns a view that the next forward overwrites.
 
     ``observer`` (None: none) sees every training pass: ``observer.forward(i, layer, x, y)`` after a layer's forward
-    and ``observer.backward(i, layer, grad)``, with the gradient of its output, before its backward.
+    and ``observer.backward(i, layer, grad)``, with the gradient of its output, before its backward. Where a layer works
+    in place, x is y by then.
     """
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
