@@ -915,3 +915,23 @@ def test_backward_needs_a_forward(kind):
     step(net)
     with pytest.raises(RuntimeError, match="call forward"):
         net.backward(np.zeros((ROWS, net.outputs)))
+
+
+def test_what_ones_own_layer_keeps_is_not_written_over(backend):
+    class Kept(Reverse):
+        """Returns an array that it holds on to."""
+
+        def forward(self, x, training=False):
+            self.kept = np.linspace(-1, 1, x.size).reshape(x.shape)
+            self.copy = self.kept.copy()
+            return self.kept
+
+        def backward(self, grad, need_input_grad=True):
+            return self.kept
+
+    net = fa.Sequential(fa.Dropout(0.5, inputs=4), Kept(), fa.Dropout(0.5), fa.Activation("tanh"), dtype="float64")
+    x = np.zeros((3, 4))
+    net(x)
+    np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
+    net.forward(x, training=True)
+    np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
