@@ -46,7 +46,7 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"{function}: expected layer {i} to be a Layer, got {_checks.describe(layer)}")
-        for _, one in numbered([layer]):
+        for one in flattened(layer):
             if any(one is other for other in seen):
                 raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
             seen.append(one)
@@ -58,6 +58,11 @@ def numbered(layers: Sequence[Layer], prefix: str = "") -> Iterable[tuple[str, L
     for i, layer in enumerate(layers):
         yield f"{prefix}{i}", layer
         yield from numbered(layer.sublayers, f"{prefix}{i}.")
+
+
+def flattened(layer: Layer) -> list[Layer]:
+    """The layer and all inside it."""
+    return [one for _, one in numbered([layer])]
 
 
 def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
