@@ -27,7 +27,8 @@ from safetensors.numpy import save as serialize
 
 from . import _checks
 from ._version import __version__
-from .network import Sequential, connect, layer_from
+from .layers import Layer
+from .network import Sequential, check_layers, connect, flattened, layer_from, named_specs
 from .optim import Optimizer
 
 __all__ = ["load", "save"]
@@ -36,7 +37,7 @@ FORMAT = "fastact network 2"
 OLD_FORMAT = "fastact network 1"  # parameters and architecture alone, without a checksum
 ENDINGS = (".safetensors", ".npz")
 HEADER_LIMIT = 16 << 20  # bytes of header: JSON may take some thirty times its length once it is read
-LAYER_LIMIT = 10_000
+LAYER_LIMIT = 4096  # inner ones included
 DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # safetensors' names of what we store
 
 Arrays = dict[str, np.ndarray]
@@ -238,6 +239,7 @@ def save(
     file = checked_path("save", path)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"save: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}")
+    _check_number(net.layers)
     extra = {**net.metadata, **(metadata or {})}
     for key, text in extra.items():
         if not isinstance(key, str) or not isinstance(text, str):
@@ -352,13 +354,14 @@ class Content:
                 raise ValueError(f"expected a list of at most {LAYER_LIMIT} layers")
             # Layers know their shapes before they take memory; only what the file really holds is then made.
             layers = tuple(layer_from(description, custom) for description in descriptions)
-            connect(self.function, layers)
-            wanted = {
-                f"{i}.{name}": spec.shape
-                for i, layer in enumerate(layers)
-                for name, spec in (*layer.parameter_specs().items(), *layer.buffer_specs().items())
-            }
-            self._expect(wanted)
+            _check_number(layers)
+            connect(self.function, check_layers(self.function, layers))
+            specs = named_specs(layers, "parameter_specs") | named_specs(layers, "buffer_specs")
+            self._expect({name: spec.shape for name, spec in specs.items()})
+            # A layer without arrays may take memory by its width, which no array then bounds.
+            width = sum(max(one.inputs or 0, one.outputs or 0) for layer in layers for one in flattened(layer))
+            if width > (1 << 22) + 64 * sum(array.size for array in self.arrays.values()):
+                raise ValueError("its layers claim to be wider than its arrays are")
             net = Sequential(*layers, dtype=self.dtype)
         self.fill(net)
         return net
@@ -429,6 +432,11 @@ class Content:
                         raise ValueError(f"the state {key} of {s.name} has not its shape and dtype")
                     flat[s.start : s.stop] = array.ravel()
             optimizer.load_state_dict({**saved, "state": flats})
+
+
+def _check_number(layers: tuple[Layer, ...]) -> None:
+    if sum(1 for layer in layers for _ in flattened(layer)) > LAYER_LIMIT:
+        raise ValueError(f"expected at most {LAYER_LIMIT} layers in a file")
 
 
 def _native(array: np.ndarray) -> np.ndarray:

@@ -26,7 +26,11 @@ ENDINGS = (".safetensors", ".npz")
 
 
 def network(dtype="float32", seed=1):
-    layers = (fa.Dense(3, 4, fa.activation("elu", alpha=0.5)), fa.Dense(4, 5, bias=False), fa.Dense(5, 2))
+    layers = (
+        fa.Dense(3, 4, fa.activation("elu", alpha=0.5)),
+        fa.Dense(4, 5, bias=False),
+        fa.Dense(5, 2),
+    )
     return fa.Sequential(*layers, dtype=dtype, rng=seed)
 
 
@@ -76,6 +80,38 @@ def test_a_network_comes_back(path, dtype):
     assert_same(net, back)
     back.unfreeze()
     back.parameters[...] = 0  # its own memory
+
+
+def rich(dtype="float32"):
+    """All kinds of layers, after some steps in training mode."""
+    net = fa.Sequential(
+        fa.Dense(3, 8), fa.BatchNorm(), fa.PReLU(per_channel=True), fa.Dropout(0.4),
+        fa.Residual(fa.Dense(8, 6, "gelu"), fa.LayerNorm(), fa.Dropout(0.2), fa.Dense(6, 8)),
+        fa.Dense(8, 12), fa.Maxout(3), fa.Swish(), fa.AlphaDropout(0.1), fa.BatchNorm(None, bias=False), fa.Dense(4, 2),
+        fa.Activation("tanh"), dtype=dtype, rng=3,
+    )  # fmt: skip
+    for seed in range(3):
+        net.forward(np.random.default_rng(seed).normal(size=(5, 3)).astype(dtype), training=True)
+    return net
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_layer_comes_back_with_its_state(path, dtype):
+    net = rich(dtype)
+    net.freeze(4, "1.*")
+    optimizer = fa.optim.AdamW()
+    trained(optimizer, net)
+    net.save(path, optimizer=optimizer)
+    twin = fa.optim.AdamW()
+    back = fa.load(path, optimizer=twin)
+    assert_same(net, back)
+    assert back.layers[3].random_state()["counter"] == back.layers[8].random_state()["counter"] == 3
+    x = np.random.default_rng(9).normal(size=(6, 3)).astype(dtype)
+    support.assert_same_bits(net(x), back(x))
+    support.assert_same_bits(net.forward(x, training=True), back.forward(x, training=True))
+    trained(optimizer, net)
+    trained(twin, back)
+    support.assert_same_bits(net.parameters, back.parameters)
 
 
 OPTIMIZERS = {
@@ -490,6 +526,17 @@ def test_evil_optimisers(tmp_path, case):
     assert (optimizer.steps, optimizer.state) == (0, {})
 
 
+def test_too_many_layers(tmp_path):
+    layers = [{"layer": "Activation", "inputs": 3, "activation": "relu", "parameters": {}}]
+    for many in (4097 * layers, [{"layer": "Residual", "block": 4096 * layers}]):
+        refused(tmp_path, with_header(tmp_path, layers=json.dumps(many)), "at most 4096 layers")
+    net = fa.Sequential(*(fa.Activation("relu", 3) for _ in range(4097)))
+    with pytest.raises(ValueError, match="at most 4096 layers in a file"):
+        net.save(tmp_path / "a.npz")
+    text = '{"layer": "Residual", "block": [' * 5000 + json.dumps(layers[0]) + "]}" * 5000
+    refused(tmp_path, with_header(tmp_path, layers=f"[{text}]"))
+
+
 def test_the_checksum_is_looked_at(tmp_path):
     refused(tmp_path, with_header(tmp_path, checksum=False), "it has no checksum")
     refused(tmp_path, with_header(tmp_path, checksum=False, checksum_="x"), "unknown checksum_|has no checksum")
@@ -581,9 +628,10 @@ def loads_equal_or_is_refused(folder, content, ending, net, equal=True):
         assert_same(net, back)
 
 
+@pytest.mark.parametrize("make", [network, rich])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_fuzz_damage(tmp_path, ending):
-    net = network()
+def test_fuzz_damage(tmp_path, ending, make):
+    net = make()
     net.freeze(1)
     optimizer = fa.optim.Adam()
     original = content_of(ending, trained(optimizer, net), optimizer, tmp_path)
@@ -647,6 +695,18 @@ def test_fuzz_header_with_a_right_checksum(tmp_path, name, ending):
     replace()
 
 
+WIDTHS = st.sampled_from([3, 4, 10**8, 10**13])
+MEMORY = st.one_of(
+    st.fixed_dictionaries({"layer": st.just("Activation"), "inputs": WIDTHS, "activation": st.just("relu"),
+                           "parameters": st.just({})}),
+    st.fixed_dictionaries({"layer": st.just("Dropout"), "inputs": WIDTHS, "rate": st.just(0.5)}),
+    st.fixed_dictionaries({"layer": st.sampled_from(["LayerNorm", "BatchNorm"]), "inputs": WIDTHS,
+                           "weight": st.booleans(), "bias": st.booleans()}),
+    st.fixed_dictionaries({"layer": st.just("Maxout"), "inputs": WIDTHS, "pieces": WIDTHS}),
+    st.fixed_dictionaries({"layer": st.sampled_from(["PReLU", "Swish"]), "inputs": WIDTHS, "per_channel": st.booleans()}),
+)  # fmt: skip
+
+
 @pytest.mark.usefixtures("fast")
 @settings(FUZZ, max_examples=60)
 @given(layers=st.lists(st.fixed_dictionaries({
@@ -656,7 +716,7 @@ def test_fuzz_header_with_a_right_checksum(tmp_path, name, ending):
     "activation": st.sampled_from(["elu", "identity", "x", 1]),
     "parameters": st.sampled_from([{}, {"alpha": 0.5}, {"alpha": -1}, [], None]),
     "bias": st.sampled_from([True, False, 1, "x"]),
-}), max_size=4))  # fmt: skip
+}) | MEMORY, max_size=4))  # fmt: skip
 def test_fuzz_layers_that_claim_memory(tmp_path_factory, layers):
     """Nothing of the claimed size is made: these would not fit into any machine."""
     folder = tmp_path_factory.getbasetemp()

@@ -553,8 +553,9 @@ def test_batches_of_ignored_labels_alone_are_passed_over():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("layers", ["stack", "mixed"])
 @pytest.mark.skipif("native" not in support.BACKENDS, reason="the NumPy twins allocate")
-def test_no_array_is_allocated_after_the_first_epoch(loss, shuffle):
+def test_no_array_is_allocated_after_the_first_epoch(loss, shuffle, layers):
     """The peak within an epoch stays below the size of any array of a batch, the short one of 33 rows included."""
     x, labels, targets = table(rows=333, inputs=64)
     used = []
@@ -568,7 +569,12 @@ def test_no_array_is_allocated_after_the_first_epoch(loss, shuffle):
             if run.step % run.steps_per_epoch == 0:
                 used.append(tracemalloc.get_traced_memory()[1] - self.before)
 
-    net = fa.Sequential(fa.Dense(64, 64, "gelu"), fa.Dense(64, 64, "relu"), fa.Dense(64, 3), rng=0)
+    stack = fa.Dense(64, 64, "gelu"), fa.Dense(64, 64, "relu"), fa.Dense(64, 3)
+    mixed = (
+        fa.Dense(64, 64), fa.BatchNorm(), fa.PReLU(), fa.Dropout(0.2),
+        fa.Residual(fa.Dense(64, 64), fa.LayerNorm(), fa.Swish()), fa.Dense(64, 3),
+    )  # fmt: skip
+    net = fa.Sequential(*(stack if layers == "stack" else mixed), rng=0)
     tracemalloc.start()
     try:
         fit(

@@ -62,6 +62,47 @@ def test_three_epochs_and_three_more_are_six(tmp_path, name, ending, validation)
     assert (history.steps, resumed["optimizer"].steps) == (expected.steps, expected.steps)
 
 
+def rich(dtype, seed):
+    """Layers with statistics and random numbers of their own."""
+    return fa.Sequential(
+        fa.Dense(6, 8), fa.BatchNorm(), fa.Activation("relu"), fa.Dropout(0.3),
+        fa.Residual(fa.Dense(8, 8, "selu"), fa.AlphaDropout(0.1)), fa.LayerNorm(), fa.Dense(8, 3),
+        dtype=dtype, rng=seed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", support.BACKENDS)
+def test_dropout_and_batch_norm_go_on(tmp_path, engine, dtype):
+    nets = [rich(dtype, seed) for seed in (0, 0, 7)]
+    common = {"batch_size": 16, "rng": 5, "progress": False, "validation": 0.2, "callbacks": [fa.EarlyStopping(9)]}
+    with fa.use_backend(engine):
+        for net, more in zip(
+            nets, ({}, {"checkpoint": tmp_path / "c.npz"}, {"resume": tmp_path / "c.npz"}), strict=True
+        ):
+            epochs = 3 if "checkpoint" in more else 6
+            fa.fit(net, X, LABELS, epochs=epochs, optimizer=fa.optim.Adam(fa.optim.Cosine(0.01, 24)), **common, **more)
+    assert nets[0].parameters.tobytes() == nets[2].parameters.tobytes()
+    assert nets[0].buffers.tobytes() == nets[2].buffers.tobytes()
+    assert nets[0].random_state() == nets[2].random_state()
+    assert nets[0].parameters.tobytes() != nets[1].parameters.tobytes()
+
+
+def test_early_stopping_restores_statistics_too():
+    net, kept = rich("float32", 0), []
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.buffers.copy())
+
+    numbers = iter([3.0, 1.0, 2.0, 2.0])
+    fa.fit(
+        net, X, LABELS, metrics={"number": lambda outputs, y: next(numbers)}, progress=False, rng=0,
+        callbacks=[fa.EarlyStopping(2, monitor="number"), Keep()],
+    )  # fmt: skip
+    support.assert_same_bits(net.buffers, kept[1])
+    assert (kept[1] != kept[3]).any()
+
+
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
 def test_every_generator_goes_on(tmp_path, bits):
     nets = [network() for _ in range(3)]
