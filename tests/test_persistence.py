@@ -703,7 +703,8 @@ MEMORY = st.one_of(
     st.fixed_dictionaries({"layer": st.sampled_from(["LayerNorm", "BatchNorm"]), "inputs": WIDTHS,
                            "weight": st.booleans(), "bias": st.booleans()}),
     st.fixed_dictionaries({"layer": st.just("Maxout"), "inputs": WIDTHS, "pieces": WIDTHS}),
-    st.fixed_dictionaries({"layer": st.sampled_from(["PReLU", "Swish"]), "inputs": WIDTHS, "per_channel": st.booleans()}),
+    st.fixed_dictionaries({"layer": st.sampled_from(["PReLU", "Swish"]), "inputs": WIDTHS,
+                           "per_channel": st.booleans()}),
 )  # fmt: skip
 
 
