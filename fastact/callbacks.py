@@ -169,7 +169,8 @@ class EarlyStopping(Callback):
     patience : whole number >= 1
     monitor : a name in the history: "validation_loss" (the default), "loss", "validation_accuracy", ...
     min_delta : number >= 0; only a change by more than this is better
-    restore_best : at the end, in any case (after Ctrl-C too), set parameters and buffers to those of the best epoch
+    restore_best : at the end, in any case (after Ctrl-C too), set parameters and buffers to those of the best epoch;
+        the optimiser keeps the state of the last step
     mode : "min" where less is better, "max" where more is; "auto": "max" for accuracy and r2, else "min"
 
     ``best`` and ``best_epoch`` (from 1) say what it found; ``stopped_epoch`` is None where it did not stop.

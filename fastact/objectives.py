@@ -18,22 +18,23 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class _Kind:
-    """What the targets of a loss are, and what is measured beside it."""
+    """What the targets of a loss are, which metrics can be had of them, and which are measured unasked."""
 
     convert: Callable[..., np.ndarray]
     metrics: tuple[str, ...]
+    default: tuple[str, ...]
 
 
-_REGRESSION = _Kind(_convert.values, ("r2",))
+_REGRESSION = _Kind(_convert.values, ("r2",), ("r2",))
 _KINDS: dict[Callable[..., Any], _Kind] = {
-    losses.softmax_cross_entropy: _Kind(_convert.classes, ("accuracy",)),
-    losses.bce_with_logits: _Kind(_convert.probabilities, ("accuracy",)),
+    losses.softmax_cross_entropy: _Kind(_convert.classes, ("accuracy",), ("accuracy",)),
+    losses.bce_with_logits: _Kind(_convert.probabilities, ("accuracy", "r2"), ("accuracy",)),
     losses.squared_error: _REGRESSION,
     losses.absolute_error: _REGRESSION,
     losses.huber: _REGRESSION,
     losses.quantile: _REGRESSION,
 }
-_OWN = _Kind(_convert.anything, ())
+_OWN = _Kind(_convert.anything, ("accuracy", "r2"), ())
 LOSSES = {loss.__name__: loss for loss in _KINDS}
 
 
@@ -94,7 +95,9 @@ class Objective:
         """What a training step calls as (outputs, targets, out=grad): the loss itself where it is one of ours."""
         return self if self.kind is _OWN else self.loss
 
-    def mass(self, targets: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    def mass(
+        self, function: str, net: Sequential, targets: np.ndarray, sample_weight: np.ndarray | None
+    ) -> np.ndarray | None:
         """What each row counts in the mean; None where all count alike."""
         mass = sample_weight
         if self.kind.convert is _convert.classes and targets.ndim == 1:
@@ -103,7 +106,12 @@ class Objective:
             if class_weight is not None or not counted.all():
                 mass = np.where(counted, 1.0 if mass is None else mass, 0.0)
                 if class_weight is not None:
-                    mass *= np.asarray(class_weight, np.float64)[np.where(counted, targets, 0)]
+                    each = _checks.weights(function, "class_weight", class_weight, ((net.outputs,),))
+                    mass *= each[np.where(counted, targets, 0)]
+        if mass is not None and not mass.any():
+            raise ValueError(
+                f"{function}: expected rows that count; all weights are 0 or all labels the ignored number"
+            )
         return mass
 
     @property
@@ -116,7 +124,7 @@ class Objective:
     def metrics(self, function: str, wanted: Any) -> dict[str, Metric]:
         """Metrics by name: a name, a function (outputs, targets) -> number, several of them, or {name: function}."""
         if wanted is None:
-            wanted = self.kind.metrics
+            wanted = self.kind.default
         elif isinstance(wanted, str) or callable(wanted):
             wanted = (wanted,)
         if isinstance(wanted, Mapping):
@@ -129,7 +137,7 @@ class Objective:
         found: dict[str, Metric] = {}
         for name, metric in items:
             if isinstance(metric, str):
-                metric = own[_checks.choice(function, "metrics", metric, tuple(own))]  # noqa: PLW2901
+                metric = own[_checks.choice(function, "metrics", metric, self.kind.metrics)]  # noqa: PLW2901
             if not callable(metric) or not isinstance(name, str):
                 raise TypeError(
                     f"{function}: expected metrics to be names or functions, got {_checks.describe(metric)}"

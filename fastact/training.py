@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -160,8 +161,8 @@ def fit(
     saved = None if resume is None else Resumed(resume, generator)
     start = state_of(generator)
     held_out = None
-    if isinstance(validation, float):
-        chosen, rest = _split(validation, len(data), generator)
+    if isinstance(validation, numbers.Real):
+        chosen, rest = _split(float(validation), len(data), generator)
         held_out = data[chosen], targets[chosen]
         data, targets, weights = data[rest], targets[rest], None if weights is None else weights[rest]
     elif validation is not None:
@@ -172,9 +173,7 @@ def fit(
             raise ValueError("fit: expected at least one row of validation data, got none")
         held_out = valid, objective.targets("fit (validation)", net, validation[1], len(valid))
 
-    mass = objective.mass(targets, weights)
-    if mass is not None and not mass.any():
-        raise ValueError("fit: expected rows that count; all weights are 0 or all labels the ignored number")
+    mass = objective.mass("fit", net, targets, weights)
     size = min(batch_size, len(data))
     run = Run(net, optimizer, epochs, -(-len(data) // size))
     facts = {"rows": len(data), "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -432,6 +433,15 @@ def test_ctrl_c_restores_the_best_weights_too():
             callbacks=[fa.EarlyStopping(5, monitor="number"), Interrupt()],
         )  # fmt: skip
     support.assert_same_bits(net.parameters, kept[1])
+
+
+def test_other_threads_train_too():
+    nets = [network() for _ in range(2)]
+    worker = threading.Thread(target=fa.fit, args=(nets[0], X, LABELS), kwargs={"rng": 0, "progress": False})
+    worker.start()
+    worker.join()
+    fa.fit(nets[1], X, LABELS, rng=0, progress=False)
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
 
 
 def test_other_handlers_are_left_alone():
