@@ -27,7 +27,7 @@ from safetensors.numpy import save as serialize
 
 from . import _checks
 from ._version import __version__
-from .layers import Layer
+from .layer import Layer
 from .network import Sequential, check_layers, connect, flattened, layer_from, named_specs
 from .optim import Optimizer
 

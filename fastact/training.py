@@ -14,7 +14,7 @@ from . import _checks, _convert
 from ._console import Interrupts, Progress
 from ._resume import Resumed, callback_states, settings_of, state_of
 from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run, overridden
-from .layers import aligned_empty
+from .layer import aligned_empty
 from .network import Sequential
 from .objectives import Metric, Objective, measure
 from .optim import SGD, Optimizer

@@ -537,6 +537,20 @@ def test_too_many_layers(tmp_path):
     refused(tmp_path, with_header(tmp_path, layers=f"[{text}]"))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"layer": "LayerNorm", "inputs": 10**8, "weight": False, "bias": False},
+        {"layer": "Maxout", "inputs": 10**13, "pieces": 10},
+        {"layer": "Activation", "inputs": 10**18, "activation": "relu", "parameters": {}},
+        {"layer": "Residual", "block": [{"layer": "Dropout", "inputs": 10**9}]},
+    ],
+)
+def test_widths_that_no_array_bears_out(tmp_path, layer):
+    content = with_header(tmp_path, layers=json.dumps([layer]), random_state="[{}]", arrays=lambda a: {})
+    refused(tmp_path, content, "claim to be wider than its arrays")
+
+
 def test_the_checksum_is_looked_at(tmp_path):
     refused(tmp_path, with_header(tmp_path, checksum=False), "it has no checksum")
     refused(tmp_path, with_header(tmp_path, checksum=False, checksum_="x"), "unknown checksum_|has no checksum")
