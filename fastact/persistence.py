@@ -362,7 +362,8 @@ class Content:
             width = sum(max(one.inputs or 0, one.outputs or 0) for layer in layers for one in flattened(layer))
             if width > (1 << 22) + 64 * sum(array.size for array in self.arrays.values()):
                 raise ValueError("its layers claim to be wider than its arrays are")
-            net = Sequential(*layers, dtype=self.dtype)
+            with np.errstate(all="ignore"):  # its starting values, which are replaced
+                net = Sequential(*layers, dtype=self.dtype)
         self.fill(net)
         return net
 

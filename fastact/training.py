@@ -15,7 +15,8 @@ from ._console import Interrupts, Progress
 from ._resume import Resumed, callback_states, settings_of, state_of
 from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run, overridden
 from .layer import aligned_empty
-from .network import Sequential
+from .layers import BatchNorm
+from .network import Sequential, flattened
 from .objectives import Metric, Objective, measure
 from .optim import SGD, Optimizer
 
@@ -175,6 +176,13 @@ def fit(
 
     mass = objective.mass("fit", net, targets, weights)
     size = min(batch_size, len(data))
+    if 1 in (size, len(data) % size) and any(
+        isinstance(one, BatchNorm) for layer in net.layers for one in flattened(layer)
+    ):
+        raise ValueError(
+            f"fit: expected batches of two rows at least for BatchNorm, got a batch of one ({len(data)} rows by "
+            f"{size}); choose another batch_size"
+        )
     run = Run(net, optimizer, epochs, -(-len(data) // size))
     facts = {"rows": len(data), "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}
     before = settings_of(optimizer)

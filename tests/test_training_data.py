@@ -280,6 +280,18 @@ def test_bad_options(case):
         fa.fit(**arguments)
 
 
+def test_batches_of_one_row_and_batch_norm():
+    net = fa.Sequential(fa.Dense(4, 4), fa.Residual(fa.BatchNorm()), fa.Dense(4, 3), rng=0)
+    before = net.buffers.copy()
+    for size in (11, 1):
+        with pytest.raises(
+            ValueError, match=rf"two rows at least for BatchNorm.*\(12 rows by {size}\); choose another"
+        ):
+            fa.fit(net, X, LABELS, batch_size=size, progress=False)
+    assert (net.buffers == before).all()
+    fa.fit(net, X, LABELS, batch_size=5, epochs=1, progress=False)
+
+
 def test_labels_that_a_loss_ignores():
     loss = functools.partial(fa.softmax_cross_entropy, ignore_index=7)
     y = np.where(np.arange(12) < 3, 7, LABELS)
