@@ -298,7 +298,7 @@ def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
 def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
     """The layer that ``describe`` described; custom maps names to one's own Layer classes and activations."""
     name = description.get("layer")
-    cls = (custom or {}).get(name) or LAYERS.get(name)
+    cls = (custom or {}).get(str(name)) or LAYERS.get(str(name))
     if not isinstance(cls, type) or not issubclass(cls, Layer):
         raise ValueError(
             f"unknown layer {name!r}; known: {', '.join(LAYERS)}; pass one's own class as custom={{{name!r}: class}}"
@@ -382,7 +382,6 @@ class Sequential:
         self._backwards = tuple(map(differentiator, self.layers))
         self._before: np.ndarray | None = None
         self._trained_rows: int | None = None
-        self._stacked = False  # whether the stack ran the last training forward
         self._tell_frozen()
 
     def _tell_frozen(self) -> None:
@@ -396,8 +395,6 @@ class Sequential:
         # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
         plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
         self._stack = stack_of(self.layers) if plain else None
-        if self._stacked:  # what the old stack kept for backward is gone
-            self._trained_rows, self._stacked = None, False
 
     @property
     def inputs(self) -> int:
@@ -561,7 +558,7 @@ class Sequential:
         if not training:
             return self(x)
         if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
-            self._trained_rows, self._stacked = len(result), True
+            self._trained_rows = len(result)
             return result
         array = self._input("Sequential.forward", x)
         if self.observer is None:
@@ -572,7 +569,7 @@ class Sequential:
             for i, (layer, forward) in enumerate(zip(self.layers, self._forwards, strict=True)):
                 given, array = array, forward(array, True)
                 self.observer.forward(i, layer, given, array)
-        self._trained_rows, self._stacked = len(array), False
+        self._trained_rows = len(array)
         return array
 
     def _prepare_stack(self, rows: int) -> None:
@@ -590,7 +587,7 @@ class Sequential:
         that the next backward overwrites), else None. Raises RuntimeError without a training forward before it; grad is
         not modified. What is frozen has no gradient: nothing is computed for it where that saves work.
         """
-        if self._stacked and self.observer is None:
+        if self._stack is not None and self.observer is None:
             result = self._stack.backward(grad, need_input_grad, accumulate)
             if result is not None:
                 self._trained_rows = None

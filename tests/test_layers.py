@@ -935,3 +935,27 @@ def test_what_ones_own_layer_keeps_is_not_written_over(backend):
     np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
     net.forward(x, training=True)
     np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason="no compiled core")
+@pytest.mark.parametrize("kinds", [EVERYTHING, ("dense-tanh", "dense-silu", "dense")], ids=["everything", "dense"])
+def test_backends_understand_each_other(kinds):
+    """Forward by one and backward by the other, at the first pass and later, and frozen in between."""
+    net = build(kinds)
+    state = net.random_state()
+    step(net)
+    expected = net.gradients.copy()
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(ROWS, 6))
+    grad = rng.normal(size=(ROWS, net.outputs))
+    for first, second in (("native", "numpy"), ("numpy", "native"), ("native", "native")):
+        for g in (grad, np.asfortranarray(grad)):
+            net.set_random_state(state)
+            net.gradients[...] = 0
+            with fa.use_backend(first):
+                net.forward(x, training=True)
+            net.freeze("0.bias")
+            net.unfreeze()
+            with fa.use_backend(second):
+                net.backward(g)
+            np.testing.assert_allclose(net.gradients, expected, rtol=1e-9, atol=1e-12)
