@@ -235,6 +235,18 @@ def test_layers_of_ones_own(path):
         fa.load(path)
 
 
+def test_activations_of_ones_own(path):
+    square = fa.custom_activation("square", lambda x: x * x, lambda x: 2 * x)
+    net = fa.Sequential(fa.Dense(3, 4, square), fa.Dense(4, 2), rng=0)
+    x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    fa.fit(net, x, labels, epochs=2, batch_size=8, checkpoint=path, progress=False)
+    back = fa.load(path, custom={"square": square})
+    support.assert_same_bits(fa.predict(net, x), fa.predict(back, x))
+    fa.fit(net, x, labels, epochs=3, batch_size=8, resume=path, progress=False)  # the network knows its functions
+    with pytest.raises(ValueError, match="unknown activation 'square'"):
+        fa.load(path)
+
+
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
