@@ -53,11 +53,16 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     return layers
 
 
-def flattened(layer: Layer) -> Iterable[Layer]:
+def numbered(layers: Sequence[Layer], prefix: str = "") -> Iterable[tuple[str, Layer]]:
+    """The layers and all inside them, with the numbers that their parameters' names begin with: "3", "3.0", ..."""
+    for i, layer in enumerate(layers):
+        yield f"{prefix}{i}", layer
+        yield from numbered(layer.sublayers, f"{prefix}{i}.")
+
+
+def flattened(layer: Layer) -> list[Layer]:
     """The layer and all inside it."""
-    yield layer
-    for inner in layer.sublayers:
-        yield from flattened(inner)
+    return [one for _, one in numbered([layer])]
 
 
 def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
@@ -376,7 +381,7 @@ class Sequential:
 
     def _attach(self) -> None:
         """Give each layer views of the flat arrays and its part of the plan."""
-        parameters, gradients = views(self.segments, self.parameters), views(self.segments, self.gradients)
+        parameters, gradients = self.named_parameters(), self.named_gradients()
         attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype)
         self._forwards = tuple(map(trainer, self.layers))
         self._backwards = tuple(map(differentiator, self.layers))
@@ -414,6 +419,10 @@ class Sequential:
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views of all parameters by name: "0.weight", "0.bias", ..."""
         return views(self.segments, self.parameters)
+
+    def named_gradients(self) -> dict[str, np.ndarray]:
+        """Views of all gradients by the parameters' names."""
+        return views(self.segments, self.gradients)
 
     def named_buffers(self) -> dict[str, np.ndarray]:
         """Views of all that is not trained, by name: "1.running_mean", ..."""
@@ -523,9 +532,10 @@ class Sequential:
     def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
         chosen: set[str] = set()
         names = [s.name for s in self.segments]
+        places = {id(layer): place for place, layer in numbered(self.layers)}
         for item in which or ("*",):
-            number = self.layers.index(item) if item in self.layers else item
-            pattern = number if isinstance(number, str) else f"{number}.*"
+            place = places.get(id(item), item)
+            pattern = item if isinstance(item, str) else f"{place}.*"
             found = fnmatch.filter(names, pattern)
             if not found:
                 raise ValueError(

@@ -316,7 +316,7 @@ def compare(net, rng, rtol=1e-9):
     np.testing.assert_array_equal(x, given_x, "x was changed")
     np.testing.assert_array_equal(grad, given_grad, "grad was changed")
     np.testing.assert_allclose(got_dx, dx, **close)
-    named = {s.name: net.gradients[s.start : s.stop].reshape(s.shape) for s in net.segments}
+    named = net.named_gradients()
     assert set(named) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(named[name], value, err_msg=name, **close)
@@ -481,6 +481,27 @@ def test_a_frozen_stack_below_is_not_run_backward():
     net.unfreeze(1)
     step(net)
     assert calls == [True, True, False]
+
+
+def test_what_is_frozen_is_named_in_many_ways():
+    net = build(("dense", "residual-norm", "dense"))
+    block = net.layers[1].block
+    for which, expected in (
+        (1, ["1.0.bias", "1.0.weight", "1.1.bias", "1.1.weight"]),
+        (net.layers[1], ["1.0.bias", "1.0.weight", "1.1.bias", "1.1.weight"]),
+        (block[1], ["1.1.bias", "1.1.weight"]),
+        ("1.*.weight", ["1.0.weight", "1.1.weight"]),
+        ("*.bias", ["0.bias", "1.0.bias", "1.1.bias", "2.bias"]),
+    ):
+        net.freeze(which)
+        assert sorted(s.name for s in net.segments if s.frozen) == expected
+        assert block[1].frozen == {n.split(".")[-1] for n in expected if n.startswith("1.1.")}
+        net.unfreeze(which)
+        assert not any(s.frozen for s in net.segments)
+    for wrong in (7, "weight", fa.Dense(2, 2), block[2]):
+        with pytest.raises(ValueError, match="freeze: expected layers"):
+            net.freeze(0, wrong)
+    assert not any(s.frozen for s in net.segments)
 
 
 def test_gradients_accumulate(backend):
