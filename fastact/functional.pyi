@@ -1,12 +1,13 @@
 """Types of fastact.functional; made by bench/regenerate.py."""
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._dense import DenseGradients as DenseGradients, Saved as Saved, dense as dense, dense_backward as dense_backward, dense_forward as dense_forward
-from .registry import AnyActivation
+from .registry import AnyActivation, BoundActivation
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 
@@ -16,6 +17,7 @@ __all__ = [
     "activation",
     "celu",
     "celu_backward",
+    "custom_activation",
     "dense",
     "dense_backward",
     "dense_forward",
@@ -91,11 +93,18 @@ class SwishGradients(NamedTuple):
     dx: np.ndarray
     dbeta: np.ndarray
 
+ROW_FUNCTIONS: tuple
+
+def activate_backward_into(bound: BoundActivation, grad: np.ndarray, saved: np.ndarray, dx: np.ndarray) -> None: ...
+def activate_into(bound: BoundActivation, x: np.ndarray, y: np.ndarray) -> None: ...
 def activation(name: str, **parameters: float | np.ndarray) -> AnyActivation: ...
 def celu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def celu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None
 ) -> NDArray[_Real]: ...
+def custom_activation(
+    name: str, value: Callable[[np.ndarray], np.ndarray], slope: Callable[[np.ndarray], np.ndarray], saves: str = 'x'
+) -> BoundActivation: ...
 def elu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def elu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None
@@ -139,6 +148,16 @@ def leaky_relu(
 def leaky_relu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], negative_slope: float = 0.01, *, out: NDArray[_Real] | None = None
 ) -> NDArray[_Real]: ...
+def learned_backward_into(
+    name: str,
+    grad: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    per_channel: bool,
+    dx: np.ndarray,
+    dweight: np.ndarray,
+) -> None: ...
+def learned_into(name: str, x: np.ndarray, weight: np.ndarray, per_channel: bool, y: np.ndarray) -> None: ...
 def log_sigmoid(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def log_sigmoid_backward(
     grad: NDArray[_Real], y: NDArray[_Real], *, out: NDArray[_Real] | None = None
@@ -151,6 +170,8 @@ def maxout(
 def maxout_backward(
     grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np.ndarray | None = None
 ) -> np.ndarray: ...
+def maxout_backward_into(grad: np.ndarray, index: np.ndarray, dx: np.ndarray, pieces: int) -> None: ...
+def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) -> None: ...
 def mish(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def mish_backward(grad: NDArray[_Real], x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def prelu(x: np.ndarray, weight: float | np.ndarray = 0.25, *, out: np.ndarray | None = None) -> np.ndarray: ...
@@ -172,6 +193,8 @@ def relu_squared(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDA
 def relu_squared_backward(
     grad: NDArray[_Real], x: NDArray[_Real], *, out: NDArray[_Real] | None = None
 ) -> NDArray[_Real]: ...
+def rows_backward(name: str, grad: np.ndarray, y: np.ndarray, dx: np.ndarray | None) -> np.ndarray: ...
+def rows_forward(name: str, x: np.ndarray, y: np.ndarray | None) -> np.ndarray: ...
 def selu(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def selu_backward(grad: NDArray[_Real], y: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def sigmoid(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
