@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _checks, _dense, _norms, functional, init, registry
 from .layer import Layer, ParameterSpec, Plan, Workspace, aligned_empty, held, taken
-from .registry import BoundActivation
+from .registry import AnyActivation, BoundActivation, BoundLearned, BoundMaxout
 
 __all__ = [
     "Activation",
@@ -38,22 +38,26 @@ class Dense(Layer):
     Parameters
     ----------
     inputs, outputs : whole numbers >= 1
-    activation : a name of the registry or ``fastact.activation(name, ...)``; None for the identity
+    activation : a name of the registry or ``fastact.activation(name, ...)``; None for the identity. ``"prelu"`` and
+        ``"swish"`` learn their weight, which starts as given: one number, or one per output. ``"maxout"`` with its
+        ``pieces`` is the largest of that many linear maps.
     bias : whether to add a bias
     weight_init : a name in ``fastact.init.INITIALIZERS`` ("he_uniform", "orthogonal", ...) or a function of shape and
         generator; None for the scheme that suits the activation: He, Glorot or LeCun
     bias_init : likewise, for the bias: "zeros" or "small_positive", ``fastact.init.Constant(0.1)``, ...
 
-    ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
+    ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,); with maxout there are
+    outputs * pieces columns, an output's pieces side by side. ``parameters["activation"]`` is what prelu or swish
+    learns, of shape (1,) or (outputs,).
     """
 
-    transient = ("_output", "_dx", "_slope", "_dz", "_sums")
+    transient = ("_output", "_dx", "_state", "_dz", "_sums")
 
     def __init__(
         self,
         inputs: int,
         outputs: int,
-        activation: str | BoundActivation | None = None,
+        activation: str | AnyActivation | None = None,
         *,
         bias: bool = True,
         weight_init: str | init.Initializer | None = None,
@@ -63,18 +67,29 @@ class Dense(Layer):
         super().__init__()
         self.inputs = _checks.whole("Dense", "inputs", inputs, 1)
         self.outputs = _checks.whole("Dense", "outputs", outputs, 1)
-        self.activation = _checks.activation("Dense", activation)
+        self.activation = _checks.dense_activation("Dense", activation)
+        self.columns = self.outputs * (self.activation.pieces if isinstance(self.activation, BoundMaxout) else 1)
         self.bias = bool(bias)
         scheme = init.default_for(self.activation.name) if weight_init is None else weight_init
         self.weight_init = init.initializer("Dense", "weight_init", scheme)
         self.bias_init = init.initializer("Dense", "bias_init", bias_init)
-        self.reads_output = self.activation.entry.saves == "y"
+        self.saves = _dense.saved_kind(self.activation)
+        self.reads_output = self.saves == "y"
+        if isinstance(self.activation, BoundLearned):
+            size = np.size(self.activation.weight)
+            if np.ndim(self.activation.weight) > 1 or size not in (1, self.outputs):
+                raise ValueError(
+                    f"Dense: expected {self.activation.entry.weight_name} to be one number or shape ({self.outputs},), "
+                    f"one per output, got shape {np.shape(self.activation.weight)}"
+                )
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Weight (decayed) and bias."""
-        specs = {"weight": ParameterSpec((self.inputs, self.outputs), "weight")}
+        """Weight (decayed), bias, and what the activation learns."""
+        specs = {"weight": ParameterSpec((self.inputs, self.columns), "weight")}
         if self.bias:
-            specs["bias"] = ParameterSpec((self.outputs,), "bias")
+            specs["bias"] = ParameterSpec((self.columns,), "bias")
+        if isinstance(self.activation, BoundLearned):
+            specs["activation"] = ParameterSpec((np.size(self.activation.weight),), "activation")
         return specs
 
     def attach(
@@ -89,17 +104,26 @@ class Dense(Layer):
         super().attach(parameters, gradients, buffers, plan, dtype)
         self._output = self.workspaces["output"] = Workspace(self.outputs, dtype)
         self._dx = self.workspaces["dx"] = Workspace(self.inputs, dtype)
-        if self.activation.entry.saves == "x":
-            self._slope = self.workspaces["slope"] = Workspace(self.outputs, dtype)
-        if self.reads_output and plan.keep_output:
-            self._dz = self.workspaces["dz"] = Workspace(self.outputs, dtype)
-        self._sums = gradients.get("bias", np.empty(self.outputs, dtype))
+        if self.saves not in ("y", "none"):
+            kept = np.dtype(np.uint8) if self.saves == "index" else dtype
+            self._state = self.workspaces[self.saves] = Workspace(self.outputs, kept)
+        if (self.reads_output and plan.keep_output) or self.saves == "index":
+            self._dz = self.workspaces["dz"] = Workspace(self.columns, dtype)
+        self._sums = gradients.get("bias", np.empty(self.columns, dtype))
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weight and bias by their initialisers."""
-        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.outputs), rng)
+        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.columns), rng)
         if self.bias:
-            self.parameters["bias"][...] = init.make(self.bias_init, (self.outputs,), rng)
+            self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng)
+        if isinstance(self.activation, BoundLearned):
+            self.parameters["activation"][...] = self.activation.weight
+
+    def _bound(self) -> AnyActivation:
+        """The activation as it is now: with what it has learned."""
+        if isinstance(self.activation, BoundLearned):
+            return BoundLearned(self.activation.entry, self.parameters["activation"])
+        return self.activation
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has its weights and needs no initialisers, which may be functions that cannot be pickled."""
@@ -128,27 +152,29 @@ class Dense(Layer):
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         if not training:
             y = np.empty((len(x), self.outputs), weight.dtype)
-            _dense.forward_into(self.activation, x, weight, bias, y, None)
+            _dense.forward_into(self._bound(), x, weight, bias, y, None)
             return y
         rows = len(x)
         y = self._output.rows(rows)
-        slope = self._slope.rows(rows) if self.activation.entry.saves == "x" else None
-        _dense.forward_into(self.activation, x, weight, bias, y, slope)
-        self._saved = x, y if slope is None else slope
+        state = self._state.rows(rows) if self.saves not in ("y", "none") else None
+        _dense.forward_into(self._bound(), x, weight, bias, y, state)
+        self._saved = x, y if state is None else state
         return y
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
-        """Gradients of weight and bias; returns the gradient of x unless it is not needed."""
+        """Fill the gradients of the parameters; returns the gradient of x unless it is not needed."""
         x, saved = taken(self)
         rows = len(x)
         dz = self._dz_for(saved, rows)
-        if self.activation.entry.saves is None:
+        if self.saves == "none":
             saved = None
         dx = self._dx.rows(rows) if need_input_grad else None
         weight, dw = self.parameters["weight"], self.gradients["weight"]
         if self.frozen and len(self.frozen) == len(self.parameters):
             return None if dx is None else self._only_dx(grad, saved, dz, weight, dx)
-        _dense.backward_into(self.activation, grad, saved, dz, x, weight, dx, dw, self._sums)
+        _dense.backward_into(
+            self._bound(), grad, saved, dz, x, weight, dx, dw, self._sums, dparam=self.gradients.get("activation")
+        )
         return dx
 
     def _only_dx(
@@ -157,6 +183,13 @@ class Dense(Layer):
         """The gradient of x alone, where all parameters are frozen."""
         if dz is None:
             dz = grad
+        elif isinstance(self.activation, BoundLearned):
+            learned = self.parameters["activation"]
+            functional.learned_backward_into(
+                self.activation.name, grad, saved, learned, learned.size > 1, dz, np.empty_like(learned)
+            )
+        elif isinstance(self.activation, BoundMaxout):
+            functional.maxout_backward_into(grad, saved, dz, self.activation.pieces)
         elif self.reads_output:
             functional.activate_backward_into(self.activation, grad, saved, dz)
         else:
@@ -171,10 +204,12 @@ class Dense(Layer):
     def _dz_for(self, saved: np.ndarray, rows: int) -> np.ndarray | None:
         """Where dz goes: what was saved is read element by element, so dz may replace it, unless the user holds it.
 
-        None where the slope is 1: there grad is dz.
+        None where the slope is 1: there grad is dz. Maxout's dz is wider than what was saved.
         """
-        if self.activation.entry.saves is None:
+        if self.saves == "none":
             return None
+        if self.saves == "index":
+            return self._dz.rows(rows)
         return self._dz.rows(rows) if self.plan.keep_output and self.reads_output else saved
 
     def stacked(self) -> tuple[Any, ...] | None:
@@ -187,15 +222,17 @@ class Dense(Layer):
     def stacked_views(self, rows: int) -> tuple[Any, ...]:
         """The layer's workspaces for so many rows: y, slope, dz, dx, and whether the layer is linear."""
         y = self._output.rows(rows)
-        slope = self._slope.rows(rows) if self.activation.entry.saves == "x" else None
+        slope = self._state.rows(rows) if self.saves == "slope" else None
         dz = self._dz_for(y if slope is None else slope, rows)
-        return y, slope, dz, self._dx.rows(rows), self.activation.entry.saves is None
+        return y, slope, dz, self._dx.rows(rows), self.saves == "none"
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
-        """The activation's slope at the last training forward, from y or as stored; None for the identity."""
-        if self.activation.entry.saves is None:
+        """The activation's slope at the last training forward, from y or as stored; None for identity and maxout."""
+        if self.saves in ("none", "index"):
             return None
         _, saved = held(self)
+        if isinstance(self.activation, BoundLearned):
+            return learned_slope_of(self.activation.name, self.parameters["activation"], saved, out)
         if self.reads_output:
             return slope_of(self.activation, saved, out)
         if out is None:
@@ -212,16 +249,27 @@ def slope_of(bound: BoundActivation, saved: np.ndarray, out: np.ndarray | None =
     return out
 
 
-def described_activation(description: Mapping[str, Any], custom: Mapping[str, Any] | None) -> BoundActivation:
+def learned_slope_of(name: str, weight: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The same of an activation with a learned weight."""
+    out = np.empty_like(x) if out is None else out
+    out[...] = 1
+    functional.learned_backward_into(name, out, x, weight, weight.size > 1, out, np.empty_like(weight))
+    return out
+
+
+def described_activation(description: Mapping[str, Any], custom: Mapping[str, Any] | None) -> Any:
     """The activation of a layer's description; one's own is looked up in custom."""
     name = description["activation"]
     if custom and name in custom:
         return _checks.activation("load", custom[name])
-    if name not in registry.ACTIVATIONS:
+    parameters = description["parameters"]
+    if name in registry.LEARNED:
+        return functional.activation(name, **{key: np.asarray(value, np.float64) for key, value in parameters.items()})
+    if name not in registry.ACTIVATIONS and name != "maxout":
         raise ValueError(
             f"unknown activation {name!r}; if it is one's own, pass custom={{{name!r}: fastact.custom_activation(...)}}"
         )
-    return functional.activation(name, **description["parameters"])
+    return functional.activation(name, **parameters)
 
 
 _IDENTITY = _checks.activation("Dense", None)
@@ -407,11 +455,7 @@ class Learned(SameWidth):
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The slope at the last training forward."""
-        x, weight = held(self), self.parameters[self.weight_name]
-        out = np.empty_like(x) if out is None else out
-        out[...] = 1
-        functional.learned_backward_into(self.function, out, x, weight, self.per_channel, out, np.empty_like(weight))
-        return out
+        return learned_slope_of(self.function, self.parameters[self.weight_name], held(self), out)
 
 
 class PReLU(Learned):

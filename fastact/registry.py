@@ -652,6 +652,11 @@ class BoundLearned:
         """The activation's name."""
         return self.entry.name
 
+    @property
+    def parameters(self) -> dict[str, float | list[float]]:
+        """The weight by its name, as numbers."""
+        return {self.entry.weight_name: np.asarray(self.weight, np.float64).tolist()}
+
     def __str__(self) -> str:
         """The name, with the weight where it is a number."""
         inner = f"{self.weight:g}" if isinstance(self.weight, float) else f"{np.size(self.weight)} learned"
@@ -664,6 +669,11 @@ class BoundMaxout:
 
     pieces: int
     name = "maxout"
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The number of pieces by its name."""
+        return {"pieces": self.pieces}
 
     def __str__(self) -> str:
         """The name and the number of pieces."""

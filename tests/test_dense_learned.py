@@ -1,5 +1,7 @@
 """Dense layers with a learned activation (prelu, swish) or maxout: values, gradients, bits, memory, mistakes."""
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -321,3 +323,65 @@ def test_messages(backend):
     assert str(prelu) == "prelu(weight=7 learned)"
     assert str(maxout) == "maxout(pieces=3)"
     assert_array_equal(fa.dense(x, weight, bias, "swish"), fa.dense(x, weight, bias, fa.activation("swish", beta=1.0)))
+
+
+# ------------------------------------------------------------------------------------------------- as layers
+
+
+def network(activation, dtype, bias=True):
+    hidden = fa.Dense(5, 6, activation, bias=bias)
+    return fa.Sequential(hidden, fa.Dense(6, 3), dtype=dtype, rng=3)
+
+
+ACTIVATIONS = {
+    "prelu": lambda: fa.activation("prelu", weight=np.linspace(0.1, 0.6, 6)),
+    "prelu-one": lambda: "prelu",
+    "swish": lambda: fa.activation("swish", beta=1.5),
+    "maxout": lambda: fa.activation("maxout", pieces=3),
+}
+
+
+@pytest.mark.parametrize("make", ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_layer_gradients(engine, make, bias):
+    """All parameters and the input, against differences of the loss."""
+    net = network(make(), "float64", bias)
+    x, *_, grad, _ = case(np.float64, (9, 5, 3))
+
+    def loss():
+        return (net(x) * grad).sum()
+
+    net.forward(x, training=True)
+    dx = net.backward(grad, need_input_grad=True)
+    assert_allclose(net.gradients[: net.parameters.size], differences(loss, net.parameters), atol=1e-6)
+    assert_allclose(dx, differences(loss, x), atol=1e-6)
+    net.freeze()
+    net.forward(x, training=True)
+    assert_allclose(net.backward(grad, need_input_grad=True), dx, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_layer_is_kept(make, dtype, tmp_path):
+    """Saved and loaded, copied, and trained: the same outputs, and the activation learns too."""
+    net = network(make(), dtype)
+    x, *_, grad, _ = case(dtype, (9, 5, 3))
+    before = net.parameters.copy()
+    for _ in range(2):
+        net.forward(x, training=True)
+        net.backward(grad)
+        fa.optim.SGD(lr=0.1).step(net)
+    learned = [name for name in net.named_parameters() if name.endswith("activation")]
+    for name in learned:
+        start = fa.Sequential(*network(make(), dtype).layers, dtype=dtype, rng=3).named_parameters()[name]
+        assert (net.named_parameters()[name] != start).all()
+    assert (before != net.parameters).any()
+    net.save(tmp_path / "net.safetensors")
+    for twin in (fa.load(tmp_path / "net.safetensors"), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert_array_equal(twin(x), net(x))
+
+
+def test_layer_messages():
+    with pytest.raises(ValueError, match=re.escape("Dense: expected weight to be one number or shape (6,)")):
+        fa.Dense(5, 6, fa.activation("prelu", weight=np.ones(5)))
+    with pytest.raises(TypeError, match=re.escape("fastact.activation('maxout', pieces=2)")):
+        fa.Dense(5, 6, "maxout")
