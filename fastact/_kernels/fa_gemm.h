@@ -35,7 +35,7 @@ enum {
     FN(strip_rows) = 8,    /* of B that are packed together */
     FN(swept_depth) = 64,  /* up to here C, not B, is what memory has to be spared for */
     FN(far_row) = 1024 / (int)sizeof(real), /* rows of B so far apart that the hardware does not see them coming */
-    FN(ahead) = 16,        /* rows of B to prefetch ahead where it is read where it lies */
+    FN(ahead) = 8,         /* rows of B to prefetch where it lies: those 4 KiB apart share the 12 ways of one L1 set */
     FN(row_strip) = 64 * FN(lanes), /* columns of C that the single-row kernel keeps in L1 */
 };
 
@@ -194,8 +194,8 @@ FA_INLINE void FN(transpose)(const real *from, ptrdiff_t from_row, real *to, ptr
 }
 
 /* to[i * width + j] = from[i * row + j * column]; columns beyond `columns`, up to width (whole vectors), are 0 */
-static void FN(pack)(const real *from, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width,
-                     real *to) {
+static void FN(pack)(const real *from, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns,
+                     ptrdiff_t width, real *to) {
     const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
     if (column == 1) {
         const FN(tail) tail = FN(vtail)(columns - whole);
@@ -362,7 +362,8 @@ static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shar
         const ptrdiff_t k = FN(bound)(chunk, p->k, p->chunks), depth = FN(bound)(chunk + 1, p->k, p->chunks) - k;
         const int add = chunk > 0 || p->accumulate;
         const ptrdiff_t a_width = FN(parts)(depth, lanes) * lanes;
-        if (p->pack_a) FN(pack)(a + top * p->a_row + k * p->a_column, p->a_row, p->a_column, end - top, depth, a_width, local);
+        if (p->pack_a)
+            FN(pack)(a + top * p->a_row + k * p->a_column, p->a_row, p->a_column, end - top, depth, a_width, local);
         /* panel by panel, all rows of each; or, swept, tile row by tile row, all panels of each */
         const ptrdiff_t sweeps = p->swept ? last_rows - first_rows : 1;
         for (ptrdiff_t sweep = 0; sweep < sweeps; sweep++) {
@@ -472,7 +473,7 @@ static void FN(row_task)(const fa_product *p, ptrdiff_t task) {
     }
 }
 
-/* M = 1 and B's columns lie together: squares of B are transposed in registers, which leaves each sum the same chain. */
+/* M = 1 and B's columns lie together: squares of B are transposed in registers, so that each sum is the same chain. */
 static void FN(transposed_row_task)(const fa_product *p, ptrdiff_t task) {
     enum { most = 4 };
     const ptrdiff_t lanes = FN(lanes);
