@@ -1,7 +1,8 @@
 """fastact: compiled, in-place activation kernels and fused dense layers for fast training on CPUs."""
 
-from . import functional, init, optim
+from . import diagnostics, functional, init, optim
 from ._version import __version__
+from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
 from .layers import Dense, Layer, Sequential
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
@@ -13,10 +14,13 @@ __all__ = [
     "Dense",
     "History",
     "Layer",
+    "Monitor",
     "Sequential",
     "__version__",
     "absolute_error",
     "bce_with_logits",
+    "check_gradients",
+    "diagnostics",
     "evaluate",
     "fit",
     "get_backend",
