@@ -178,7 +178,7 @@ cdef extern from *:
     /* Workspace of one call. A block for each use is kept for the next caller, so that a training step allocates
        nothing; who comes while it is out gets one from malloc. The word before the memory holds its size. */
     #include <stdlib.h>
-    enum { FA_PACKED, FA_GRADIENT, FA_USES };
+    enum { FA_PACKED, FA_GRADIENT, FA_INFERENCE, FA_USES };
     static void *fa_spare[FA_USES];
     static void *fa_take(int use, size_t bytes) {
         char *block = (char *)__atomic_exchange_n(&fa_spare[use], NULL, __ATOMIC_ACQ_REL);
@@ -205,6 +205,7 @@ cdef extern from *:
     cdef enum:
         FA_PACKED
         FA_GRADIENT
+        FA_INFERENCE
     void *fa_take(int, size_t) nogil
     void fa_give(int, void *) nogil
 
@@ -225,6 +226,8 @@ cdef enum:
     KEEP_GIL_PRODUCT = 65536
     # Activations there can be; a table of thresholds is indexed by activation number.
     MOST = 64
+    # What one of a stack's layers hands to the next in inference stays below this.
+    INFERENCE_BYTES = 4194304
     # Partial sums that fit the stack.
     STACK_PARTS = 256
 
@@ -497,3 +500,4 @@ include "_core_losses.pxi"
 include "_core_optim.pxi"
 include "_core_statistics.pxi"
 include "_core_dense.pxi"
+include "_core_stack.pxi"

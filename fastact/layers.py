@@ -288,18 +288,36 @@ class Dense(Layer):
         """Gradients of weight and bias; returns the gradient of x unless it is not needed."""
         x, saved = _taken(self)
         rows = len(x)
-        # What was saved is read element by element, so dz may replace it, unless the user still holds it. Where the
-        # slope is 1, grad is dz.
+        dz = self._dz_for(saved, rows)
         if self.activation.entry.saves is None:
-            saved = dz = None
-        elif self.plan.keep_output and self.reads_output:
-            dz = self._dz.rows(rows)
-        else:
-            dz = saved
+            saved = None
         dx = self._dx.rows(rows) if need_input_grad else None
         weight, dw = self.parameters["weight"], self.gradients["weight"]
         _dense.backward_into(self.activation, grad, saved, dz, x, weight, dx, dw, self._sums)
         return dx
+
+    def _dz_for(self, saved: np.ndarray, rows: int) -> np.ndarray | None:
+        """Where dz goes: what was saved is read element by element, so dz may replace it, unless the user holds it.
+
+        None where the slope is 1: there grad is dz.
+        """
+        if self.activation.entry.saves is None:
+            return None
+        return self._dz.rows(rows) if self.plan.keep_output and self.reads_output else saved
+
+    def stacked(self) -> tuple[Any, ...] | None:
+        """The layer's kernels and arrays for a compiled stack; None where its activation has no kernel."""
+        kernels = _dense.kernels(self.activation)
+        if kernels is None:
+            return None
+        return *kernels, self.parameters["weight"], self.parameters.get("bias"), self.gradients["weight"], self._sums
+
+    def stacked_views(self, rows: int) -> tuple[Any, ...]:
+        """The layer's workspaces for so many rows: y, slope, dz, dx, and whether the layer is linear."""
+        y = self._output.rows(rows)
+        slope = self._slope.rows(rows) if self.activation.entry.saves == "x" else None
+        dz = self._dz_for(y if slope is None else slope, rows)
+        return y, slope, dz, self._dx.rows(rows), self.activation.entry.saves is None
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The activation's slope at the last training forward, from y or as stored; None for the identity."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks
+from . import _checks, runtime
 from .layers import ALIGNMENT, KINDS, Dense, Layer, ParameterSpec, Plan, aligned_empty
 
 __all__ = ["Segment", "Sequential"]
@@ -95,6 +95,9 @@ class Sequential:
     def _tell_frozen(self) -> None:
         for i, layer in enumerate(self.layers):
             layer.freeze(frozenset(own({s.name: s for s in self.segments if s.frozen}, i)))
+        # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
+        plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
+        self._stack = stack_of(self.layers) if plain else None
 
     @property
     def inputs(self) -> int:
@@ -177,6 +180,8 @@ class Sequential:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
+        if self._stack is not None and (result := self._stack.infer(x)) is not None:
+            return result
         array = self._input("Sequential", x)
         for layer in self.layers:
             array = layer.forward(array)
@@ -186,10 +191,14 @@ class Sequential:
         """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
         if not training:
             return self(x)
+        if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
+            self._trained_rows = len(result)
+            return result
         array = self._input("Sequential.forward", x)
         if self.observer is None:
             for layer in self.layers:
                 array = layer.forward(array, True)
+            self._prepare_stack(len(array))
         else:
             for i, layer in enumerate(self.layers):
                 given, array = array, layer.forward(array, True)
@@ -197,12 +206,25 @@ class Sequential:
         self._trained_rows = len(array)
         return array
 
+    def _prepare_stack(self, rows: int) -> None:
+        """Hand the layers' workspaces for so many rows to the stack: from the next pass on it runs by itself."""
+        if self._stack is None:
+            return
+        if rows > max(self._stack.views, default=0):
+            self._stack.views.clear()  # the workspaces have grown
+        self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in self.layers]
+
     def backward(self, grad: np.ndarray, need_input_grad: bool = False) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
 
         Returns the gradient with respect to x when asked, else None. Raises RuntimeError without a training forward
         before it; grad is not modified.
         """
+        if self._stack is not None and self.observer is None:
+            result = self._stack.backward(grad, need_input_grad, False)
+            if result is not None:
+                self._trained_rows = None
+                return result if need_input_grad else None
         if self._trained_rows is None:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
         array = _checks.matrix("Sequential.backward", "grad", grad, self.outputs)
@@ -267,8 +289,8 @@ def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None)
             layer.connect(width)
         if layer.inputs is None or layer.outputs is None:
             raise ValueError(
-                f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it, so "
-                "pass inputs=..."
+                f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it, "
+                "so pass inputs=..."
             )
         if width is not None and layer.inputs != width:
             raise ValueError(
@@ -312,6 +334,15 @@ def make_plans(layers: tuple[Layer, ...]) -> list[Plan]:
     """What each layer may overwrite."""
     last = len(layers) - 1
     return [Plan(keep_output=i == last) for i in range(len(layers))]
+
+
+def stack_of(layers: tuple[Dense, ...]) -> Any:
+    """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
+    parts = [layer.stacked() for layer in layers]
+    if runtime._core is None or any(part is None for part in parts):
+        return None
+    stacked = runtime._core.StackedLayer
+    return runtime._core.DenseStack([stacked(layer, *part) for layer, part in zip(layers, parts, strict=True)])
 
 
 def fill(function: str, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:
