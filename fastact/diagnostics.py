@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -535,6 +536,7 @@ STEP = 6e-6
 #: Relative errors as CS231n judges them (notes on gradient checks, cs231n.github.io/neural-networks-3): 1e-7 and less
 #: is good; 1e-4 is usually bad for smooth functions and may pass where there are kinks; above 1e-2 is wrong.
 GOOD, BAD, WRONG = 1e-7, 1e-4, 1e-2
+EPSILON, TINY = sys.float_info.epsilon, sys.float_info.min
 
 
 @dataclass(frozen=True)
@@ -713,7 +715,7 @@ def _check_element(
     flat: np.ndarray, k: int, analytic: float, value: Callable[[], float], base: float, tolerance: float
 ) -> tuple[float, float, bool]:
     """(relative error, centred difference, whether a kink explains the error) of one element."""
-    centre = flat[k]
+    centre = float(flat[k])
     for shrink in (1.0, 0.1):
         h = STEP * shrink * max(1.0, abs(centre))
         flat[k] = centre + h
@@ -723,8 +725,8 @@ def _check_element(
         flat[k] = centre
         difference = (right - left) / (up - down)
         # the rounding of the loss, a few units in its last place, as seen through the division by the step
-        noise = 4 * np.finfo(np.float64).eps * max(abs(right), abs(left), abs(base)) / h
-        error = abs(analytic - difference) / max(abs(analytic), abs(difference), noise / GOOD, np.finfo(float).tiny)
+        noise = 4 * EPSILON * max(abs(right), abs(left), abs(base)) / h
+        error = abs(analytic - difference) / max(abs(analytic), abs(difference), noise / GOOD, TINY)
         if math.isnan(error) or error <= tolerance:
             return error, difference, False
         # Across a kink the centred difference lies between the one-sided ones, and so does the gradient. Where the

@@ -372,14 +372,13 @@ def _twenty_lines_start() -> tuple[np.ndarray, ...]:
 
 
 def _twenty_lines() -> list[Row]:
-    with numpy_threads(1), runtime.num_threads(1):  # products as small as these gain nothing by more
-        theirs = _twenty_lines_of_numpy()
-        x, y, w1, w2 = _twenty_lines_start()
-        net = Sequential(Dense(1000, 100, "sigmoid", bias=False), Dense(100, 10, bias=False), dtype="float64")
-        net.set_parameters({"0.weight": w1, "1.weight": w2})
-        optimizer, ours = optim.SGD(lr=1e-4), []
-        for _ in theirs:
-            ours.append(_train(net, lambda p, t: losses.squared_error(p, t, reduction="sum"), optimizer, x, y, 1))
+    theirs = _twenty_lines_of_numpy()
+    x, y, w1, w2 = _twenty_lines_start()
+    net = Sequential(Dense(1000, 100, "sigmoid", bias=False), Dense(100, 10, bias=False), dtype="float64")
+    net.set_parameters({"0.weight": w1, "1.weight": w2})
+    optimizer, ours = optim.SGD(lr=1e-4), []
+    for _ in theirs:
+        ours.append(_train(net, lambda p, t: losses.squared_error(p, t, reduction="sum"), optimizer, x, y, 1))
     worst = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
     return [
         _fact("loss of 2000 steps against NumPy", "within 1e-9 at every step", f"within {worst:.1e}", worst <= 1e-9),
@@ -676,7 +675,8 @@ EXAMPLES: dict[int, tuple[str, Callable[[], list[Row]]]] = {
 def run(number: int) -> tuple[str, list[Row]]:
     """An example's title and rows. Raises KeyError for a number that is not in ``EXAMPLES``."""
     title, function = EXAMPLES[number]
-    return title, function()
+    with numpy_threads(1), runtime.num_threads(1):  # nothing here is large enough to gain by more
+        return title, function()
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -40,6 +40,16 @@ def _figure(columns: int, **size: float) -> tuple[Figure, list[Any]]:
     return figure, axes
 
 
+def _style(ax: Any) -> str:
+    """A style of line for the next curve: ten colours, then another style."""
+    return ("-", "--", ":", "-.")[len(ax.lines) // 10 % 4]
+
+
+def _epochs(ax: Any) -> None:
+    ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
 def write(figure: Figure, path: Any) -> None:
     """Write the figure whole or not at all; the file name's ending says how. Raises ValueError for another ending."""
     file = Path(path)
@@ -65,7 +75,7 @@ def activations(chosen: Sequence[str | BoundActivation], low: float = -6.0, high
         saved = x if bound.entry.saves == "x" else y
         slope = getattr(functional, f"{bound.name}_backward")(np.ones_like(x), saved, **bound.parameters)
         for ax, line in ((left, y), (right, slope)):
-            ax.plot(x, line, label=str(bound))
+            ax.plot(x, line, _style(ax), label=str(bound))
     left.set_title("activation")
     right.set_title("slope")
     for ax in (left, right):
@@ -79,7 +89,7 @@ def training(losses: Mapping[str, Sequence[float]]) -> Figure:
     figure, (ax,) = _figure(1, width=6.5)
     for name, values in losses.items():
         ax.plot(range(1, len(values) + 1), values, label=name)
-    ax.set_xlabel("epoch")
+    _epochs(ax)
     ax.set_ylabel("loss")
     ax.set_yscale("log")
     ax.legend(fontsize="small")
@@ -91,8 +101,8 @@ def comparison(results: Sequence[Mapping[str, Any]]) -> Figure:
     figure, (left, right) = _figure(2, height=max(4.0, 0.3 * len(results) + 1.5))
     for result in results:
         curve = 100 * np.mean(np.array(result["training_error"], np.float64), axis=0)
-        left.plot(np.arange(1, curve.size + 1), curve, label=result["activation"])
-    left.set_xlabel("epoch")
+        left.plot(np.arange(1, curve.size + 1), curve, _style(left), label=result["activation"])
+    _epochs(left)
     left.set_ylabel("training error, %")
     left.set_yscale("symlog", linthresh=0.1)
     left.legend(fontsize="small", ncols=2)
