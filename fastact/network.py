@@ -1,22 +1,321 @@
-"""``Sequential``: layers over flat buffers of parameters, and the plan of who may overwrite what."""
+"""``Sequential``: layers over flat arrays of parameters, and the plan of who may overwrite what; ``Residual`` too."""
 
 from __future__ import annotations
 
 import copy
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import _checks, runtime
-from .layers import ALIGNMENT, KINDS, Dense, Layer, ParameterSpec, Plan, aligned_empty
+from .layers import (
+    ALIGNMENT,
+    KINDS,
+    Activation,
+    AlphaDropout,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Maxout,
+    ParameterSpec,
+    Plan,
+    PReLU,
+    Swish,
+    Workspace,
+    aligned_empty,
+)
 
-__all__ = ["Segment", "Sequential"]
+__all__ = ["Residual", "Segment", "Sequential"]
+
+# ------------------------------------------------------------------------------------------ chains of layers
+
+
+def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None) -> None:
+    """Tell each layer the width of the one before; ValueError where that does not fit."""
+    width = inputs
+    for i, layer in enumerate(layers):
+        if width is not None:
+            layer.connect(width)
+        if layer.inputs is None or layer.outputs is None:
+            raise ValueError(
+                f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it: "
+                "pass inputs=..."
+            )
+        if width is not None and layer.inputs != width:
+            before = f"layer {i - 1}'s outputs" if i else "the width before it"
+            raise ValueError(f"{function}: expected layer {i} to take {width} inputs ({before}), got {layer.inputs}")
+        width = layer.outputs
+
+
+def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
+    """The layers, at least one, each a Layer and in one place only."""
+    if not layers:
+        raise ValueError(f"{function}: expected at least one layer, got none")
+    seen: list[Layer] = []
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{function}: expected layer {i} to be a Layer, got {_checks.describe(layer)}")
+        for one in flattened(layer):
+            if any(one is other for other in seen):
+                raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
+            seen.append(one)
+    return layers
+
+
+def flattened(layer: Layer) -> Iterable[Layer]:
+    """The layer and all inside it."""
+    yield layer
+    for inner in layer.sublayers:
+        yield from flattened(inner)
+
+
+def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
+    """The layers' parameter_specs or buffer_specs by "number.name"."""
+    return {f"{i}.{name}": spec for i, layer in enumerate(layers) for name, spec in getattr(layer, what)().items()}
+
+
+def own(named: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """What belongs to one layer, without the layer's number."""
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+
+
+def make_plans(layers: Sequence[Layer], last: Plan) -> list[Plan]:
+    """What each layer may overwrite: a layer works in place only on what nobody keeps.
+
+    An input is kept where the layer before reads its output in backward, or the layer itself its input; the first
+    layer's belongs to the caller, and so does the last one's grad. A gradient between two layers is nobody's.
+    ``last`` is the plan of the chain's end.
+    """
+    plans = []
+    for i, layer in enumerate(layers):
+        kept = i == 0 or layers[i - 1].reads_output or layer.reads_input
+        end = i == len(layers) - 1
+        plans.append(
+            Plan(
+                over_input=layer.in_place_forward and not kept,
+                over_grad=layer.in_place_backward and (not end or last.over_grad),
+                keep_output=end and last.keep_output,
+            )
+        )
+    return plans
+
+
+def attach(
+    layers: Sequence[Layer],
+    parameters: Mapping[str, np.ndarray],
+    gradients: Mapping[str, np.ndarray],
+    buffers: Mapping[str, np.ndarray],
+    last: Plan,
+    dtype: np.dtype,
+) -> None:
+    """Give each layer its views and its part of the plan."""
+    for i, (layer, plan) in enumerate(zip(layers, make_plans(layers, last), strict=True)):
+        layer.attach(own(parameters, i), own(gradients, i), own(buffers, i), plan, dtype)
+
+
+def trainer(layer: Layer) -> Callable[[np.ndarray, bool], np.ndarray]:
+    """The layer's forward, with a look at the result where the layer is not one of the library's."""
+    return layer.forward if layer.native else partial(_checked_forward, layer)
+
+
+def differentiator(layer: Layer) -> Callable[..., np.ndarray | None]:
+    """Likewise the layer's backward."""
+    return layer.backward if layer.native else partial(_checked_backward, layer)
+
+
+def _checked_forward(layer: Layer, x: np.ndarray, training: bool) -> np.ndarray:
+    return _checked(layer, "forward", layer.forward(x, training), x, layer.outputs)
+
+
+def _checked_backward(layer: Layer, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+    result = layer.backward(grad, need_input_grad)
+    return _checked(layer, "backward", result, grad, layer.inputs) if need_input_grad else None
+
+
+def _checked(layer: Layer, method: str, result: Any, given: np.ndarray, width: int | None) -> np.ndarray:
+    """The result as a plain array of its own, so that the next layer may take it for what it is."""
+    shape = (len(given), width)
+    if not isinstance(result, np.ndarray) or result.shape != shape or result.dtype != given.dtype:
+        raise ValueError(
+            f"{type(layer).__name__}.{method}: expected it to return an array of {given.dtype} with shape {shape}, "
+            f"got {_checks.describe(result)}"
+        )
+    return result.copy() if np.may_share_memory(result, given) else _checks.plain(result)
+
+
+def infer(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The chain's output when not training, and whether it is memory of its own; x stays as it is."""
+    array, free = x, False
+    for layer in layers:
+        given = array
+        array = layer.infer(array, free)
+        if layer.native:
+            free = free or array is not given
+        else:
+            array, free = _checked(layer, "forward", array, given, layer.outputs), False
+    return array, free
+
+
+def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """A + b, infinities and NaN as they come."""
+    with np.errstate(all="ignore"):
+        return np.add(a, b, out=out)
+
+
+class Residual(Layer):
+    """y = x + block(x), the block a chain of layers as wide at its end as at its beginning (He et al. 2016,
+    arXiv:1512.03385).
+
+    ``parameters`` are named as in the block: "0.weight", ... The width may come from the layer before.
+    """
+
+    native = True
+    reads_output = False
+    in_place_forward = True
+    transient = ("_forwards", "_backwards")
+
+    def __init__(self, *block: Layer) -> None:
+        """Check the block."""
+        super().__init__()
+        self.block = self.sublayers = check_layers("Residual", block)
+        if block[0].inputs is not None:
+            self.connect(block[0].inputs)
+
+    @property
+    def reads_input(self) -> bool:  # type: ignore[override]
+        """Whether the block's first layer does."""
+        return self.block[0].reads_input
+
+    def connect(self, inputs: int) -> None:
+        """Take the width and tell the block."""
+        if self.inputs is None:
+            connect("Residual", self.block, inputs)
+            if self.block[-1].outputs != inputs:
+                raise ValueError(
+                    f"Residual: expected the block to return as many columns as it takes, {inputs}, "
+                    f"got {self.block[-1].outputs}"
+                )
+            self.inputs = self.outputs = inputs
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """The block's."""
+        return named_specs(self.block, "parameter_specs")
+
+    def buffer_specs(self) -> dict[str, ParameterSpec]:
+        """The block's."""
+        return named_specs(self.block, "buffer_specs")
+
+    def attach(
+        self,
+        parameters: dict[str, np.ndarray],
+        gradients: dict[str, np.ndarray],
+        buffers: dict[str, np.ndarray],
+        plan: Plan,
+        dtype: np.dtype,
+    ) -> None:
+        """Share them out to the block, which keeps x and grad: both are needed again for the sums."""
+        super().attach(parameters, gradients, buffers, plan, dtype)
+        attach(self.block, parameters, gradients, buffers, Plan(over_grad=False, keep_output=False), dtype)
+        end = self.block[-1]
+        self._over_block = end.native and not end.reads_output
+        if not plan.over_input and not self._over_block:
+            self.workspaces["output"] = Workspace(self.outputs, dtype)
+        if not self.block[0].native:
+            self.workspaces["dx"] = Workspace(self.inputs, dtype)
+        self._forwards = tuple(map(trainer, self.block))
+        self._backwards = tuple(map(differentiator, reversed(self.block)))
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Tell the block."""
+        super().freeze(names)
+        for i, layer in enumerate(self.block):
+            layer.freeze(frozenset(own(dict.fromkeys(names), i)))
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """The block's starting values."""
+        for layer in self.block:
+            layer.initialize(rng)
+
+    def random_state(self) -> dict[str, Any]:
+        """Those of the block's layers that have one, by number."""
+        states = {str(i): layer.random_state() for i, layer in enumerate(self.block)}
+        return {number: state for number, state in states.items() if state}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``random_state`` returned."""
+        if not isinstance(state, Mapping) or set(state) != set(self.random_state()):
+            raise ValueError(
+                f"Residual.set_random_state: expected states of the layers {sorted(self.random_state())}, got {state!r}"
+            )
+        for number, inner in state.items():
+            self.block[int(number)].set_random_state(inner)
+
+    def describe(self) -> dict[str, Any]:
+        """The block's layers."""
+        return {"layer": "Residual", "block": [layer.describe() for layer in self.block]}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Residual:
+        """The layer that ``describe`` described."""
+        return cls(*(layer_from(inner, custom) for inner in description["block"]))
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """X + block(x)."""
+        if not training:
+            return self.infer(x, False)
+        array = x
+        for forward in self._forwards:
+            array = forward(array, True)
+        y = x if self.plan.over_input else array if self._over_block else self.workspaces["output"].rows(len(x))
+        self._saved = True
+        return add(array, x, y)
+
+    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+        """The block's gradient plus grad."""
+        if self._saved is None:
+            raise RuntimeError("Residual.backward: call forward(x, training=True) first; each backward needs its own")
+        self._saved = None
+        array = grad
+        for backward in self._backwards[:-1]:
+            array = backward(array)
+        dx = self._backwards[-1](array, need_input_grad)
+        if not need_input_grad:
+            return None
+        return add(dx, grad, dx if self.block[0].native else self.workspaces["dx"].rows(len(grad)))
+
+    def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
+        """X + block(x) when not training."""
+        y, free = infer(self.block, x)
+        return add(y, x, x if over_input else y if free else None)
+
 
 #: The layers that a file can name; others come from ``custom``.
-LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Dense,)}
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls
+    for cls in (Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Residual, Swish)
+}
+
+
+def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
+    """The layer that ``describe`` described; custom maps names to one's own Layer classes and activations."""
+    name = description.get("layer")
+    cls = (custom or {}).get(name) or LAYERS.get(name)
+    if not isinstance(cls, type) or not issubclass(cls, Layer):
+        raise ValueError(
+            f"unknown layer {name!r}; known: {', '.join(LAYERS)}; pass one's own class as custom={{{name!r}: class}}"
+        )
+    return cls.from_description(description, custom)
+
+
+# ------------------------------------------------------------------------------------------ networks
 
 
 @dataclass(frozen=True)
@@ -65,13 +364,13 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in _checks.FLOATS:
             raise TypeError(f"Sequential: expected dtype float32 or float64, got {self.dtype}")
-        self.layers = tuple(layers)
+        self.layers = check_layers("Sequential", layers)
         connect("Sequential", self.layers)
         self.metadata: dict[str, str] = {}
         self.observer: Any = None
         step = ALIGNMENT // self.dtype.itemsize
-        self.segments = lay_out(self.layers, Layer.parameter_specs, step)
-        self.buffer_segments = lay_out(self.layers, Layer.buffer_specs, step)
+        self.segments = lay_out(named_specs(self.layers, "parameter_specs"), step)
+        self.buffer_segments = lay_out(named_specs(self.layers, "buffer_specs"), step)
         self.parameters = self._flat(self.segments)
         self.gradients = self._flat(self.segments)
         self.buffers = self._flat(self.buffer_segments)
@@ -86,18 +385,27 @@ class Sequential:
     def _attach(self) -> None:
         """Give each layer views of the flat arrays and its part of the plan."""
         parameters, gradients = views(self.segments, self.parameters), views(self.segments, self.gradients)
-        buffers = views(self.buffer_segments, self.buffers)
-        for i, (layer, plan) in enumerate(zip(self.layers, make_plans(self.layers), strict=True)):
-            layer.attach(own(parameters, i), own(gradients, i), own(buffers, i), plan, self.dtype)
-        self._tell_frozen()
+        attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype)
+        self._forwards = tuple(map(trainer, self.layers))
+        self._backwards = tuple(map(differentiator, self.layers))
+        self._before: np.ndarray | None = None
         self._trained_rows: int | None = None
+        self._stacked = False  # whether the stack ran the last training forward
+        self._tell_frozen()
 
     def _tell_frozen(self) -> None:
+        """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
         for i, layer in enumerate(self.layers):
             layer.freeze(frozenset(own({s.name: s for s in self.segments if s.frozen}, i)))
+        trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
+        lowest = min(trained, default=len(self.layers))
+        self._down_to_lowest = self._backwards[:lowest:-1]
+        self._lowest = self._backwards[lowest] if trained else None
         # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
         plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
         self._stack = stack_of(self.layers) if plain else None
+        if self._stacked:  # what the old stack kept for backward is gone
+            self._trained_rows, self._stacked = None, False
 
     @property
     def inputs(self) -> int:
@@ -183,27 +491,26 @@ class Sequential:
         if self._stack is not None and (result := self._stack.infer(x)) is not None:
             return result
         array = self._input("Sequential", x)
-        for layer in self.layers:
-            array = layer.forward(array)
-        return array.copy() if array is x else array
+        result, free = infer(self.layers, array)
+        return result if free or not np.may_share_memory(result, x) else result.copy()
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
         if not training:
             return self(x)
         if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
-            self._trained_rows = len(result)
+            self._trained_rows, self._stacked = len(result), True
             return result
         array = self._input("Sequential.forward", x)
         if self.observer is None:
-            for layer in self.layers:
-                array = layer.forward(array, True)
+            for forward in self._forwards:
+                array = forward(array, True)
             self._prepare_stack(len(array))
         else:
-            for i, layer in enumerate(self.layers):
-                given, array = array, layer.forward(array, True)
+            for i, (layer, forward) in enumerate(zip(self.layers, self._forwards, strict=True)):
+                given, array = array, forward(array, True)
                 self.observer.forward(i, layer, given, array)
-        self._trained_rows = len(array)
+        self._trained_rows, self._stacked = len(array), False
         return array
 
     def _prepare_stack(self, rows: int) -> None:
@@ -214,14 +521,15 @@ class Sequential:
             self._stack.views.clear()  # the workspaces have grown
         self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in self.layers]
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = False) -> np.ndarray | None:
+    def backward(self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
 
-        Returns the gradient with respect to x when asked, else None. Raises RuntimeError without a training forward
-        before it; grad is not modified.
+        With ``accumulate`` they are added to what is there. Returns the gradient with respect to x when asked (a view
+        that the next backward overwrites), else None. Raises RuntimeError without a training forward before it; grad is
+        not modified. What is frozen has no gradient: nothing is computed for it where that saves work.
         """
-        if self._stack is not None and self.observer is None:
-            result = self._stack.backward(grad, need_input_grad, False)
+        if self._stacked and self.observer is None:
+            result = self._stack.backward(grad, need_input_grad, accumulate)
             if result is not None:
                 self._trained_rows = None
                 return result if need_input_grad else None
@@ -235,15 +543,31 @@ class Sequential:
             )
         self._trained_rows = None
         array = _checks.plain(array)
-        if self.observer is None:
-            for layer in self.layers[:0:-1]:
-                array = layer.backward(array)
-        else:
-            for i, layer in reversed(list(enumerate(self.layers))):
-                self.observer.backward(i, layer, array)
-                if i:
-                    array = layer.backward(array)
-        return self.layers[0].backward(array, need_input_grad)
+        if not accumulate:
+            return self._backward(array, need_input_grad)
+        if self._before is None:
+            self._before = aligned_empty(self.gradients.shape, self.dtype)
+        np.copyto(self._before, self.gradients)
+        dx = self._backward(array, need_input_grad)
+        add(self.gradients, self._before, self.gradients)
+        for segment in self.segments:
+            if segment.frozen:
+                self.gradients[segment.start : segment.stop] = 0
+        return dx
+
+    def _backward(self, array: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
+        """Through the layers: all of them, or down to the lowest that is trained."""
+        if self.observer is None and not need_input_grad:
+            for backward in self._down_to_lowest:
+                array = backward(array)
+            if self._lowest is not None:
+                self._lowest(array, False)
+            return None
+        for i in range(len(self.layers) - 1, -1, -1):
+            if self.observer is not None:
+                self.observer.backward(i, self.layers[i], array)
+            array = self._backwards[i](array, i > 0 or need_input_grad)
+        return array
 
     def save(self, path: Any, metadata: Mapping[str, str] | None = None) -> None:
         """Write architecture and parameters to a .safetensors file; see ``fastact.load``."""
@@ -270,50 +594,14 @@ class Sequential:
         return f"Sequential({inner}, {self.dtype}, {self.parameter_count} parameters)"
 
 
-# ------------------------------------------------------------------------------------------ chains of layers
+# ------------------------------------------------------------------------------------------ flat arrays
 
 
-def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None) -> None:
-    """Tell each layer the width of the one before; ValueError where that does not fit."""
-    if not layers:
-        raise ValueError(f"{function}: expected at least one layer, got none")
-    width = inputs
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{function}: expected layer {i} to be a Layer, got {_checks.describe(layer)}")
-        if layer in layers[:i]:
-            raise ValueError(
-                f"{function}: layer {i} is in the network twice; make one {type(layer).__name__} per place"
-            )
-        if width is not None:
-            layer.connect(width)
-        if layer.inputs is None or layer.outputs is None:
-            raise ValueError(
-                f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it, "
-                "so pass inputs=..."
-            )
-        if width is not None and layer.inputs != width:
-            raise ValueError(
-                f"{function}: expected layer {i} to take {width} inputs (layer {i - 1}'s outputs), got {layer.inputs}"
-            )
-        width = layer.outputs
-
-
-def lay_out(
-    layers: tuple[Layer, ...], specs: Callable[[Layer], dict[str, ParameterSpec]], step: int
-) -> tuple[Segment, ...]:
-    """Segments for what the layers want, by kind, so that optimisers treat each kind in one call.
-
-    Each starts on a multiple of step elements.
-    """
-    wanted = [
-        (f"{i}.{name}", spec)
-        for i, layer in enumerate(layers)
-        for name, spec in getattr(layer, specs.__name__)().items()
-    ]
+def lay_out(specs: Mapping[str, ParameterSpec], step: int) -> tuple[Segment, ...]:
+    """Segments by kind, so that optimisers treat each kind in one call; each starts on a multiple of step elements."""
     segments, start = [], 0
-    for name, spec in sorted(wanted, key=lambda item: KINDS.index(item[1].kind)):
-        stop = start + int(np.prod(spec.shape))
+    for name, spec in sorted(specs.items(), key=lambda item: KINDS.index(item[1].kind)):
+        stop = start + math.prod(spec.shape)
         segments.append(Segment(name, start, stop, spec.shape, spec.kind))
         start = -(-stop // step) * step
     return tuple(segments)
@@ -322,18 +610,6 @@ def lay_out(
 def views(segments: tuple[Segment, ...], flat: np.ndarray) -> dict[str, np.ndarray]:
     """The segments' parts of a flat array, in their shapes."""
     return {s.name: flat[s.start : s.stop].reshape(s.shape) for s in segments}
-
-
-def own(named: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """What belongs to one layer, without the layer's number."""
-    prefix = f"{number}."
-    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-
-
-def make_plans(layers: tuple[Layer, ...]) -> list[Plan]:
-    """What each layer may overwrite."""
-    last = len(layers) - 1
-    return [Plan(keep_output=i == last) for i in range(len(layers))]
 
 
 def stack_of(layers: tuple[Dense, ...]) -> Any:
@@ -358,17 +634,6 @@ def fill(function: str, arrays: Mapping[str, np.ndarray], values: Mapping[str, n
             )
     for name, array in arrays.items():
         array[...] = values[name]
-
-
-def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
-    """The layer that ``describe`` described; custom maps names to one's own Layer classes."""
-    name = description.get("layer")
-    cls = (custom or {}).get(name) or LAYERS.get(name)
-    if not isinstance(cls, type) or not issubclass(cls, Layer):
-        raise ValueError(
-            f"unknown layer {name!r}; known: {', '.join(LAYERS)}; pass one's own class as custom={{{name!r}: class}}"
-        )
-    return cls.from_description(description, custom)
 
 
 def network_from(

@@ -202,9 +202,7 @@ def test_dead_is_told_from_saturated(dtype, name, bias, dead, saturated):
 
 
 def test_a_unit_silent_in_one_batch_is_not_dead():
-    net = fa.Sequential(
-        fa.Dense(1, 1, "relu", weight_init=fa.init.Constant(1.0))
-    )
+    net = fa.Sequential(fa.Dense(1, 1, "relu", weight_init=fa.init.Constant(1.0)))
     with observe(net) as stats:
         net.forward(np.full((4, 1), -1, np.float32), training=True)
         assert stats.layers[0].dead == 1
