@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import types
 import warnings
 
 import numpy as np
@@ -420,19 +419,44 @@ def test_check_gradients_refuses():
 
 
 def test_other_kinds_of_layers():
-    """Layers with random numbers, statistics, learned slopes and kinks of their own, where they exist."""
-    kinds = {name: getattr(fa, name, None) for name in ("BatchNorm", "Dropout", "PReLU", "Maxout", "LayerNorm")}
-    if not all(kinds.values()):
-        pytest.skip("not all layers are there")
-    k = types.SimpleNamespace(**kinds)
+    """Random numbers, statistics, learned slopes, and kinks that no slope shows."""
     net = fa.Sequential(
-        fa.Dense(6, 8), k.BatchNorm(), k.PReLU(), k.Dropout(0.4), k.Maxout(5, pieces=2), k.LayerNorm(), fa.Dense(5, 3),
+        fa.Dense(6, 8),
+        fa.BatchNorm(),
+        fa.PReLU(),
+        fa.Dropout(0.4),
+        fa.Dense(8, 10),
+        fa.Maxout(2),
+        fa.Residual(fa.Dense(5, 5, "relu"), fa.Swish()),
+        fa.LayerNorm(),
+        fa.Activation("softmax"),
+        fa.Activation("gelu"),
+        fa.Dense(5, 3),
         rng=0,
-    )  # fmt: skip
-    before = net.random_state()
-    result = check_gradients(net, "softmax_cross_entropy", values((9, 6), np.float64), np.arange(9) % 3, samples=20)
+    )
+    x, labels = values((9, 6), np.float32), np.arange(9) % 3
+    before, statistics = net.random_state(), net.buffers.copy()
+    result = check_gradients(net, "softmax_cross_entropy", x, labels, samples=20)
     assert result.ok, str(result)
     assert net.random_state() == before
+    np.testing.assert_array_equal(net.buffers, statistics)
     with observe(net) as stats:
-        net.forward(values((9, 6), np.float32), training=True)
-    assert len(stats.layers) == 7
+        loss = fa.softmax_cross_entropy(net.forward(x, training=True), labels)
+        net.backward(loss.grad)
+    seen = {type(layer).__name__: s for layer, s in zip(net.layers, stats.layers, strict=True)}
+    assert seen["PReLU"].dead == 0
+    assert 0.1 < seen["Dropout"].zeros < 0.9
+    assert seen["Maxout"].dead is None
+    assert seen["LayerNorm"].mean == pytest.approx(0, abs=1e-6)
+    assert seen["Residual"].weight_gradient > 0
+    assert seen["BatchNorm"].weight_gradient is None
+
+
+def test_swish_rounds_its_slope_to_zero_and_prelu_does_not_die():
+    for layer, kind in ((fa.Swish(), "saturated"), (fa.PReLU(), None), (fa.Activation("relu"), "dead")):
+        net = fa.Sequential(fa.Dense(1, 2), layer, rng=0)
+        net.layers[0].parameters["bias"][...] = -1000
+        with observe(net) as stats:
+            net.forward(values((5, 1), np.float32), training=True)
+        got = stats.layers[1]
+        assert (got.dead, got.saturated) == (float(kind == "dead"), float(kind == "saturated"))

@@ -144,6 +144,8 @@ enum {
 };
 typedef void fa_column_statistics(const void *x, double *result, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t first,
                                   ptrdiff_t n, double small);
+/* sums of squares: of x - y, and of x */
+typedef void fa_distance(const void *x, const void *y, ptrdiff_t n, double *sums);
 
 /* C (m x n) = A (m x k) B (k x n), then the epilogue. Strides are in elements; C's columns are adjacent. */
 typedef struct {
@@ -198,6 +200,7 @@ typedef struct {
     fa_sum_of_squares *sum_of_squares;
     fa_add_rows *add_rows;
     fa_column_statistics *column_statistics;
+    fa_distance *distance;
     fa_product_plan *product_plan;
     fa_product_pack *product_pack;
     fa_product_task *product_task;

@@ -39,6 +39,7 @@ static const fa_kernels FN(kernels) = {
     .sum_of_squares = FN(sum_of_squares),
     .add_rows = FN(add_rows),
     .column_statistics = FN(column_statistics),
+    .distance = FN(distance),
     .product_plan = FN(product_plan),
     .product_pack = FN(product_pack),
     .product_task = FN(product_task),

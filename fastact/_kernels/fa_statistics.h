@@ -55,3 +55,26 @@ static void FN(column_statistics)(const void *x, double *result, ptrdiff_t rows,
         FN(statistics_strip)((const real *)x + i, result + i, rows, columns, first + n - i < width ? first + n - i : width,
                              (real)small);
 }
+
+/* In double and 64 bytes of lanes, added in one order for every vector width. */
+static void FN(distance)(const void *x, const void *y, ptrdiff_t n, double *sums) {
+    enum { width = FA_GROUP * FN(lanes) };
+    const real *a = x, *b = y;
+    double apart[width] = {0}, size[width] = {0};
+    ptrdiff_t i = 0;
+    for (; i + width <= n; i += width)
+        for (int j = 0; j < width; j++) {
+            const double v = (double)a[i + j], d = v - (double)b[i + j];
+            apart[j] += d * d;
+            size[j] += v * v;
+        }
+    for (ptrdiff_t j = 0; j < n - i; j++) {
+        const double v = (double)a[i + j], d = v - (double)b[i + j];
+        apart[j] += d * d;
+        size[j] += v * v;
+    }
+    for (int half = width / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++) apart[j] += apart[j + half], size[j] += size[j + half];
+    sums[0] = apart[0];
+    sums[1] = size[0];
+}
