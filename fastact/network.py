@@ -13,24 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import _checks, runtime
-from .layers import (
-    ALIGNMENT,
-    KINDS,
-    Activation,
-    AlphaDropout,
-    BatchNorm,
-    Dense,
-    Dropout,
-    Layer,
-    LayerNorm,
-    Maxout,
-    ParameterSpec,
-    Plan,
-    PReLU,
-    Swish,
-    Workspace,
-    aligned_empty,
-)
+from .layer import ALIGNMENT, KINDS, Layer, ParameterSpec, Plan, Workspace, aligned_empty
+from .layers import Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Swish
 
 __all__ = ["Residual", "Segment", "Sequential"]
 
@@ -41,8 +25,8 @@ def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None)
     """Tell each layer the width of the one before; ValueError where that does not fit."""
     width = inputs
     for i, layer in enumerate(layers):
-        if width is not None:
-            layer.connect(width)
+        if width is not None or layer.inputs is not None:
+            layer.connect(layer.inputs if width is None else width)
         if layer.inputs is None or layer.outputs is None:
             raise ValueError(
                 f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it: "
@@ -186,8 +170,8 @@ class Residual(Layer):
         """Check the block."""
         super().__init__()
         self.block = self.sublayers = check_layers("Residual", block)
-        if block[0].inputs is not None:
-            self.connect(block[0].inputs)
+        if self.block[0].inputs is not None:
+            self.connect(self.block[0].inputs)
 
     @property
     def reads_input(self) -> bool:  # type: ignore[override]
@@ -304,6 +288,13 @@ LAYERS: dict[str, type[Layer]] = {
 }
 
 
+def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
+    """What the layer's workspaces take for so many rows, without its dx where nobody needs it."""
+    own_bytes = sum(w.bytes_for(rows) for name, w in layer.workspaces.items() if input_grad or name != "dx")
+    inner = enumerate(layer.sublayers)
+    return own_bytes + sum(workspace_bytes(one, rows, input_grad or i > 0) for i, one in inner)
+
+
 def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
     """The layer that ``describe`` described; custom maps names to one's own Layer classes and activations."""
     name = description.get("layer")
@@ -349,7 +340,8 @@ class Sequential:
     threads. ``forward(x, training=True)`` returns a view that the next forward overwrites.
 
     ``observer`` (None: none) sees every training pass: ``observer.forward(i, layer, x, y)`` after a layer's forward
-    and ``observer.backward(i, layer, grad)``, with the gradient of its output, before its backward.
+    and ``observer.backward(i, layer, grad)``, with the gradient of its output, before its backward. Where a layer works
+    in place, x is y by then.
     """
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
@@ -437,6 +429,76 @@ class Sequential:
     def set_buffers(self, values: Mapping[str, np.ndarray]) -> None:
         """Copy named arrays into the buffers; all names, shapes and dtypes must match."""
         fill("set_buffers", self.named_buffers(), values)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers as PyTorch names and lays them out: weights of shape (out, in).
+
+        For ``torch.nn.Linear``, ``PReLU``, ``LayerNorm`` and ``BatchNorm1d``; "0.weight" is layer 0's. With
+        ``torch.from_numpy`` for each array, a PyTorch network whose layers have the same numbers loads it.
+        """
+        arrays = {**self.named_parameters(), **self.named_buffers()}
+        return {
+            name: _as_torch(name, array) for name, array in sorted(arrays.items(), key=lambda item: _order(item[0]))
+        }
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Take parameters and buffers from what ``state_dict``, or PyTorch's, returned.
+
+        Parameters
+        ----------
+        values : name -> NumPy array or CPU tensor of float32 or float64. Names other than the network's ("fc1.weight",
+            or numbers that count PyTorch's activations too) are taken by position: the first layer with parameters in
+            values is the first one here, and so on. A missing "num_batches_tracked" is left as it is.
+
+        Raises ValueError for other names or shapes, TypeError for other dtypes (float32 is taken into a float64
+        network), with nothing changed.
+        """
+        function = "load_state_dict"
+        targets = {**self.named_parameters(), **self.named_buffers()}
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{function}: expected a mapping of names to arrays, got {_checks.describe(values)}")
+        given = {str(name): value for name, value in values.items()}
+        if not _same_names(given, targets):
+            given = _by_position(function, given, targets)
+        prepared = {
+            name: _from_torch(function, name, given[name], array) for name, array in targets.items() if name in given
+        }
+        for name, array in prepared.items():
+            targets[name][...] = array
+
+    def summary(self, batch_size: int = 32) -> str:
+        """A table of the layers: output shape, parameters (and how many are frozen), and memory for a batch size.
+
+        Memory is that of training: parameters and gradients, buffers, and the workspaces that hold what goes from
+        layer to layer; without the optimiser's state.
+        """
+        rows = _checks.whole("summary", "batch_size", batch_size, 1)
+        lines = [("layer", "output", "parameters", "memory")]
+        item = self.dtype.itemsize
+        workspaces = 0
+        for i, layer in enumerate(self.layers):
+            count = sum(math.prod(spec.shape) for spec in layer.parameter_specs().values())
+            state = sum(math.prod(spec.shape) for spec in layer.buffer_specs().values())
+            frozen = sum(s.stop - s.start for s in self.segments if s.frozen and s.name.startswith(f"{i}."))
+            work = workspace_bytes(layer, rows, i > 0)
+            workspaces += work
+            note = f" ({frozen} frozen)" if frozen else ""
+            size = _readable((2 * count + state) * item + work)
+            lines.append((f"{i} {layer!r}", f"({rows}, {layer.outputs})", f"{count}{note}", size))
+        flat = self.parameters.nbytes + self.gradients.nbytes + self.buffers.nbytes
+        lines.append(("total", "", f"{self.parameter_count}", _readable(flat + workspaces)))
+        widths = [max(len(line[c]) for line in lines) for c in range(4)]
+        table = [
+            "  ".join(
+                text.ljust(w) if c < 2 else text.rjust(w) for c, (text, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in lines
+        ]
+        rule = "-" * len(table[0])
+        parts = {"parameters": self.parameters, "gradients": self.gradients, "buffers": self.buffers}
+        sizes = [f"{name} {_readable(array.nbytes)}" for name, array in parts.items()]
+        note = f"{', '.join(sizes)}, workspaces for {rows} rows {_readable(workspaces)}, {self.dtype}"
+        return "\n".join(line.rstrip() for line in [table[0], rule, *table[1:-1], rule, table[-1], note])
 
     def random_state(self) -> list[dict[str, Any]]:
         """Each layer's random state (Dropout's seed and counter), as JSON."""
@@ -589,9 +651,88 @@ class Sequential:
         return copy.deepcopy(self)
 
     def __repr__(self) -> str:
-        """Shapes and activations."""
-        inner = ", ".join(f"{layer.inputs}->{layer.outputs}" for layer in self.layers)
+        """Shapes, and the layers that are not Dense by name."""
+        inner = ", ".join(
+            f"{layer.inputs}->{layer.outputs}" if type(layer) is Dense else type(layer).__name__
+            for layer in self.layers
+        )
         return f"Sequential({inner}, {self.dtype}, {self.parameter_count} parameters)"
+
+
+# ------------------------------------------------------------------------------------------ PyTorch's layout
+
+
+def _order(name: str) -> list[tuple[int, str]]:
+    """Names in the order of their layers' numbers, weights before biases."""
+    parts = name.split(".")
+    known = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    last = known.index(parts[-1]) if parts[-1] in known else len(known)
+    return [*((int(p), p) if p.isdigit() else (0, p) for p in parts[:-1]), (last, parts[-1])]
+
+
+def _as_torch(name: str, array: np.ndarray) -> np.ndarray:
+    if name.endswith("num_batches_tracked"):
+        return np.array(int(array[0]), np.int64)
+    return np.array(array.T, order="C")
+
+
+def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.ndarray:
+    """A value of PyTorch's layout as an array for target."""
+    array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    if name.endswith("num_batches_tracked"):
+        array = array.astype(target.dtype).reshape(array.shape or (1,))
+    elif array.dtype not in _checks.FLOATS or not np.can_cast(array.dtype, target.dtype):
+        raise TypeError(
+            f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it, or use a network of "
+            f"dtype={str(array.dtype)!r}"
+        )
+    if array.shape != target.shape[::-1]:
+        raise ValueError(
+            f"{function}: expected {name} to have shape {target.shape[::-1]}, (out, in) for weights, got {array.shape}"
+        )
+    return array.T
+
+
+def _same_names(given: Iterable[str], targets: Iterable[str]) -> bool:
+    def wanted(names: Iterable[str]) -> set[str]:
+        return {name for name in names if not name.endswith("num_batches_tracked")}
+
+    return wanted(given) == wanted(targets) and set(given) <= set(targets)
+
+
+def _by_position(function: str, given: Mapping[str, Any], targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The given values under the network's names: layers with parameters one after another."""
+
+    def grouped(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            prefix, _, last = name.rpartition(".")
+            groups.setdefault(prefix, []).append(last)
+        return list(groups.items())
+
+    ours, theirs = grouped(sorted(targets, key=_order)), grouped(given)
+    fit = len(ours) == len(theirs) and all(_same_names(b, a) for (_, a), (_, b) in zip(ours, theirs, strict=True))
+    if not fit:
+        raise ValueError(
+            f"{function}: expected values for {', '.join(sorted(targets, key=_order))}, or layers with the same "
+            f"parameters in the same order, got {', '.join(given)}"
+        )
+    names = {
+        f"{theirs_prefix}.{last}".lstrip("."): f"{prefix}.{last}"
+        for (prefix, _), (theirs_prefix, lasts) in zip(ours, theirs, strict=True)
+        for last in lasts
+    }
+    return {names[name]: value for name, value in given.items()}
+
+
+def _readable(size: int) -> str:
+    """Bytes in a unit that suits them."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 # ------------------------------------------------------------------------------------------ flat arrays

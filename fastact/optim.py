@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from . import _checks, runtime
-from .layers import Segment, Sequential, aligned_empty
+from .layer import aligned_empty
+from .layers import Segment, Sequential
 
 __all__ = [
     "SGD",

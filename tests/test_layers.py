@@ -1,12 +1,19 @@
 """Layers in every order against layers written out here in float64, out of place; and what networks do with them."""
 
+import copy
 import itertools
+import json
+import pickle
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support import BACKENDS
 
 import fastact as fa
 from fastact import _norms
+from fastact.network import network_from
 
 ROWS = 5
 
@@ -326,3 +333,605 @@ def test_alone_pairs_and_triples(kind, backend):
             compare(net, rng, rtol=1e-8)
         except AssertionError as error:
             raise AssertionError(f"{(kind, *rest)}: {error}") from None
+
+
+def test_float32_and_many_rows(backend):
+    """Several blocks of rows, the other dtype."""
+    rng = np.random.default_rng(0)
+    for kinds in (("layer-norm", "dense-tanh", "batch-norm", "swish"), ("dense-silu", "residual-norm", "prelu")):
+        net = build(kinds, width=5, dtype="float32")
+        x, grad = (rng.normal(size=(150, n)).astype(np.float32) for n in (net.inputs, net.outputs))
+        twin = build(kinds, width=5)
+        twin.set_parameters({k: v.astype(np.float64) for k, v in net.named_parameters().items()})
+        twin.set_random_state(net.random_state())
+        y = net.forward(x, training=True).copy()
+        dx = net.backward(grad, need_input_grad=True)
+        close = {"rtol": 1e-3, "atol": 2e-4}
+        np.testing.assert_allclose(y, twin.forward(x.astype(np.float64), training=True), **close)
+        np.testing.assert_allclose(dx, twin.backward(grad.astype(np.float64), need_input_grad=True), **close)
+        for mine, theirs in zip(net.segments, twin.segments, strict=True):
+            got, expected = net.gradients[mine.start : mine.stop], twin.gradients[theirs.start : theirs.stop]
+            np.testing.assert_allclose(got, expected, rtol=1e-3, atol=2e-3)
+
+
+# ------------------------------------------------------------------------------------------ networks
+
+#: Every layer in one network.
+EVERYTHING = (
+    "dense-tanh", "prelu", "dropout", "layer-norm", "residual-norm", "swish", "batch-norm", "maxout", "dense-silu",
+    "alpha-dropout", "residual-in-place", "silu", "tanh", "dense",
+)  # fmt: skip
+
+
+def step(net, rows=ROWS, seed=3):
+    rng = np.random.default_rng(seed)
+    y = net.forward(rng.normal(size=(rows, net.inputs)).astype(net.dtype), training=True)
+    net.backward(rng.normal(size=y.shape).astype(net.dtype))
+    return y.copy()
+
+
+def test_inference_matches_layer_by_layer(backend):
+    net = build(EVERYTHING)
+    for _ in range(3):
+        step(net)
+    x = np.random.default_rng(1).normal(size=(9, 6))
+    given, array = x.copy(), x
+    for layer in net.layers:
+        array = layer.forward(array.copy())
+    y = net(x)
+    np.testing.assert_allclose(y, array, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(x, given)
+    assert not np.may_share_memory(y, x)
+    for kind in ("dropout", "own-views", "identity"):
+        alone = build((kind,))
+        assert not np.may_share_memory(alone(x), x)
+    assert net(x[:0]).shape == (0, net.outputs)
+
+
+def test_inference_from_several_threads():
+    """Threads share the network and nothing else: each gets the result of one alone."""
+    net = build(EVERYTHING, dtype="float32")
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(40 + 7 * i, 6)).astype(np.float32) for i in range(8)]
+    expected = [net(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(net, inputs * 25))
+    for got, wanted in zip(results, expected * 25, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.skipif("native" not in BACKENDS, reason="no compiled core")
+def test_nothing_is_allocated_after_the_first_epoch():
+    """Columns are wide, so that even an array of one row would show; the short last batch included."""
+    width = 4096
+    layers = [
+        fa.Activation("silu", inputs=width), fa.PReLU(), fa.Dropout(0.2), fa.LayerNorm(), fa.Activation("tanh"),
+        fa.Residual(fa.BatchNorm(), fa.Activation("relu"), fa.AlphaDropout(0.1)), fa.Swish(per_channel=True),
+        fa.Activation("softmax"), fa.BatchNorm(), fa.Maxout(256), fa.Dense(16, 16, "gelu"), fa.Dense(16, 4, "relu"),
+    ]  # fmt: skip
+    net = fa.Sequential(*layers, rng=0)
+    x = np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)
+    grad = np.ones((8, 4), np.float32)
+
+    def epoch():
+        for start in range(0, 20, 8):
+            net.forward(x[start : start + 8], training=True)
+            net.backward(grad[: len(x[start : start + 8])], need_input_grad=True, accumulate=True)
+
+    epoch()
+    tracemalloc.start()
+    try:
+        epoch()
+        before = tracemalloc.take_snapshot()
+        tracemalloc.reset_peak()
+        held, _ = tracemalloc.get_traced_memory()
+        epoch()
+        _, peak = tracemalloc.get_traced_memory()
+        after = tracemalloc.take_snapshot()
+    finally:
+        tracemalloc.stop()
+    arrays = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
+    kept = after.filter_traces(arrays).compare_to(before.filter_traces(arrays), "lineno")
+    assert sum(line.size_diff for line in kept) <= 0
+    assert peak - held < width * 4  # not even one row of float32
+
+
+def test_frozen_layers(backend):
+    """What is not frozen has the gradients it had; what is frozen has none where that saves work."""
+    for kinds in (EVERYTHING, ("dense-tanh", "dense-silu", "dense-square", "dense", "layer-norm")):
+        net = build(kinds)
+        state = net.random_state()
+        step(net)
+        full = {s.name: net.gradients[s.start : s.stop].copy() for s in net.segments}
+        for which in (0, "3.*", "*.bias", "*.weight", len(kinds) - 1):
+            net.unfreeze()
+            net.freeze(which)
+            net.set_random_state(state)
+            net.gradients[...] = 7
+            step(net)
+            for s in net.segments:
+                if not s.frozen:
+                    np.testing.assert_allclose(net.gradients[s.start : s.stop], full[s.name], rtol=1e-9, err_msg=s.name)
+            net.set_random_state(state)
+            rng = np.random.default_rng(3)
+            y = net.forward(rng.normal(size=(ROWS, 6)), training=True)
+            dx = net.backward(rng.normal(size=y.shape), need_input_grad=True).copy()
+            net.unfreeze()
+            net.set_random_state(state)
+            rng = np.random.default_rng(3)
+            y = net.forward(rng.normal(size=(ROWS, 6)), training=True)
+            np.testing.assert_allclose(dx, net.backward(rng.normal(size=y.shape), need_input_grad=True), rtol=1e-9)
+
+
+def test_a_frozen_stack_below_is_not_run_backward():
+    calls = []
+
+    class Spy(Shift):
+        def backward(self, grad, need_input_grad=True):
+            calls.append(need_input_grad)
+            return super().backward(grad, need_input_grad)
+
+    net = fa.Sequential(Spy(4), Spy(), fa.Dense(4, 4), Spy(), dtype="float64", rng=0)
+    net.freeze(0, 1, "2.weight")
+    step(net)
+    assert calls == [True]
+    net.freeze()
+    step(net)
+    assert calls == [True]
+    net.unfreeze(1)
+    step(net)
+    assert calls == [True, True, False]
+
+
+def test_gradients_accumulate(backend):
+    for kinds in (EVERYTHING, ("dense-tanh", "dense-silu")):
+        net = build(kinds)
+        net.freeze("0.bias")
+        state = net.random_state()
+        rng = np.random.default_rng(0)
+        batches = [(rng.normal(size=(ROWS, 6)), rng.normal(size=(ROWS, net.outputs))) for _ in range(3)]
+        total = np.zeros_like(net.gradients)
+        for x, g in batches:
+            net.forward(x, training=True)
+            net.backward(g)
+            total += net.gradients
+        net.set_random_state(state)
+        for i, (x, g) in enumerate(batches):
+            net.forward(x, training=True)
+            net.backward(g, accumulate=i > 0)
+        for s in net.segments:
+            if not s.frozen:
+                np.testing.assert_allclose(net.gradients[s.start : s.stop], total[s.start : s.stop], rtol=1e-9)
+
+
+def test_copies_and_pickles(backend):
+    """Parameters, buffers, random state and what is frozen go along; the copies then train alike and apart."""
+    net = build((*EVERYTHING, "own"), dtype="float32")
+    net.freeze("0.*")
+    net.metadata["note"] = "kept"
+    step(net)
+    twins = [copy.deepcopy(net), copy.copy(net), pickle.loads(pickle.dumps(net))]
+    for twin in twins:
+        assert twin.segments == net.segments
+        assert twin.random_state() == net.random_state()
+        assert twin.metadata == net.metadata
+        assert twin.describe() == net.describe()
+        for mine, theirs in (("parameters", net.parameters), ("gradients", net.gradients), ("buffers", net.buffers)):
+            np.testing.assert_array_equal(getattr(twin, mine), theirs)
+            assert not np.may_share_memory(getattr(twin, mine), theirs)
+    expected = step(net)
+    for twin in twins:
+        np.testing.assert_array_equal(step(twin), expected)
+        np.testing.assert_array_equal(twin.gradients, net.gradients)
+        np.testing.assert_array_equal(twin.buffers, net.buffers)
+        twin.parameters += 1
+    assert not np.array_equal(twins[0].parameters, net.parameters)
+    # a copy in the middle of a step forgets the step
+    net.forward(np.zeros((3, 6), np.float32), training=True)
+    with pytest.raises(RuntimeError, match="call forward"):
+        copy.deepcopy(net).backward(np.zeros((3, net.outputs), np.float32))
+
+
+def test_described_networks_come_back():
+    net = build((*EVERYTHING, "dense-square", "own", "softmax"))
+    described = json.loads(json.dumps(net.describe()))
+    twin = network_from(described, "float64", {"Shift": Shift, "square": SQUARE, "Reverse": Reverse})
+    assert twin.describe() == net.describe()
+    twin.set_parameters(net.named_parameters())
+    twin.set_buffers(net.named_buffers())
+    twin.set_random_state(json.loads(json.dumps(net.random_state())))
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    np.testing.assert_array_equal(twin(x), net(x))
+    np.testing.assert_array_equal(step(twin), step(net))
+    with pytest.raises(ValueError, match=r"unknown activation 'square'.*custom="):
+        network_from(described, "float64", {"Shift": Shift})
+    with pytest.raises(ValueError, match=r"unknown layer 'Shift'.*custom=\{'Shift'"):
+        network_from(described, "float64", {"square": SQUARE})
+
+
+def test_dropout_resumes_and_draws_anew():
+    net = fa.Sequential(fa.Dropout(0.5, inputs=50), rng=3)
+    x = np.ones((20, 50), np.float32)
+    first, second = net.forward(x, training=True).copy(), net.forward(x, training=True).copy()
+    assert not np.array_equal(first, second)
+    state = net.random_state()
+    assert state == [{"seed": state[0]["seed"], "counter": 2}]
+    third = net.forward(x, training=True).copy()
+    net.set_random_state(state)
+    np.testing.assert_array_equal(net.forward(x, training=True), third)
+    seeded = fa.Sequential(fa.Dropout(0.5, inputs=50, seed=state[0]["seed"]), rng=99)
+    np.testing.assert_array_equal(seeded.forward(x, training=True), first)
+    assert not np.array_equal(fa.Sequential(fa.Dropout(0.5, inputs=50), rng=4).forward(x, training=True), first)
+    for wrong in ([], [{}], [{"seed": -1, "counter": 0}], [{"seed": 1}], [{"seed": 2**64, "counter": 0}]):
+        with pytest.raises(ValueError, match="expected"):
+            net.set_random_state(wrong)
+
+
+def test_slopes(backend):
+    """The slope that each activation had in forward, by central differences of the layer's own function."""
+    kinds = (
+        "dense-tanh",
+        "silu",
+        "prelu",
+        "swish",
+        "tanh",
+        "dense-silu",
+        "dense-square",
+        "dense",
+        "dropout",
+        "softmax",
+    )
+    net = build(kinds)
+    seen = {}
+
+    class Observer:
+        def forward(self, i, layer, x, y):
+            given = seen[i - 1][2] if i else x.copy()  # x itself may have been written over
+            seen[i] = layer.slope(), given, y.copy()
+
+        def backward(self, i, layer, grad):
+            out = None if seen[i][0] is None else np.empty_like(seen[i][0])
+            again = layer.slope(out)
+            assert again is out
+            if out is not None:
+                np.testing.assert_array_equal(out, seen[i][0])
+
+    net.observer = Observer()
+    step(net)
+    h = 1e-6
+    for i, layer in enumerate(net.layers):
+        slope, x, _ = seen[i]
+        if kinds[i] in ("dense", "dropout", "softmax"):
+            assert slope is None
+            continue
+        if isinstance(layer, fa.Dense):
+            z = x @ layer.parameters["weight"] + layer.parameters.get("bias", 0)
+            function = NaiveFunction.functions[layer.activation.name][0]
+        else:
+            z, function = x, layer.forward
+        np.testing.assert_allclose(slope, (function(z + h) - function(z - h)) / (2 * h), rtol=1e-6, atol=1e-7)
+        with pytest.raises(RuntimeError, match="call forward"):
+            layer.slope()
+
+
+def test_observer_sees_every_layer():
+    net = build(EVERYTHING)
+    seen = []
+
+    class Observer:
+        def forward(self, i, layer, x, y):
+            assert layer is net.layers[i]
+            assert (x.shape, y.shape) == ((ROWS, layer.inputs), (ROWS, layer.outputs))
+            seen.append(i)
+
+        def backward(self, i, layer, grad):
+            assert grad.shape == (ROWS, layer.outputs)
+            seen.append(-i)
+
+    state = net.random_state()
+    expected = step(net)
+    gradients = net.gradients.copy()
+    net.set_random_state(state)
+    net.observer = Observer()
+    np.testing.assert_array_equal(step(net), expected)
+    np.testing.assert_array_equal(net.gradients, gradients)
+    count = len(net.layers)
+    assert seen == [*range(count), *range(1 - count, 1)]
+
+
+def test_batch_norm_needs_two_rows_and_averages():
+    net = fa.Sequential(fa.BatchNorm(momentum=None, inputs=3), dtype="float64")
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(i, 1 + i, size=(6, 3)) for i in range(4)]
+    for batch in batches:
+        net.forward(batch, training=True)
+    np.testing.assert_allclose(net.named_buffers()["0.running_mean"], np.mean([b.mean(0) for b in batches], axis=0))
+    np.testing.assert_allclose(
+        net.named_buffers()["0.running_var"], np.mean([b.var(0, ddof=1) for b in batches], axis=0)
+    )
+    before = net.buffers.copy()
+    with pytest.raises(ValueError, match=r"^BatchNorm.forward: expected at least 2 rows in training, got 1"):
+        net.forward(np.zeros((1, 3)), training=True)
+    np.testing.assert_array_equal(net.buffers, before)
+    assert net(np.zeros((1, 3))).shape == (1, 3)
+
+
+# ------------------------------------------------------------------------------------------ names and layouts
+
+
+def test_state_dict_is_pytorchs_layout():
+    net = fa.Sequential(
+        fa.Dense(3, 5, "relu"), fa.BatchNorm(), fa.Residual(fa.LayerNorm(), fa.Dense(5, 5)), fa.PReLU(), rng=0
+    )
+    step(net)
+    state = net.state_dict()
+    assert list(state) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked",
+        "2.0.weight", "2.0.bias", "2.1.weight", "2.1.bias", "3.weight",
+    ]  # fmt: skip
+    assert state["0.weight"].shape == (5, 3)
+    assert state["0.weight"].flags.c_contiguous
+    np.testing.assert_array_equal(state["0.weight"], net.named_parameters()["0.weight"].T)
+    assert state["1.num_batches_tracked"].dtype == np.int64
+    assert state["1.num_batches_tracked"].shape == ()
+    assert int(state["1.num_batches_tracked"]) == 1
+    state["0.weight"][...] = 0
+    assert net.named_parameters()["0.weight"].any()
+
+
+def test_load_state_dict_by_name_and_by_position():
+    net = fa.Sequential(fa.Dense(3, 5, "relu"), fa.BatchNorm(), fa.Dense(5, 2), rng=0)
+    other = fa.Sequential(fa.Dense(3, 5, "relu"), fa.BatchNorm(), fa.Dense(5, 2), rng=1, dtype="float64")
+    step(net)
+    state = net.state_dict()
+    other.load_state_dict(state)
+    for name, array in {**net.named_parameters(), **net.named_buffers()}.items():
+        np.testing.assert_array_equal({**other.named_parameters(), **other.named_buffers()}[name], array)
+    # PyTorch counts the ReLU, and old files have no num_batches_tracked
+    renamed = {"0.": "hidden.", "1.": "norm.", "2.": "3."}
+    by_position = {renamed[k[:2]] + k[2:]: v for k, v in state.items() if not k.endswith("tracked")}
+    third = fa.Sequential(fa.Dense(3, 5, "relu"), fa.BatchNorm(), fa.Dense(5, 2), rng=2)
+    third.load_state_dict(by_position)
+    np.testing.assert_array_equal(third.parameters, net.parameters)
+    assert third.named_buffers()["1.num_batches_tracked"][0] == 0
+
+    class Tensor:  # what is asked of a CPU tensor
+        def __init__(self, array):
+            self.array = array
+
+        def detach(self):
+            return self.array
+
+    third.load_state_dict({name: Tensor(2 * array) for name, array in state.items()})
+    np.testing.assert_array_equal(third.parameters, 2 * net.parameters)
+
+    before = third.parameters.copy()
+    wrong = [
+        (
+            ValueError,
+            r"0.weight to have shape \(5, 3\), \(out, in\) for weights",
+            {**state, "0.weight": np.ones((3, 5), "f4")},
+        ),
+        (TypeError, "2.bias to be float32, got float64", {**state, "2.bias": np.ones(2)}),
+        (TypeError, "0.bias to be float32, got int64", {**state, "0.bias": np.ones(5, np.int64)}),
+        (ValueError, "expected values for 0.weight", {k: v for k, v in state.items() if k != "2.bias"}),
+        (ValueError, "expected values for 0.weight", {**state, "4.weight": np.ones(3, "f4")}),
+        (TypeError, "expected a mapping", [1]),
+    ]
+    for error, message, values in wrong:
+        with pytest.raises(error, match=message):
+            third.load_state_dict(values)
+    np.testing.assert_array_equal(third.parameters, before)
+
+
+def test_summary():
+    net = fa.Sequential(fa.Dense(20, 64, "gelu"), fa.BatchNorm(), fa.Dropout(0.2), fa.Dense(64, 10), rng=0)
+    net.freeze(1)
+    text = net.summary(128)
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "output", "parameters", "memory"]
+    assert "0 Dense(20 -> 64)" in lines[2]
+    assert "(128, 64)" in lines[2]
+    assert " 1344 " in lines[2]
+    assert "128 (128 frozen)" in lines[3]
+    assert str(20 * 64 + 64 + 128 + 640 + 10) in lines[-2]
+    assert "workspaces for 128 rows" in lines[-1]
+    # what it says of the first layer: parameters and gradients, and for each row the output and the slope
+    assert lines[2].endswith(f"{(2 * 1344 + 128 * 2 * 64) * 4 / 1024:.1f} KiB")
+
+
+def test_kinds_and_decay():
+    net = build(("dense-tanh", "layer-norm", "prelu", "swish"))
+    assert {s.name: s.kind for s in net.segments} == {
+        "0.weight": "weight", "0.bias": "bias", "1.weight": "norm", "1.bias": "norm", "2.weight": "activation",
+        "3.beta": "activation",
+    }  # fmt: skip
+    assert [s.name for s in net.segments if s.decayed] == ["0.weight"]
+    starts = [s.start for s in net.segments]
+    assert starts == sorted(starts)
+    assert all(start % 8 == 0 for start in starts)
+
+
+# ------------------------------------------------------------------------------------------ one's own
+
+
+class Scale(fa.Layer):
+    """The README's example: y = x * weight, one weight a column."""
+
+    def __init__(self, start=1.0):
+        super().__init__()
+        self.start = start
+
+    def parameter_specs(self):
+        return {"weight": fa.ParameterSpec((self.inputs,), "norm")}
+
+    def initialize(self, rng):
+        self.parameters["weight"][...] = self.start
+
+    def forward(self, x, training=False):
+        if training:
+            self.x = x
+        return x * self.parameters["weight"]
+
+    def backward(self, grad, need_input_grad=True):
+        np.sum(grad * self.x, axis=0, out=self.gradients["weight"])
+        return grad * self.parameters["weight"] if need_input_grad else None
+
+    def describe(self):
+        return {"layer": "Scale", "start": self.start}
+
+
+def test_a_layer_of_ones_own_trains(backend):
+    net = fa.Sequential(fa.Dense(8, 16, "gelu"), Scale(0.5), fa.Dense(16, 3), rng=0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 8))
+    labels = x[:, :3].argmax(axis=1)
+    history = fa.fit(net, x, labels, epochs=8, optimizer=fa.optim.Adam(lr=0.01), rng=0, progress=False)
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    weight = net.named_parameters()["1.weight"]
+    assert weight.shape == (16,)
+    assert np.ptp(weight) > 0.01
+    twin = network_from(json.loads(json.dumps(net.describe())), "float32", custom={"Scale": Scale})
+    twin.set_parameters(net.named_parameters())
+    np.testing.assert_array_equal(twin(x.astype(np.float32)), net(x.astype(np.float32)))
+    np.testing.assert_array_equal(copy.deepcopy(net)(x.astype(np.float32)), net(x.astype(np.float32)))
+
+
+def test_mistakes_of_ones_own_layer_are_told():
+    class Wrong(Scale):
+        def forward(self, x, training=False):
+            return (x * 2).astype(np.float64)
+
+    class Narrow(Scale):
+        def backward(self, grad, need_input_grad=True):
+            return grad[:, 1:]
+
+    x = np.zeros((4, 3), np.float32)
+    net = fa.Sequential(fa.Dense(3, 3), Wrong(), fa.Dense(3, 3))
+    for training in (False, True):
+        with pytest.raises(
+            ValueError, match=r"^Wrong.forward: expected it to return an array of float32 with shape \(4, 3\)"
+        ):
+            net.forward(x, training=training)
+    net = fa.Sequential(fa.Dense(3, 3), Narrow(), fa.Dense(3, 3))
+    net.forward(x, training=True)
+    with pytest.raises(ValueError, match=r"^Narrow.backward: expected it to return .* \(4, 3\), got .* \(4, 2\)"):
+        net.backward(x)
+    with pytest.raises(NotImplementedError, match="describe"):
+        fa.Sequential(fa.Dense(3, 3), fa.Layer()).describe()
+
+
+@pytest.mark.parametrize("saves", ["x", "y"])
+def test_custom_activation(saves, dtype, backend):
+    """softplus as one's own, next to itself by hand."""
+    softplus = fa.custom_activation(
+        "own_softplus", lambda x: np.logaddexp(x, 0), {"x": logistic, "y": lambda y: -np.expm1(-y)}[saves], saves
+    )
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(7, 3)).astype(dtype), rng.normal(size=(3, 4)).astype(dtype)
+    grad = rng.normal(size=(7, 4)).astype(dtype)
+    z = x.astype(np.float64) @ weight
+    tolerance = {"rtol": 100 * np.finfo(dtype).eps, "atol": 20 * np.finfo(dtype).eps}
+    y = fa.dense(x, weight, activation=softplus)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, np.log1p(np.exp(z)), **tolerance)
+    y, saved = fa.dense_forward(x, weight, activation=softplus)
+    dx, dw, db, _ = fa.dense_backward(grad, saved, x, weight)
+    dz = grad * logistic(z)
+    np.testing.assert_allclose(dx, dz @ weight.T, **tolerance)
+    np.testing.assert_allclose(dw, x.T @ dz, **tolerance)
+    np.testing.assert_allclose(db, dz.sum(axis=0), **tolerance)
+    net = fa.Sequential(fa.Dense(3, 4, softplus), fa.Activation(softplus), dtype=dtype, rng=0)
+    y = net.forward(x, training=True)
+    dx = net.backward(grad, need_input_grad=True)
+    z = x @ net.named_parameters()["0.weight"]
+    inner = np.log1p(np.exp(z))
+    np.testing.assert_allclose(y, np.log1p(np.exp(inner)), **tolerance)
+    slope = grad * logistic(inner) * logistic(z)
+    np.testing.assert_allclose(dx, slope @ net.named_parameters()["0.weight"].T, **tolerance)
+    twin = copy.deepcopy(net)
+    np.testing.assert_array_equal(twin(x), net(x))
+
+
+def test_custom_activation_mistakes():
+    def zero(x):
+        return 0 * x
+
+    wrong = [
+        (ValueError, "is an activation of the library", ("relu", zero, zero)),
+        (ValueError, "is an activation of the library", ("softmax", zero, zero)),
+        (ValueError, "expected name to be an identifier", ("my act", zero, zero)),
+        (TypeError, "expected value to be a function", ("mine", 1, zero)),
+        (ValueError, "expected slope to return numbers of the shape", ("mine", zero, np.sum)),
+        (ValueError, "expected saves to be one of x, y", ("mine", zero, zero, "z")),
+    ]
+    for error, message, arguments in wrong:
+        with pytest.raises(error, match=f"^custom_activation: .*{message}"):
+            fa.custom_activation(*arguments)
+
+
+# ------------------------------------------------------------------------------------------ mistakes
+
+
+def test_widths():
+    assert build(("dense", "maxout", "layer-norm")).layers[2].inputs == 3
+    wrong = [
+        (lambda: fa.Sequential(fa.Dropout(0.5)), r"layer 0 \(Dropout\) does not know its width.*pass inputs="),
+        (
+            lambda: fa.Sequential(fa.Dense(3, 4), fa.Dense(5, 2)),
+            r"layer 1 to take 4 inputs \(layer 0's outputs\), got 5",
+        ),
+        (lambda: fa.Sequential(fa.Dense(3, 4), fa.LayerNorm(inputs=5)), "layer 1 to take 4 inputs"),
+        (lambda: fa.Sequential(fa.Dense(3, 5), fa.Maxout(2)), "a multiple of pieces=2 inputs, got 5"),
+        (lambda: fa.Sequential(fa.Dense(3, 5), fa.Residual(fa.Dense(5, 4))), "as many columns as it takes, 5, got 4"),
+        (lambda: fa.Residual(fa.Dense(5, 4)), "as many columns as it takes, 5, got 4"),
+        (lambda: fa.Sequential(fa.Residual(fa.Dropout())), r"layer 0 \(Residual\) does not know its width"),
+        (fa.Residual, "Residual: expected at least one layer"),
+        (fa.Sequential, "Sequential: expected at least one layer"),
+        (lambda: fa.Dropout(1.0), "Dropout: expected rate to be a number >= 0 and below 1"),
+        (lambda: fa.Dropout(-0.1), "Dropout: expected rate"),
+        (lambda: fa.AlphaDropout(1.5), "AlphaDropout: expected rate"),
+        (lambda: fa.LayerNorm(eps=0), "LayerNorm: expected eps"),
+        (lambda: fa.BatchNorm(momentum=2), "BatchNorm: expected momentum"),
+        (lambda: fa.Maxout(257), "Maxout: expected pieces from 1 to 256"),
+        (lambda: fa.PReLU(init=np.inf), "PReLU: expected init"),
+        (lambda: fa.Activation("relo"), "Activation: unknown activation 'relo'"),
+    ]
+    for make, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            make()
+    shared = fa.Dense(4, 4)
+    with pytest.raises(ValueError, match="layer 1 is there twice"):
+        fa.Sequential(shared, fa.Residual(shared))
+    with pytest.raises(TypeError, match="expected layer 1 to be a Layer, got str"):
+        fa.Sequential(fa.Dense(3, 3), "relu")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_backward_needs_a_forward(kind):
+    net = build((kind,))
+    with pytest.raises(RuntimeError, match="call forward"):
+        net.backward(np.zeros((ROWS, net.outputs)))
+    step(net)
+    with pytest.raises(RuntimeError, match="call forward"):
+        net.backward(np.zeros((ROWS, net.outputs)))
+
+
+def test_what_ones_own_layer_keeps_is_not_written_over(backend):
+    class Kept(Reverse):
+        """Returns an array that it holds on to."""
+
+        def forward(self, x, training=False):
+            self.kept = np.linspace(-1, 1, x.size).reshape(x.shape)
+            self.copy = self.kept.copy()
+            return self.kept
+
+        def backward(self, grad, need_input_grad=True):
+            return self.kept
+
+    net = fa.Sequential(fa.Dropout(0.5, inputs=4), Kept(), fa.Dropout(0.5), fa.Activation("tanh"), dtype="float64")
+    x = np.zeros((3, 4))
+    net(x)
+    np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
+    net.forward(x, training=True)
+    np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
