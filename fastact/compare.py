@@ -154,7 +154,7 @@ def _shares(net: Sequential, x: np.ndarray) -> tuple[float, float, float]:
 def table(results: Sequence[Comparison]) -> str:
     """The results, one line an activation."""
     heads = ("activation", "test accuracy", "epochs", "dead", "saturated", "zeros", "us/step")
-    lines = [heads]
+    lines: list[tuple[str, ...]] = [heads]
     for r in results:
         accuracy = f"{100 * r.accuracy_mean:.2f} +- {100 * r.accuracy_spread:.2f} %"
         shares = [f"{100 * share:.1f} %" for share in (r.dead, r.saturated, r.zeros)]

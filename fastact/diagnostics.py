@@ -246,7 +246,7 @@ class _Tracker:
             self.flat = activation.entry.piecewise_linear
         else:
             self.flat = not isinstance(layer, Swish)
-        self.name = repr(layer) if activation is None else f"{layer!r} {activation}"
+        self.name = type(layer).__name__ if activation is None else f"{type(layer).__name__} {activation}"
         self.table = np.empty((5, layer.outputs))
         self.slopes = Workspace(layer.outputs, dtype)
         self.weights = [
@@ -419,7 +419,7 @@ def observe(net: Sequential, saturation: float = SATURATION) -> Iterator[Observe
 def table(layers: list[LayerStatistics]) -> str:
     """Statistics as a table, one line a layer."""
     heads = ("layer", "units", "dead", "saturated", "zeros", "mean", "variance", "gradient", "update", "one sign")
-    lines = [heads]
+    lines: list[tuple[str, ...]] = [heads]
     for s in layers:
         shares = [_percent(value) for value in (s.dead, s.saturated, s.zeros)]
         numbers = [_short(v) for v in (s.mean, s.variance, s.weight_gradient, s.update_ratio)]
@@ -684,8 +684,10 @@ def check_gradients(
         raise TypeError(f"{name}: expected net to be a Sequential, got {_checks.describe(net)}")
     if isinstance(loss, str):
         known = [known for known in losses.__all__ if known != "LossAndGradient"]
-        loss = getattr(losses, _checks.choice(name, "loss", loss, tuple(known)))
-    elif not callable(loss):
+        criterion = getattr(losses, _checks.choice(name, "loss", loss, tuple(known)))
+    elif callable(loss):
+        criterion = loss
+    else:
         raise TypeError(f"{name}: expected loss to be a name or a function, got {_checks.describe(loss)}")
     if samples is not None:
         samples = _checks.whole(name, "samples", samples, 1)
@@ -700,10 +702,10 @@ def check_gradients(
 
     def value() -> float:
         twin.set_random_state(state)
-        return float(loss(twin.forward(data, training=True), target)[0])
+        return float(criterion(twin.forward(data, training=True), target)[0])
 
     twin.set_random_state(state)
-    base, grad = loss(twin.forward(data, training=True), target)
+    base, grad = criterion(twin.forward(data, training=True), target)
     base = float(base)
     below = twin.backward(np.asarray(grad, np.float64), need_input_grad=True)
     assert below is not None

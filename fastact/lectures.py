@@ -18,7 +18,7 @@ import numpy as np
 
 from . import diagnostics, functional, init, losses, optim, runtime
 from .compare import compare
-from .layers import Dense, Sequential
+from .layers import Dense, Maxout, PReLU, Sequential
 from .losses import LossAndGradient
 from .timing import numpy_threads
 
@@ -168,9 +168,10 @@ def _gates() -> list[Row]:
     rows.append(_numbers("df/dx, df/dy, df/dz", "3 -2 2", [dx.item(), *back_q(*dq)[0]]))
 
     rng = np.random.default_rng(4)
-    net = Sequential(Dense(3, 5, "tanh"), Dense(5, 4, "gelu"), Dense(4, 2), dtype="float64", rng=rng)
+    net = Sequential(Dense(3, 8, "tanh"), Maxout(2), Dense(4, 4, "gelu"), Dense(4, 2), dtype="float64", rng=rng)
     net.forward(rng.normal(size=(6, 3)), training=True)
     below = net.backward(np.zeros((6, 2)), need_input_grad=True)
+    assert below is not None
     largest = max(float(np.abs(array).max()) for array in (below, net.gradients))
     rows.append(_numbers("a gradient of 0 above makes all below it 0", "0", largest))
     return rows
@@ -276,10 +277,11 @@ def _train(net: Sequential, loss: Loss, optimizer: optim.Optimizer, x: np.ndarra
     """Full-batch training by hand; the loss before the last step."""
     value = math.nan
     for _ in range(steps):
-        value, grad = loss(net.forward(x, training=True), y)
-        net.backward(grad)
+        result = loss(net.forward(x, training=True), y)
+        net.backward(result.grad)
         optimizer.step(net)
-    return float(value)
+        value = float(result.loss)
+    return value
 
 
 def _xor() -> list[Row]:
@@ -495,6 +497,9 @@ def _dead_relu() -> list[Row]:
 
     alive = watch(network("leaky_relu", -100), x, 0.05, 1)
     rows.append(_numbers("leaky_relu, bias -100: dead units", "0", len(alive.dead_units(0))))
+    all_low = Dense(6, 8, bias_init=init.Constant(-100.0))
+    alive = watch(Sequential(all_low, PReLU(), Dense(8, 2), dtype="float64", rng=0), x, 0.05, 1)
+    rows.append(_numbers("prelu, bias -100: dead units", "0", len(alive.dead_units(1))))
     low = np.full((1, 5), -100.0)
     prelu = functional.prelu_backward(np.ones((1, 5)), low, 0.25)
     learned = [prelu.dx[0, 0], prelu.dweight.item()]
@@ -503,7 +508,7 @@ def _dead_relu() -> list[Row]:
     routed = functional.maxout_backward(np.ones((1, 1)), top.index, 2)
     rows.append(_numbers("maxout of -101, -100: a gradient arrives", "0 1", routed))
 
-    for bias, said in ((-16.0, "neither dead nor saturated to 0"), (-18.0, "saturated, not dead")):
+    for bias, said in ((-16.0, "alive: its slope is not 0"), (-18.0, "saturated, not dead")):
         unit = _unit_with_bias("elu", bias, "float32", np.zeros((3, 1)))
         slope = functional.elu_backward(np.float32(1), functional.elu(np.float32(bias)))
         shown = f"dead {unit.dead:.0%}, saturated {unit.saturated:.0%}, slope {slope:.1e}"
