@@ -164,8 +164,8 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Trains the same dense network (softmax cross-entropy, SGD with momentum, float32) on four fifths of the "
         "bundled digits with each activation and several seeds. Prints test accuracy (mean and standard deviation over "
-        "seeds), epochs until the training error was at most the threshold (median), dead and saturated hidden units "
-        "and exact zeros among their outputs after training, and the time of a training step."
+        "seeds), epochs until the training error was at most the threshold (median), dead and saturated hidden units, "
+        "small slopes and exact zeros among their outputs after training, and the time of a training step."
     )
     parser.add_argument(
         "--activations", type=_activations, metavar="A,B", help="which ones, as in relu,elu:alpha=0.5 (all)"

@@ -28,10 +28,11 @@ SPLIT_SEED = 1998
 class Comparison:
     """How one activation did. Lists have one entry a seed.
 
-    ``dead`` and ``saturated`` are shares of the hidden units, judged after training over all training rows at once;
-    ``zeros`` is the share of hidden outputs that are exactly 0. ``epochs_to_threshold`` counts the epochs until the
-    error on the training rows was at most the threshold (None: never). ``microseconds`` is the median over epochs of
-    the time of a training step. ``training_error`` is a list of each epoch's error, for each seed.
+    ``dead`` and ``saturated`` are shares of the hidden units, judged after training over all training rows at once
+    (see ``fastact.diagnostics``); ``small_slopes`` and ``zeros`` are shares of the hidden outputs: those whose slope is
+    small yet not 0, and those that are exactly 0. ``epochs_to_threshold`` counts the epochs until the error on the
+    training rows was at most the threshold (None: never). ``microseconds`` is the median over epochs of the time of a
+    training step. ``training_error`` is a list of each epoch's error, for each seed.
     """
 
     activation: str
@@ -39,6 +40,7 @@ class Comparison:
     epochs_to_threshold: list[int | None]
     dead: float
     saturated: float
+    small_slopes: float
     zeros: float
     microseconds: float
     training_error: list[list[float]]
@@ -110,7 +112,7 @@ def _one(
     reached: list[int | None] = []
     errors: list[list[float]] = []
     times: list[float] = []
-    shares: list[tuple[float, float, float]] = []
+    shares: list[tuple[float, ...]] = []
     (train_x, train_y), (test_x, test_y) = train, test
     for seed in range(seeds):
         shapes = list(itertools.pairwise(sizes))
@@ -134,30 +136,30 @@ def _one(
         accuracy.append(float(np.mean(net(test_x).argmax(axis=1) == test_y)))
         reached.append(next((i + 1 for i, error in enumerate(errors[-1]) if error <= threshold), None))
         shares.append(_shares(net, train_x))
-    dead, saturated, zeros = np.mean(shares, axis=0).tolist()
-    return Comparison(
-        str(bound), accuracy, reached, dead, saturated, zeros, 1e6 * statistics.median(times), errors
-    )  # fmt: skip
+    shares_of_all = np.mean(shares, axis=0).tolist()
+    return Comparison(str(bound), accuracy, reached, *shares_of_all, 1e6 * statistics.median(times), errors)
 
 
-def _shares(net: Sequential, x: np.ndarray) -> tuple[float, float, float]:
-    """(dead, saturated, zeros): of the hidden units, of them, and of their outputs, over all of x at once."""
+def _shares(net: Sequential, x: np.ndarray) -> tuple[float, ...]:
+    """(dead, saturated, small_slopes, zeros) of the hidden layers together, over all of x at once."""
     with diagnostics.observe(net) as stats:
         net.forward(x, training=True)
     hidden = stats.layers[:-1]
-    units = sum(s.units for s in hidden) or 1
-    dead = sum((s.dead or 0.0) * s.units for s in hidden) / units
-    saturated = sum((s.saturated or 0.0) * s.units for s in hidden) / units
-    return dead, saturated, sum(s.zeros * s.units for s in hidden) / units
+    units = sum(s.units for s in hidden)
+    each = [(s.dead or 0.0, s.saturated or 0.0, s.small_slopes or 0.0, s.zeros) for s in hidden]
+    return tuple(
+        sum(share * s.units for share, s in zip(column, hidden, strict=True)) / units
+        for column in zip(*each, strict=True)
+    )
 
 
 def table(results: Sequence[Comparison]) -> str:
     """The results, one line an activation."""
-    heads = ("activation", "test accuracy", "epochs", "dead", "saturated", "zeros", "us/step")
+    heads = ("activation", "test accuracy", "epochs", "dead", "saturated", "small slopes", "zeros", "us/step")
     lines: list[tuple[str, ...]] = [heads]
     for r in results:
         accuracy = f"{100 * r.accuracy_mean:.2f} +- {100 * r.accuracy_spread:.2f} %"
-        shares = [f"{100 * share:.1f} %" for share in (r.dead, r.saturated, r.zeros)]
+        shares = [f"{100 * share:.1f} %" for share in (r.dead, r.saturated, r.small_slopes, r.zeros)]
         epochs = "-" if r.epochs is None else f"{r.epochs:g}"
         lines.append((r.activation, accuracy, epochs, *shares, f"{r.microseconds:.0f}"))
     return diagnostics.aligned(lines)

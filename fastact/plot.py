@@ -68,7 +68,7 @@ def activations(chosen: Sequence[str | BoundActivation], low: float = -6.0, high
     if not low < high or not np.isfinite([low, high]).all():
         raise ValueError(f"plot: expected low < high, both finite, got {low} and {high}")
     bounds = [_checks.activation("plot", item) for item in chosen]
-    figure, (left, right) = _figure(2)
+    figure, (left, right) = _figure(2, width=11.5, height=max(4.0, 0.25 * len(bounds)))
     x = np.linspace(low, high, 1201)
     for bound in bounds:
         y = getattr(functional, bound.name)(x, **bound.parameters)
@@ -80,7 +80,7 @@ def activations(chosen: Sequence[str | BoundActivation], low: float = -6.0, high
     right.set_title("slope")
     for ax in (left, right):
         ax.set_xlabel("x")
-    left.legend(fontsize="small")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     return figure
 
 

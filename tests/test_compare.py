@@ -38,6 +38,9 @@ def test_relu_has_zeros_and_tanh_has_none():
     relu, tanh, sigmoid = compare([fa.activation(name) for name in ("relu", "tanh", "sigmoid")], **QUICK)
     assert 0.1 < relu.zeros < 0.9
     assert (tanh.zeros, sigmoid.zeros, tanh.dead, sigmoid.dead) == (0, 0, 0, 0)
+    assert (relu.small_slopes, relu.saturated) == (0, 0)
+    (driven,) = compare([fa.activation("sigmoid")], **QUICK, lr=5.0)
+    assert sigmoid.small_slopes < 0.01 < 0.1 < driven.small_slopes
     assert sigmoid.accuracy_mean < relu.accuracy_mean  # three epochs: the logistic is slower
 
 
@@ -49,12 +52,12 @@ def test_dead_units_are_counted():
 
 
 def test_summary_numbers():
-    result = Comparison("relu", [0.9, 0.96], [4, None], 0.0, 0.0, 0.5, 10.0, [[0.1], [0.2]])
+    result = Comparison("relu", [0.9, 0.96], [4, None], 0.0, 0.0, 0.0, 0.5, 10.0, [[0.1], [0.2]])
     assert result.accuracy_mean == pytest.approx(0.93)
     assert result.accuracy_spread == pytest.approx(np.std([0.9, 0.96], ddof=1))
     assert result.epochs is None
-    assert Comparison("relu", [0.9], [4], 0, 0, 0, 1, [[0.1]]).accuracy_spread == 0
-    assert Comparison("relu", [0.9] * 3, [4, 6, None], 0, 0, 0, 1, [[0.1]] * 3).epochs == 6
+    assert Comparison("relu", [0.9], [4], 0, 0, 0, 0, 1, [[0.1]]).accuracy_spread == 0
+    assert Comparison("relu", [0.9] * 3, [4, 6, None], 0, 0, 0, 0, 1, [[0.1]] * 3).epochs == 6
     assert "93.00 +- 4.24 %" in table([result])
 
 

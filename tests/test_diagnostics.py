@@ -104,7 +104,7 @@ def small_network(dtype):
     return fa.Sequential(*layers, dtype=dtype, rng=3)
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("engine")
 def test_statistics_of_two_steps_by_hand(dtype):
     net = small_network(dtype)
     net.layers[0].parameters["bias"][2] = -50  # dead
