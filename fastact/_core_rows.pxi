@@ -123,7 +123,7 @@ def learned_backward(int number, cnp.ndarray grad, cnp.ndarray x, cnp.ndarray we
     cdef char *total = data(dweight)
     cdef char *parts = total
     if blocks > 1:
-        parts = <char *>malloc(blocks * columns * size)
+        parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
             raise MemoryError()
     with nogil:
@@ -137,7 +137,7 @@ def learned_backward(int number, cnp.ndarray grad, cnp.ndarray x, cnp.ndarray we
                        parts + i * columns * size, min(step, n - i * step) // columns, columns)
         if blocks > 1:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
-            free(parts)
+            fa_give(FA_GRADIENT, parts)
 
 
 def maxout(cnp.ndarray x, cnp.ndarray y, cnp.ndarray index, Py_ssize_t pieces):

@@ -53,8 +53,8 @@ class Layer:
     layer that leaves x and grad as they are.
     """
 
-    inputs: int | None = None
-    outputs: int | None = None
+    inputs: int = None  # type: ignore[assignment] # None: not known before ``connect``
+    outputs: int = None  # type: ignore[assignment]
     reads_input = True  # backward reads forward's x
     reads_output = True  # backward reads forward's result
     in_place_forward = False  # forward can write over x where ``plan`` allows it

@@ -53,11 +53,16 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     return layers
 
 
-def flattened(layer: Layer) -> Iterable[Layer]:
+def numbered(layers: Sequence[Layer], prefix: str = "") -> Iterable[tuple[str, Layer]]:
+    """The layers and all inside them, with the numbers that their parameters' names begin with: "3", "3.0", ..."""
+    for i, layer in enumerate(layers):
+        yield f"{prefix}{i}", layer
+        yield from numbered(layer.sublayers, f"{prefix}{i}.")
+
+
+def flattened(layer: Layer) -> list[Layer]:
     """The layer and all inside it."""
-    yield layer
-    for inner in layer.sublayers:
-        yield from flattened(inner)
+    return [one for _, one in numbered([layer])]
 
 
 def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
@@ -298,7 +303,7 @@ def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
 def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
     """The layer that ``describe`` described; custom maps names to one's own Layer classes and activations."""
     name = description.get("layer")
-    cls = (custom or {}).get(name) or LAYERS.get(name)
+    cls = (custom or {}).get(str(name)) or LAYERS.get(str(name))
     if not isinstance(cls, type) or not issubclass(cls, Layer):
         raise ValueError(
             f"unknown layer {name!r}; known: {', '.join(LAYERS)}; pass one's own class as custom={{{name!r}: class}}"
@@ -376,13 +381,12 @@ class Sequential:
 
     def _attach(self) -> None:
         """Give each layer views of the flat arrays and its part of the plan."""
-        parameters, gradients = views(self.segments, self.parameters), views(self.segments, self.gradients)
+        parameters, gradients = self.named_parameters(), self.named_gradients()
         attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype)
         self._forwards = tuple(map(trainer, self.layers))
         self._backwards = tuple(map(differentiator, self.layers))
         self._before: np.ndarray | None = None
         self._trained_rows: int | None = None
-        self._stacked = False  # whether the stack ran the last training forward
         self._tell_frozen()
 
     def _tell_frozen(self) -> None:
@@ -396,8 +400,6 @@ class Sequential:
         # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
         plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
         self._stack = stack_of(self.layers) if plain else None
-        if self._stacked:  # what the old stack kept for backward is gone
-            self._trained_rows, self._stacked = None, False
 
     @property
     def inputs(self) -> int:
@@ -417,6 +419,10 @@ class Sequential:
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views of all parameters by name: "0.weight", "0.bias", ..."""
         return views(self.segments, self.parameters)
+
+    def named_gradients(self) -> dict[str, np.ndarray]:
+        """Views of all gradients by the parameters' names."""
+        return views(self.segments, self.gradients)
 
     def named_buffers(self) -> dict[str, np.ndarray]:
         """Views of all that is not trained, by name: "1.running_mean", ..."""
@@ -526,9 +532,10 @@ class Sequential:
     def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
         chosen: set[str] = set()
         names = [s.name for s in self.segments]
+        places = {id(layer): place for place, layer in numbered(self.layers)}
         for item in which or ("*",):
-            number = self.layers.index(item) if item in self.layers else item
-            pattern = number if isinstance(number, str) else f"{number}.*"
+            place = places.get(id(item), item)
+            pattern = item if isinstance(item, str) else f"{place}.*"
             found = fnmatch.filter(names, pattern)
             if not found:
                 raise ValueError(
@@ -561,7 +568,7 @@ class Sequential:
         if not training:
             return self(x)
         if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
-            self._trained_rows, self._stacked = len(result), True
+            self._trained_rows = len(result)
             return result
         array = self._input("Sequential.forward", x)
         if self.observer is None:
@@ -572,7 +579,7 @@ class Sequential:
             for i, (layer, forward) in enumerate(zip(self.layers, self._forwards, strict=True)):
                 given, array = array, forward(array, True)
                 self.observer.forward(i, layer, given, array)
-        self._trained_rows, self._stacked = len(array), False
+        self._trained_rows = len(array)
         return array
 
     def _prepare_stack(self, rows: int) -> None:
@@ -590,7 +597,7 @@ class Sequential:
         that the next backward overwrites), else None. Raises RuntimeError without a training forward before it; grad is
         not modified. What is frozen has no gradient: nothing is computed for it where that saves work.
         """
-        if self._stacked and self.observer is None:
+        if self._stack is not None and self.observer is None:
             result = self._stack.backward(grad, need_input_grad, accumulate)
             if result is not None:
                 self._trained_rows = None

@@ -316,7 +316,7 @@ def compare(net, rng, rtol=1e-9):
     np.testing.assert_array_equal(x, given_x, "x was changed")
     np.testing.assert_array_equal(grad, given_grad, "grad was changed")
     np.testing.assert_allclose(got_dx, dx, **close)
-    named = {s.name: net.gradients[s.start : s.stop].reshape(s.shape) for s in net.segments}
+    named = net.named_gradients()
     assert set(named) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(named[name], value, err_msg=name, **close)
@@ -481,6 +481,27 @@ def test_a_frozen_stack_below_is_not_run_backward():
     net.unfreeze(1)
     step(net)
     assert calls == [True, True, False]
+
+
+def test_what_is_frozen_is_named_in_many_ways():
+    net = build(("dense", "residual-norm", "dense"))
+    block = net.layers[1].block
+    for which, expected in (
+        (1, ["1.0.bias", "1.0.weight", "1.1.bias", "1.1.weight"]),
+        (net.layers[1], ["1.0.bias", "1.0.weight", "1.1.bias", "1.1.weight"]),
+        (block[1], ["1.1.bias", "1.1.weight"]),
+        ("1.*.weight", ["1.0.weight", "1.1.weight"]),
+        ("*.bias", ["0.bias", "1.0.bias", "1.1.bias", "2.bias"]),
+    ):
+        net.freeze(which)
+        assert sorted(s.name for s in net.segments if s.frozen) == expected
+        assert block[1].frozen == {n.split(".")[-1] for n in expected if n.startswith("1.1.")}
+        net.unfreeze(which)
+        assert not any(s.frozen for s in net.segments)
+    for wrong in (7, "weight", fa.Dense(2, 2), block[2]):
+        with pytest.raises(ValueError, match="freeze: expected layers"):
+            net.freeze(0, wrong)
+    assert not any(s.frozen for s in net.segments)
 
 
 def test_gradients_accumulate(backend):
@@ -935,3 +956,27 @@ def test_what_ones_own_layer_keeps_is_not_written_over(backend):
     np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
     net.forward(x, training=True)
     np.testing.assert_array_equal(net.layers[1].kept, net.layers[1].copy)
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason="no compiled core")
+@pytest.mark.parametrize("kinds", [EVERYTHING, ("dense-tanh", "dense-silu", "dense")], ids=["everything", "dense"])
+def test_backends_understand_each_other(kinds):
+    """Forward by one and backward by the other, at the first pass and later, and frozen in between."""
+    net = build(kinds)
+    state = net.random_state()
+    step(net)
+    expected = net.gradients.copy()
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(ROWS, 6))
+    grad = rng.normal(size=(ROWS, net.outputs))
+    for first, second in (("native", "numpy"), ("numpy", "native"), ("native", "native")):
+        for g in (grad, np.asfortranarray(grad)):
+            net.set_random_state(state)
+            net.gradients[...] = 0
+            with fa.use_backend(first):
+                net.forward(x, training=True)
+            net.freeze("0.bias")
+            net.unfreeze()
+            with fa.use_backend(second):
+                net.backward(g)
+            np.testing.assert_allclose(net.gradients, expected, rtol=1e-9, atol=1e-12)

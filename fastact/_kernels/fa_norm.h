@@ -111,27 +111,49 @@ FA_INLINE void FN(store_lanes)(real *p, vreal v, ptrdiff_t left) {
     else FN(vstore_tail)(p, v, FN(vtail)(left));
 }
 
-/* Of each column: the mean and the sum of squares about it, in double, into parts: `columns` of each. */
-static void FN(batch_moments)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts) {
-    const ptrdiff_t n = a->columns;
-    const real *x = (const real *)a->x + row * n;
-    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-        const ptrdiff_t left = n - i;
-        vreal first = FN(vset)(0), second = first;
-        for (ptrdiff_t r = 0; r < rows; r++) first += FN(load_lanes)(x + r * n + i, left);
-        const vreal about = first / (real)rows;
-        first = second;
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            vreal d = FN(load_lanes)(x + r * n + i, left) - about;
-            first += d;
-            second = FN(vmul_add)(d, d, second);
-        }
-        for (ptrdiff_t j = 0; j < FN(lanes) && j < left; j++) {
-            const double rest = (double)first[j] / (double)rows;
-            parts[i + j] = (double)about[j] + rest;
-            parts[n + i + j] = (double)second[j] - rest * (double)first[j];
+/* Sums down a few vectors of columns that stay in registers: `count` of them, the last with `left` lanes. */
+enum { FN(abreast) = 4 };
+
+FA_INLINE void FN(load_columns_of)(vreal *v, const real *p, int count, ptrdiff_t left) {
+    FA_UNROLL
+    for (int k = 0; k < count; k++) v[k] = FN(load_lanes)(p + k * FN(lanes), left - k * FN(lanes));
+}
+
+FA_INLINE void FN(moments_of)(const real *x, ptrdiff_t n, ptrdiff_t rows, double *parts, int count, ptrdiff_t left) {
+    vreal v[FN(abreast)], about[FN(abreast)], first[FN(abreast)], second[FN(abreast)];
+    FA_UNROLL
+    for (int k = 0; k < count; k++) about[k] = first[k] = second[k] = FN(vset)(0);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * n, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) about[k] += v[k];
+    }
+    FA_UNROLL
+    for (int k = 0; k < count; k++) about[k] /= (real)rows;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * n, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) {
+            v[k] -= about[k];
+            first[k] += v[k];
+            second[k] = FN(vmul_add)(v[k], v[k], second[k]);
         }
     }
+    for (int k = 0; k < count; k++)
+        for (ptrdiff_t j = 0; j < FN(lanes) && k * FN(lanes) + j < left; j++) {
+            const double rest = (double)first[k][j] / (double)rows;
+            parts[k * FN(lanes) + j] = (double)about[k][j] + rest;
+            parts[n + k * FN(lanes) + j] = (double)second[k][j] - rest * (double)first[k][j];
+        }
+}
+
+/* Of each column: the mean and the sum of squares about it, in double, into parts: `columns` of each. */
+static void FN(batch_moments)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts) {
+    const ptrdiff_t n = a->columns, step = FN(abreast) * FN(lanes);
+    const real *x = (const real *)a->x + row * n;
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) FN(moments_of)(x + i, n, rows, parts + i, FN(abreast), step);
+    for (; i < n; i += FN(lanes)) FN(moments_of)(x + i, n, rows, parts + i, 1, n - i);
 }
 
 /* From the blocks' moments (the first block's are overwritten): mean and rstd of each column, and the running statistics
@@ -170,36 +192,47 @@ static void FN(batch_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
     const ptrdiff_t n = a->columns;
     const real *x = (const real *)a->x + row * n, *weight = a->weight, *bias = a->bias;
     real *y = (real *)a->y + row * n;
-    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-        const ptrdiff_t left = n - i;
-        const vreal mean = FN(load_lanes)((const real *)a->mean + i, left);
-        vreal scale = FN(load_lanes)((const real *)a->rstd + i, left), shift = FN(vset)(0);
-        if (weight) scale *= FN(load_lanes)(weight + i, left);
-        if (bias) shift = FN(load_lanes)(bias + i, left);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            vreal v = FN(load_lanes)(x + r * n + i, left) - mean;
-            FN(store_lanes)(y + r * n + i, FN(vmul_add)(v, scale, shift), left);
+    for (ptrdiff_t r = 0; r < rows; r++, x += n, y += n)
+        for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+            const ptrdiff_t left = n - i;
+            vreal v = FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left);
+            vreal scale = FN(load_lanes)((const real *)a->rstd + i, left);
+            if (weight) scale *= FN(load_lanes)(weight + i, left);
+            v = bias ? FN(vmul_add)(v, scale, FN(load_lanes)(bias + i, left)) : v * scale;
+            FN(store_lanes)(y + i, v, left);
         }
+}
+
+FA_INLINE void FN(norm_sums_of)(const fa_norm *a, const real *x, const real *grad, ptrdiff_t i, ptrdiff_t rows,
+                                real *dweight, real *dbias, int count, ptrdiff_t left) {
+    vreal v[FN(abreast)], g[FN(abreast)], mean[FN(abreast)], sum[FN(abreast)], product[FN(abreast)];
+    FN(load_columns_of)(mean, (const real *)a->mean + i, count, left);
+    FA_UNROLL
+    for (int k = 0; k < count; k++) sum[k] = product[k] = FN(vset)(0);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * a->columns + i, count, left);
+        FN(load_columns_of)(g, grad + r * a->columns + i, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) {
+            sum[k] += g[k];
+            product[k] = FN(vmul_add)(g[k], v[k] - mean[k], product[k]);
+        }
+    }
+    FN(load_columns_of)(v, (const real *)a->rstd + i, count, left);
+    FA_UNROLL
+    for (int k = 0; k < count; k++) {
+        FN(store_lanes)(dweight + i + k * FN(lanes), product[k] * v[k], left - k * FN(lanes));
+        FN(store_lanes)(dbias + i + k * FN(lanes), sum[k], left - k * FN(lanes));
     }
 }
 
 /* Column sums of grad z and of grad over these rows, z the normalised x. */
 static void FN(batch_norm_sums)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, void *dweight, void *dbias) {
-    const ptrdiff_t n = a->columns;
+    const ptrdiff_t n = a->columns, step = FN(abreast) * FN(lanes);
     const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n;
-    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-        const ptrdiff_t left = n - i;
-        const vreal mean = FN(load_lanes)((const real *)a->mean + i, left);
-        const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
-        vreal sum = FN(vset)(0), product = sum;
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            vreal g = FN(load_lanes)(grad + r * n + i, left);
-            sum += g;
-            product = FN(vmul_add)(g, FN(load_lanes)(x + r * n + i, left) - mean, product);
-        }
-        FN(store_lanes)((real *)dweight + i, product * rstd, left);
-        FN(store_lanes)((real *)dbias + i, sum, left);
-    }
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) FN(norm_sums_of)(a, x, grad, i, rows, dweight, dbias, FN(abreast), step);
+    for (; i < n; i += FN(lanes)) FN(norm_sums_of)(a, x, grad, i, rows, dweight, dbias, 1, n - i);
 }
 
 /* dx = rstd weight (grad - mean(grad) - z mean(grad z)), from the sums over all `count` rows. */
@@ -207,21 +240,19 @@ static void FN(batch_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t r
                                     const void *dbias, ptrdiff_t count) {
     const ptrdiff_t n = a->columns;
     const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n, *weight = a->weight;
+    const real share = 1 / (real)count;
     real *dx = (real *)a->y + row * n;
-    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-        const ptrdiff_t left = n - i;
-        const vreal mean = FN(load_lanes)((const real *)a->mean + i, left);
-        const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
-        const vreal shift = FN(load_lanes)((const real *)dbias + i, left) / (real)count;
-        const vreal slant = FN(load_lanes)((const real *)dweight + i, left) / (real)count * rstd;
-        vreal scale = rstd;
-        if (weight) scale *= FN(load_lanes)(weight + i, left);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            vreal z = FN(load_lanes)(x + r * n + i, left) - mean;
-            vreal g = FN(load_lanes)(grad + r * n + i, left) - shift;
-            FN(store_lanes)(dx + r * n + i, FN(vmul_add)(-slant, z, g) * scale, left);
+    for (ptrdiff_t r = 0; r < rows; r++, x += n, grad += n, dx += n)
+        for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+            const ptrdiff_t left = n - i;
+            const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
+            const vreal z = (FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left)) * rstd;
+            const vreal slant = FN(load_lanes)((const real *)dweight + i, left) * share;
+            vreal g = FN(load_lanes)(grad + i, left) - FN(load_lanes)((const real *)dbias + i, left) * share;
+            g = FN(vmul_add)(-slant, z, g) * rstd;
+            if (weight) g *= FN(load_lanes)(weight + i, left);
+            FN(store_lanes)(dx + i, g, left);
         }
-    }
 }
 
 /* ---- dropout */
@@ -231,9 +262,9 @@ typedef int32_t FN(signed_hash) __attribute__((vector_size(FN(lanes) * 4)));
 
 /* Element i is dropped where a hash of i (Wellons' triple32, keyed with 64 bits) is below the threshold. */
 FA_INLINE vint FN(kept)(uint32_t first, const fa_dropout *a, uint32_t high) {
-    FN(hash) h;
-    for (int j = 0; j < FN(lanes); j++) h[j] = first + (uint32_t)j;
-    h ^= a->key[0];
+    FN(hash) lane;
+    for (int j = 0; j < FN(lanes); j++) lane[j] = (uint32_t)j;
+    FN(hash) h = (lane + first) ^ a->key[0];
     h ^= h >> 17;
     h *= 0xed5ad4bbu;
     h += high;
