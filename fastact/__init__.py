@@ -2,6 +2,7 @@
 
 from . import diagnostics, functional, init, optim
 from ._version import __version__
+from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run
 from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
 from .layers import (
@@ -22,14 +23,17 @@ from .layers import (
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
 from .persistence import load
 from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
-from .training import History, evaluate, fit, predict
+from .training import evaluate, fit, predict
 
 __all__ = [
     "Activation",
     "AlphaDropout",
     "BatchNorm",
+    "Callback",
+    "Checkpoint",
     "Dense",
     "Dropout",
+    "EarlyStopping",
     "History",
     "Layer",
     "LayerNorm",
@@ -38,6 +42,7 @@ __all__ = [
     "PReLU",
     "ParameterSpec",
     "Residual",
+    "Run",
     "Sequential",
     "Swish",
     "__version__",

@@ -93,7 +93,7 @@ def output(
         raise ValueError(f"{function}: expected {name} to have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: {name} is read-only; pass a writeable array or leave {name} out")
-    if any(step == 0 and length > 1 for step, length in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(step == 0 and length > 1 for step, length in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{function}: {name} repeats its elements (a stride of 0); pass an array of its own")
     for source, array in sources.items():
         if overlap(out, array) and not (exact and _same_place(out, array)):

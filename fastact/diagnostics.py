@@ -23,7 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _checks, losses, runtime
-from .layers import Layer, Sequential, Swish, Workspace
+from .layers import Layer, Sequential, Swish, Workspace  # before callbacks: network needs all of layers
+
+# isort: split
+from .callbacks import Callback, Run
 from .registry import BoundActivation
 
 __all__ = [
@@ -478,7 +481,7 @@ _TROUBLES = {
 }
 
 
-class Monitor:
+class Monitor(Callback):
     """A callback of ``fit`` that watches the layers, and warns in words.
 
     Parameters
@@ -519,30 +522,30 @@ class Monitor:
         self._seen = 0
         self._others: Any = None
 
-    def on_train_begin(self, run: Any) -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Lay out the counters for this network."""
         self._observer = Observer(run.net, self.saturation)
         self._steps = self._seen = 0
 
-    def on_epoch_begin(self, run: Any) -> None:
+    def on_epoch_begin(self, run: Run) -> None:
         """Start an epoch's statistics."""
         assert self._observer is not None
         self._observer.clear()
 
-    def on_batch_begin(self, run: Any) -> None:
+    def on_batch_begin(self, run: Run) -> None:
         """Look at this batch if its turn has come."""
         if self._steps % self.every == 0:
             self._others, run.net.observer = run.net.observer, self._observer
         self._steps += 1
 
-    def on_batch_end(self, run: Any) -> None:
+    def on_batch_end(self, run: Run) -> None:
         """Read gradients and step of a batch that was looked at."""
         if run.net.observer is self._observer and self._observer is not None:
             run.net.observer = self._others
             self._observer.collect()
             self._seen += 1
 
-    def on_epoch_end(self, run: Any) -> None:
+    def on_epoch_end(self, run: Run) -> None:
         """Keep the epoch's statistics and judge them."""
         assert self._observer is not None
         if self._observer.batches:
@@ -550,7 +553,7 @@ class Monitor:
             self.epochs.append((run.epoch, layers))
             self._judge(layers)
 
-    def on_train_end(self, run: Any) -> None:
+    def on_train_end(self, run: Run) -> None:
         """Leave the network as it was."""
         if run.net.observer is self._observer:
             run.net.observer = self._others

@@ -638,11 +638,11 @@ class Sequential:
             array = self._backwards[i](array, i > 0 or need_input_grad)
         return array
 
-    def save(self, path: Any, metadata: Mapping[str, str] | None = None) -> None:
-        """Write architecture and parameters to a .safetensors file; see ``fastact.load``."""
+    def save(self, path: Any, optimizer: Any = None, metadata: Mapping[str, str] | None = None) -> None:
+        """Write the network, and an optimiser's state if given, as .safetensors or .npz; see ``fastact.load``."""
         from .persistence import save
 
-        save(self, path, metadata)
+        save(self, path, optimizer, metadata)
 
     def describe(self) -> list[dict[str, Any]]:
         """The architecture as JSON."""
