@@ -56,25 +56,40 @@ static void FN(column_statistics)(const void *x, double *result, ptrdiff_t rows,
                              (real)small);
 }
 
-/* In double and 64 bytes of lanes, added in one order for every vector width. */
-static void FN(distance)(const void *x, const void *y, ptrdiff_t n, double *sums) {
-    enum { width = FA_GROUP * FN(lanes) };
-    const real *a = x, *b = y;
-    double apart[width] = {0}, size[width] = {0};
-    ptrdiff_t i = 0;
-    for (; i + width <= n; i += width)
-        for (int j = 0; j < width; j++) {
-            const double v = (double)a[i + j], d = v - (double)b[i + j];
-            apart[j] += d * d;
-            size[j] += v * v;
-        }
-    for (ptrdiff_t j = 0; j < n - i; j++) {
-        const double v = (double)a[i + j], d = v - (double)b[i + j];
-        apart[j] += d * d;
-        size[j] += v * v;
+/* sums += v^2, lane by lane, in double: what `real` may be too narrow to square */
+FA_INLINE void FN(add_squares)(FN(vdouble) *sums, vreal v) {
+#if FA_DOUBLE
+    sums[0] += v * v;
+#else
+    FN(vhalf) half[2];
+    memcpy(half, &v, sizeof v);
+    for (int k = 0; k < 2; k++) {
+        const FN(vdouble) wide = __builtin_convertvector(half[k], FN(vdouble));
+        sums[k] += wide * wide;
     }
-    for (int half = width / 2; half > 0; half /= 2)
-        for (int j = 0; j < half; j++) apart[j] += apart[j + half], size[j] += size[j + half];
-    sums[0] = apart[0];
-    sums[1] = size[0];
+#endif
+}
+
+/* 64 bytes of lanes, added in one order for every vector width */
+static void FN(distance)(const void *x, const void *y, ptrdiff_t n, double *sums) {
+    enum { width = FA_GROUP * FN(lanes), each = FN(sums) / FA_GROUP };
+    FN(vdouble) apart[FN(sums)], size[FN(sums)];
+    for (int j = 0; j < FN(sums); j++) apart[j] = size[j] = (FN(vdouble)){0};
+    for (ptrdiff_t i = 0; i < n; i += width) {
+        vreal a[FA_GROUP], b[FA_GROUP];
+        FN(load_group)(a, x, i, n, 0);
+        FN(load_group)(b, y, i, n, 0);
+        for (int j = 0; j < FA_GROUP; j++) {
+            FN(add_squares)(apart + j * each, a[j] - b[j]);
+            FN(add_squares)(size + j * each, a[j]);
+        }
+    }
+    double strip[2][width];
+    memcpy(strip[0], apart, sizeof strip[0]);
+    memcpy(strip[1], size, sizeof strip[1]);
+    for (int k = 0; k < 2; k++) {
+        for (int half = width / 2; half > 0; half /= 2)
+            for (int j = 0; j < half; j++) strip[k][j] += strip[k][j + half];
+        sums[k] = strip[k][0];
+    }
 }
