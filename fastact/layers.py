@@ -47,7 +47,6 @@ class Dense(Layer):
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
     """
 
-    native = True
     transient = ("_output", "_dx", "_slope", "_dz", "_sums")
 
     def __init__(
@@ -234,7 +233,6 @@ _IDENTITY = _checks.activation("Dense", None)
 class SameWidth(Layer):
     """Base of the layers whose output is as wide as their input; they can take the width of the layer before."""
 
-    native = True
     in_place_backward = True
 
     def __init__(self, inputs: int | None = None) -> None:
@@ -573,10 +571,8 @@ class Normalization(SameWidth):
 
     def _sums(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Where the gradients of weight and bias go, parameters or not."""
-        return tuple(
-            self.gradients[name] if name in self.gradients else np.empty(self.inputs, dtype)
-            for name in ("weight", "bias")
-        )
+        spare = np.empty((2, self.inputs), dtype)
+        return self.gradients.get("weight", spare[0]), self.gradients.get("bias", spare[1])
 
 
 class LayerNorm(Normalization):
@@ -720,7 +716,6 @@ class Maxout(Layer):
     inputs : the width, needed only where no layer stands before
     """
 
-    native = True
     reads_input = reads_output = False
 
     def __init__(self, pieces: int = 2, inputs: int | None = None) -> None:
