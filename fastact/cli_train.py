@@ -20,7 +20,7 @@ from .cli_options import CommandError, activation, check_writable, hidden, momen
 from .timing import NumpyStep, library_step, numpy_threads, time_in_turns
 
 if TYPE_CHECKING:
-    from .layers import Sequential
+    from .network import Sequential
     from .tables import Table
 
 #: Which rows are held out never depends on --seed, so that runs differ in training alone.
@@ -112,7 +112,8 @@ def _scaled(source: str, table: Table, mean: np.ndarray, scale: np.ndarray) -> n
 def train(options: argparse.Namespace) -> int:
     """``fastact train``: train, test, time, save."""
     from . import optim, training
-    from .layers import Dense, Sequential
+    from .layers import Dense
+    from .network import Sequential
 
     if options.save is not None:
         check_writable("--save", options.save, ".safetensors")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import diagnostics, optim
-from .layers import Dense, Sequential
+from .layers import Dense
+from .network import Sequential
 from .registry import BoundActivation
 from .tables import load_digits, stratified_split
 from .timing import library_step

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _checks, losses, runtime
-from .layers import Layer, Sequential, Swish, Workspace  # before callbacks: network needs all of layers
-
-# isort: split
 from .callbacks import Callback, Run
+from .layer import Layer, Workspace
+from .layers import Swish
+from .network import Sequential
 from .registry import BoundActivation
 
 __all__ = [

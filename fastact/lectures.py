@@ -18,8 +18,9 @@ import numpy as np
 
 from . import diagnostics, functional, init, losses, optim, runtime
 from .compare import compare
-from .layers import Dense, Maxout, PReLU, Sequential
+from .layers import Dense, Maxout, PReLU
 from .losses import LossAndGradient
+from .network import Sequential
 from .timing import numpy_threads
 
 __all__ = ["EXAMPLES", "Row", "agrees", "run"]

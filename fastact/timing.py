@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import registry
-from .layers import Sequential
+from .network import Sequential
 from .registry import BoundActivation
 
 __all__ = ["NumpyStep", "library_step", "numpy_threads", "time_in_turns"]
