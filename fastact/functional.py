@@ -73,8 +73,12 @@ def _nothing(*_: object) -> None:
     """In place of the core's fast path where the core is missing."""
 
 
-_try_forward = runtime._core.try_forward if runtime._core is not None else _nothing
-_try_backward = runtime._core.try_backward if runtime._core is not None else _nothing
+def _fast(name: str) -> Callable[..., Any]:
+    """The core's fast path of that name."""
+    return getattr(runtime._core, name) if runtime._core is not None else _nothing
+
+
+_try_forward, _try_backward = _fast("try_forward"), _fast("try_backward")
 
 # Real signatures without the cost of *args: the source of each function is filled in and compiled, as the standard
 # library does for dataclasses.
@@ -275,8 +279,12 @@ def _rows_backward(function: str, grad: Any, y: Any, out: Any) -> Any:
     return target
 
 
-_try_rows = runtime._core.try_rows if runtime._core is not None else _nothing
-_try_rows_backward = runtime._core.try_rows_backward if runtime._core is not None else _nothing
+_try_rows, _try_rows_backward = _fast("try_rows"), _fast("try_rows_backward")
+_try_learned, _try_learned_backward = _fast("try_learned"), _fast("try_learned_backward")
+_try_maxout, _try_maxout_backward = _fast("try_maxout"), _fast("try_maxout_backward")
+_try_relu_masked, _try_relu_masked_backward = _fast("try_relu_masked"), _fast("try_relu_masked_backward")
+_tuple = tuple.__new__  # a named tuple of a tuple, at a third of the price of _make
+_PRELU, _SWISH = runtime.LEARNED_NUMBERS.get("prelu", -1), runtime.LEARNED_NUMBERS.get("swish", -1)
 _SOFTMAX = runtime.ROW_NUMBERS.get("softmax", -1)
 _LOG_SOFTMAX = runtime.ROW_NUMBERS.get("log_softmax", -1)
 
@@ -336,6 +344,12 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     -------
     (y, index) : the maxima, and which piece won. The first of equals wins; the first NaN wins over everything.
     """
+    found = _try_maxout(x, pieces, out, out_index)
+    return _tuple(Maxout, found if found is not None else _maxout(x, pieces, out, out_index))
+
+
+def _maxout(x: Any, pieces: Any, out: Any, out_index: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(y, index) of maxout for any layout, backend or mistake."""
     name = "maxout"
     source = _rows_input(name, "x", x)
     _pieces(name, pieces)
@@ -349,16 +363,13 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     if target is not None and target_index is not None and _checks.overlap(target, target_index):
         raise ValueError(f"{name}: out overlaps out_index; pass two arrays that do not touch")
     plain = _checks.plain(source)
-    y = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
-    given = target_index is not None and _checks.is_plain(target_index)
-    index = target_index if given else np.empty(shape, np.uint8)
     if runtime.get_backend() == "native":
-        runtime._core.maxout(plain, y, index, pieces)
+        y, index = _try_maxout(plain, int(pieces), None, None)
     else:
         groups = plain.reshape(*shape, pieces)
-        index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
-        y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
-    return Maxout(_delivered(y, target), _delivered(index, target_index))
+        index = groups.argmax(axis=-1).astype(np.uint8)  # NumPy's argmax: the first of equals, the first NaN
+        y = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
+    return _delivered(y, target), _delivered(index, target_index)
 
 
 def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -367,6 +378,12 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
     ``grad`` and ``index`` have shape (..., k); the result, and ``out`` when given (memory that touches neither), has
     (..., k * pieces). Raises ValueError for an index that is not below pieces.
     """
+    dx = _try_maxout_backward(grad, index, pieces, out)
+    return dx if dx is not None else _maxout_backward(grad, index, pieces, out)
+
+
+def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray:
+    """The gradient of maxout for any layout, backend or mistake."""
     name = "maxout_backward"
     g = _rows_input(name, "grad", grad)
     _pieces(name, pieces)
@@ -376,12 +393,11 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
     shape = (*g.shape[:-1], g.shape[-1] * pieces)
     target = _checks.output(name, out, shape, g.dtype, {"grad": g, "index": number}, exact=False)
     plain, plain_index = _checks.plain(g), _checks.plain(number)
-    dx = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
     if runtime.get_backend() == "native":
-        runtime._core.maxout_backward(plain, plain_index, dx, pieces)
+        dx = _try_maxout_backward(plain, plain_index, int(pieces), None)
     else:
+        dx = np.zeros(shape, plain.dtype)
         groups = dx.reshape(*g.shape, pieces)
-        groups[...] = 0
         np.put_along_axis(groups, plain_index[..., np.newaxis].astype(np.intp), plain[..., np.newaxis], axis=-1)
     return _delivered(dx, target)
 
@@ -398,6 +414,12 @@ def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = Non
         belongs to element i in C order, as in ``np.packbits(x >= 0, bitorder="little")``
     out : optional, exactly x (in place) or memory that does not touch it
     """
+    y = _try_relu_masked(x, mask, out)
+    return y if y is not None else _relu_masked(x, mask, out)
+
+
+def _relu_masked(x: Any, mask: Any, out: Any) -> Any:
+    """relu_masked for any layout, backend or mistake."""
     name = "relu_masked"
     source = _checks.real_array(name, "x", x)
     target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
@@ -405,19 +427,24 @@ def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = Non
     others = {"x": source} if target is None else {"x": source, "out": target}
     _checks.output(name, bits, bits.shape, bits.dtype, others, "mask", exact=False)
     plain = _checks.plain(source)
-    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
-    plain_bits = bits if _checks.is_plain(bits) else np.empty(bits.shape, np.uint8)
+    plain_bits = np.empty(bits.shape, np.uint8)
     if runtime.get_backend() == "native":
-        runtime._core.relu_masked(plain, y, plain_bits)
+        y = _try_relu_masked(plain, plain_bits, None)
     else:
         plain_bits[...] = np.packbits(plain.reshape(-1) >= 0, bitorder="little")
-        y[...] = np.where(plain < 0, 0, plain)
+        y = np.where(plain < 0, plain.dtype.type(0), plain)
     _delivered(plain_bits, bits)
     return _delivered(y, target)
 
 
 def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Gradient through relu_masked: grad where the bit is set, 0 elsewhere. ``out`` may be exactly grad."""
+    dx = _try_relu_masked_backward(grad, mask, out)
+    return dx if dx is not None else _relu_masked_backward(grad, mask, out)
+
+
+def _relu_masked_backward(grad: Any, mask: Any, out: Any) -> Any:
+    """The gradient of relu_masked for any layout, backend or mistake."""
     name = "relu_masked_backward"
     g = _checks.real_array(name, "grad", grad)
     bits = _bytes(name, "mask", mask, ((g.size + 7) // 8,))
@@ -425,12 +452,11 @@ def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray 
     if target is not None and _checks.overlap(target, bits):
         raise ValueError(f"{name}: out overlaps mask; pass exactly grad or memory that touches neither")
     plain, plain_bits = _checks.plain(g), _checks.plain(bits)
-    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain.dtype)
     if runtime.get_backend() == "native":
-        runtime._core.relu_masked_backward(plain, plain_bits, dx)
+        dx = _try_relu_masked_backward(plain, plain_bits, None)
     else:
         kept = np.unpackbits(plain_bits, count=g.size, bitorder="little").reshape(g.shape)
-        dx[...] = np.where(kept, plain, 0)
+        dx = np.where(kept, plain, plain.dtype.type(0))
     return _delivered(dx, target)
 
 
@@ -476,16 +502,15 @@ def _learned_weight(function: str, name: str, weight: Any, x: np.ndarray) -> tup
 def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any) -> Any:
     """y = f(x; weight) for any layout, backend or mistake."""
     source = _checks.real_array(name, "x", x)
-    w, per_channel = _learned_weight(name, weight_name, weight, source)
+    w, _ = _learned_weight(name, weight_name, weight, source)
     target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
     if target is not None and _checks.overlap(target, w):
         raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
     plain = _checks.plain(source)
-    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
     if runtime.get_backend() == "native":
-        runtime._core.learned_forward(runtime.LEARNED_NUMBERS[name], plain, w, per_channel, y)
+        y = _try_learned(runtime.LEARNED_NUMBERS[name], plain, w, None)
     else:
-        y[...] = registry.LEARNED[name].value(plain, w)
+        y = registry.LEARNED[name].value(plain, w)
     y = _delivered(y, target)
     return y[()] if target is None and isinstance(x, np.generic) else y
 
@@ -504,16 +529,15 @@ def _learned_backward(
     others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
     weight_target = _checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
     plain_g, plain_x = _checks.plain(g), _checks.plain(source)
-    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain_g.dtype)
-    dw = np.empty(w.shape, plain_g.dtype)
     if runtime.get_backend() == "native":
-        runtime._core.learned_backward(runtime.LEARNED_NUMBERS[name], plain_g, plain_x, w, per_channel, dx, dw)
+        number = runtime.LEARNED_NUMBERS[name]
+        dx, dw = _try_learned_backward(number, plain_g, plain_x, w, None, None)
     else:
         entry = registry.LEARNED[name]
         change = entry.weight_gradient(plain_g, plain_x, w)
-        result = entry.gradient(plain_g, plain_x, w)
+        dx = entry.gradient(plain_g, plain_x, w)
+        dw = np.empty(w.shape, plain_g.dtype)
         dw[...] = change.sum(axis=tuple(range(change.ndim - 1)) if per_channel else None)
-        dx[...] = result
     return _delivered(dx, target), _delivered(dw, weight_target)
 
 
@@ -524,7 +548,8 @@ def prelu(x: np.ndarray, weight: float | np.ndarray = 0.25, *, out: np.ndarray |
     last axis, of x's dtype. ``out`` may be exactly x. The slope at 0 is weight. Raises TypeError for wrong dtypes,
     ValueError for wrong shapes and a read-only or overlapping out.
     """
-    return _learned_forward("prelu", "weight", x, weight, out)
+    y = _try_learned(_PRELU, x, weight, out)
+    return y if y is not None else _learned_forward("prelu", "weight", x, weight, out)
 
 
 def prelu_backward(
@@ -540,7 +565,10 @@ def prelu_backward(
     dweight has weight's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx)
     may be exactly grad or exactly x; ``out_weight`` must touch neither.
     """
-    return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
+    found = _try_learned_backward(_PRELU, grad, x, weight, out, out_weight)
+    if found is None:
+        found = _learned_backward("prelu", "weight", grad, x, weight, out, out_weight)
+    return _tuple(PReluGradients, found)
 
 
 class SwishGradients(NamedTuple):
@@ -558,7 +586,8 @@ def swish(x: np.ndarray, beta: float | np.ndarray = 1.0, *, out: np.ndarray | No
     of x's dtype. ``out`` may be exactly x. Raises TypeError for wrong dtypes, ValueError for wrong shapes and a
     read-only or overlapping out.
     """
-    return _learned_forward("swish", "beta", x, beta, out)
+    y = _try_learned(_SWISH, x, beta, out)
+    return y if y is not None else _learned_forward("swish", "beta", x, beta, out)
 
 
 def swish_backward(
@@ -574,7 +603,10 @@ def swish_backward(
     dbeta has beta's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx) may
     be exactly grad or exactly x; ``out_beta`` must touch neither.
     """
-    return SwishGradients(*_learned_backward("swish", "beta", grad, x, beta, out, out_beta))
+    found = _try_learned_backward(_SWISH, grad, x, beta, out, out_beta)
+    if found is None:
+        found = _learned_backward("swish", "beta", grad, x, beta, out, out_beta)
+    return _tuple(SwishGradients, found)
 
 
 __all__ += _dense.__all__
