@@ -19,16 +19,25 @@ from .registry import ACTIVATIONS, BoundActivation, Entry
 __all__ = ["activation"]
 
 
-def activation(name: str, **parameters: float) -> BoundActivation:
+def activation(name: str, **parameters: Any) -> BoundActivation:
     """An activation with its parameters filled in, for ``Dense`` and wherever an activation's name is taken.
 
-    Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter.
+    ``activation("gelu", approximate="tanh")`` is ``gelu_tanh``, as in the functions. Raises ValueError for an unknown
+    name or a parameter out of range, TypeError for an unknown parameter.
 
     >>> str(activation("leaky_relu", negative_slope=0.2))
     'leaky_relu(negative_slope=0.2)'
     """
     entry = _checks.activation("activation", name).entry
+    if entry.approximations and "approximate" in parameters:
+        entry = _approximation(f"activation({entry.name!r})", entry, parameters.pop("approximate"))
     return BoundActivation(entry, _checks.parameters(f"activation({entry.name!r})", entry, parameters))
+
+
+def _approximation(function: str, entry: Entry, approximate: Any) -> Entry:
+    """The activation that ``approximate=`` means."""
+    chosen = _checks.choice(function, "approximate", approximate, ("none", *entry.approximations))
+    return entry if chosen == "none" else ACTIVATIONS[entry.approximations[chosen]]
 
 
 def _native(number: int, call: Callable[..., Any], values: tuple[float, ...], *arrays: np.ndarray, out: np.ndarray):
@@ -83,12 +92,12 @@ _try_forward, _try_backward = _fast("try_forward"), _fast("try_backward")
 # Real signatures without the cost of *args: the source of each function is filled in and compiled, as the standard
 # library does for dataclasses.
 _SOURCE = """
-def {name}({x}{signature}, *, out=None):
+def {name}({x}{signature}, *{approximate}, out=None):
 {checks}
     result = try_forward({number}, {x}, out, {arguments})
     return result if result is not None else forward("{name}", entry, {x}, out, ({values}))
 
-def {name}_backward(grad, {saved}{signature}, *, out=None):
+def {name}_backward(grad, {saved}{signature}, *{approximate}, out=None):
 {checks_backward}
     result = try_backward({number}, grad, {saved}, out, {arguments})
     return result if result is not None else backward("{name}_backward", entry, grad, {saved}, out, ({values}))
@@ -140,6 +149,9 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
 _CHECK_ORDER = """
     if not ({chain}):
         order("{function}", entry, ({values}))"""
+_CHECK_APPROXIMATE = """
+    if approximate != "none":
+        return functions[approximation("{function}", entry, approximate).name{suffix}]({arguments}, out=out)"""
 
 
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -153,14 +165,18 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         "entry": entry,
         "parameter": _checks.parameter,
         "order": _checks.order,
+        "approximation": _approximation,
+        "functions": globals(),
     }
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
     values = "".join(f"{n}, " for n in names)
 
-    def checks(function: str) -> str:
+    def checks(function: str, suffix: str, arguments: str) -> str:
         lines = [_CHECK.format(name=n, function=function) for n in names]
+        if entry.approximations:
+            lines.append(_CHECK_APPROXIMATE.format(function=function, suffix=suffix, arguments=arguments))
         if entry.ordered:
             lines.append(_CHECK_ORDER.format(function=function, values=values, chain=" < ".join(names)))
         return "".join(lines)
@@ -171,8 +187,9 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         saved=entry.saved_name,
         number=runtime.KERNEL_NUMBERS.get(entry.name, -1),
         signature="".join(f", {n}=default_{n}" for n in names),
-        checks=checks(entry.name),
-        checks_backward=checks(f"{entry.name}_backward"),
+        approximate=', approximate="none"' if entry.approximations else "",
+        checks=checks(entry.name, "", "x"),
+        checks_backward=checks(f"{entry.name}_backward", ' + "_backward"', f"grad, {entry.saved_name}"),
         arguments=", ".join([*names, "0.0", "0.0"][:2]),
         values=values,
     )
@@ -182,11 +199,13 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         f"    {p.name} : float, default {p.default:g}\n        {p.range}; rounded to the array's dtype\n"
         for p in entry.parameters
     )
+    for approximate, name in entry.approximations.items():
+        documents += f'    approximate : "none", or "{approximate}" for ``{name}``\n'
     words = {"y": "what forward returned", "x": "what forward was given", None: "what forward returned (not read)"}
     common = {
         "name": entry.name,
         "parameters": documents,
-        "range_error": ", or a parameter out of range" if names else "",
+        "range_error": ", or a parameter out of range" if documents else "",
     }
     forward.__doc__ = _FORWARD_DOC.format(formula=entry.formula, low=entry.limits[0], high=entry.limits[1], **common)
     backward.__doc__ = _BACKWARD_DOC.format(

@@ -1,6 +1,6 @@
 """Types of fastact.functional; made by bench/regenerate.py."""
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class SwishGradients(NamedTuple):
     dx: np.ndarray
     dbeta: np.ndarray
 
-def activation(name: str, **parameters: float) -> BoundActivation: ...
+def activation(name: str, **parameters: Any) -> BoundActivation: ...
 def celu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def celu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None
@@ -100,8 +100,10 @@ def elu(x: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = N
 def elu_backward(
     grad: NDArray[_Real], y: NDArray[_Real], alpha: float = 1.0, *, out: NDArray[_Real] | None = None
 ) -> NDArray[_Real]: ...
-def gelu(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
-def gelu_backward(grad: NDArray[_Real], x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
+def gelu(x: NDArray[_Real], *, approximate: str = "none", out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
+def gelu_backward(
+    grad: NDArray[_Real], x: NDArray[_Real], *, approximate: str = "none", out: NDArray[_Real] | None = None
+) -> NDArray[_Real]: ...
 def gelu_tanh(x: NDArray[_Real], *, out: NDArray[_Real] | None = None) -> NDArray[_Real]: ...
 def gelu_tanh_backward(
     grad: NDArray[_Real], x: NDArray[_Real], *, out: NDArray[_Real] | None = None
