@@ -2,18 +2,47 @@
 
 from . import functional, init, optim
 from ._version import __version__
+from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run
 from .functional import *  # noqa: F403 - the functions are made from the registry
-from .layers import Dense, Layer, Sequential
+from .layers import (
+    Activation,
+    AlphaDropout,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Maxout,
+    ParameterSpec,
+    PReLU,
+    Residual,
+    Sequential,
+    Swish,
+)
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
 from .persistence import load
 from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
-from .training import History, evaluate, fit, predict
+from .training import evaluate, fit, predict
 
 __all__ = [
+    "Activation",
+    "AlphaDropout",
+    "BatchNorm",
+    "Callback",
+    "Checkpoint",
     "Dense",
+    "Dropout",
+    "EarlyStopping",
     "History",
     "Layer",
+    "LayerNorm",
+    "Maxout",
+    "PReLU",
+    "ParameterSpec",
+    "Residual",
+    "Run",
     "Sequential",
+    "Swish",
     "__version__",
     "absolute_error",
     "bce_with_logits",

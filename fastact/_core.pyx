@@ -10,7 +10,7 @@ cimport numpy as cnp
 from cpython.ref cimport Py_DECREF, PyObject
 from cython.parallel cimport prange, threadid
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -27,6 +27,31 @@ cdef extern from "fa_dispatch.h" nogil:
         void *, const void *, void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
     ctypedef void fa_bias_backward(
         const void *, const void *, void *, void *, Py_ssize_t, Py_ssize_t, fa_parameters) noexcept
+    ctypedef struct fa_norm:
+        const void *x
+        const void *grad
+        const void *weight
+        const void *bias
+        void *y
+        void *mean
+        void *rstd
+        Py_ssize_t columns
+        double eps
+    ctypedef void fa_norm_forward(const fa_norm *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef void fa_norm_sums(const fa_norm *, Py_ssize_t, Py_ssize_t, void *, void *) noexcept
+    ctypedef void fa_norm_backward(
+        const fa_norm *, Py_ssize_t, Py_ssize_t, const void *, const void *, Py_ssize_t) noexcept
+    ctypedef void fa_batch_moments(const fa_norm *, Py_ssize_t, Py_ssize_t, double *) noexcept
+    ctypedef void fa_batch_combine(
+        const fa_norm *, double *, Py_ssize_t, Py_ssize_t, void *, void *, double) noexcept
+    ctypedef void fa_batch_rstd(const void *, void *, Py_ssize_t, double) noexcept
+    ctypedef struct fa_dropout:
+        uint32_t key[2]
+        uint32_t threshold
+        double scale
+        double shift
+        double dropped
+    ctypedef void fa_dropout_kernel(const fa_dropout *, const void *, void *, int64_t, Py_ssize_t) noexcept
     ctypedef struct fa_cross_entropy:
         const void *logits
         const void *targets
@@ -124,6 +149,15 @@ cdef extern from "fa_dispatch.h" nogil:
         fa_maxout_backward *maxout_backward
         fa_relu_masked *relu_masked
         fa_relu_masked_backward *relu_masked_backward
+        fa_norm_forward *layer_norm
+        fa_norm_sums *layer_norm_backward
+        fa_batch_moments *batch_moments
+        fa_batch_combine *batch_combine
+        fa_batch_rstd *batch_rstd
+        fa_norm_forward *batch_norm
+        fa_norm_sums *batch_norm_sums
+        fa_norm_backward *batch_norm_backward
+        fa_dropout_kernel *dropout
         fa_softmax_cross_entropy *softmax_cross_entropy
         const fa_loss *losses
         const fa_optimizer *optimizers
@@ -175,7 +209,7 @@ cdef extern from *:
     /* Workspace of one call. A block for each use is kept for the next caller, so that a training step allocates
        nothing; who comes while it is out gets one from malloc. The word before the memory holds its size. */
     #include <stdlib.h>
-    enum { FA_PACKED, FA_GRADIENT, FA_USES };
+    enum { FA_PACKED, FA_GRADIENT, FA_INFERENCE, FA_USES };
     static void *fa_spare[FA_USES];
     static void *fa_take(int use, size_t bytes) {
         char *block = (char *)__atomic_exchange_n(&fa_spare[use], NULL, __ATOMIC_ACQ_REL);
@@ -202,6 +236,7 @@ cdef extern from *:
     cdef enum:
         FA_PACKED
         FA_GRADIENT
+        FA_INFERENCE
     void *fa_take(int, size_t) nogil
     void fa_give(int, void *) nogil
 
@@ -225,6 +260,8 @@ cdef enum:
     MOST = 64
     # NumPy's limit for the dimensions of an array.
     MOST_DIMENSIONS = 64
+    # What one of a stack's layers hands to the next in inference stays below this.
+    INFERENCE_BYTES = 4194304
     # Partial sums that fit the stack.
     STACK_PARTS = 256
 
@@ -495,6 +532,8 @@ def try_backward(int number, object grad, object saved, object out, double a, do
 # ---------------------------------------------------------------------------------------------- the other families
 
 include "_core_rows.pxi"
+include "_core_norms.pxi"
 include "_core_losses.pxi"
 include "_core_optim.pxi"
 include "_core_dense.pxi"
+include "_core_stack.pxi"

@@ -1,9 +1,8 @@
 # Optimisers: one pass over a flat segment. Part of _core.pyx.
 
 def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple states, Py_ssize_t start,
-           Py_ssize_t stop, double rate, double decay=0, double keep=1, double momentum=0, double gain=1,
-           double mean=0, double square=0, double correction=1, double epsilon=0, double scale=1, double limit=0,
-           bint nesterov=False):
+           Py_ssize_t stop, double scale, double limit, double rate, double decay, double keep, double momentum,
+           double gain, double mean, double square, double correction, double epsilon, bint nesterov):
     """One step of an update rule over parameters[start:stop], whose states are flat arrays like it or None."""
     cdef int dtype = dtype_of(parameters), team
     cdef Py_ssize_t i, n = stop - start

@@ -207,7 +207,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
         kernel(pg, px, pw, per_column, pd, total, n // columns, columns)
         return dx, dweight
     if own:
-        parts = <char *>malloc(blocks * columns * size)
+        parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
             raise MemoryError()
     team = row_team(n)
@@ -222,7 +222,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
                        parts + i * columns * size, min(step, n - i * step) // columns, columns)
         if own:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
-            free(parts)
+            fa_give(FA_GRADIENT, parts)
     return dx, dweight
 
 

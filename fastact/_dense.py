@@ -63,6 +63,12 @@ def _backward_kernel(bound: BoundActivation) -> tuple[int, float, float] | None:
     return runtime.KERNEL_NUMBERS[entry.name], a, b
 
 
+def kernels(bound: BoundActivation) -> tuple[tuple[int, float, float], tuple[int, float, float]] | None:
+    """The numbers of an activation's two kernels with their parameters; None for an activation without."""
+    forward, backward = _kernel(bound), _backward_kernel(bound)
+    return None if forward is None or backward is None else (forward, backward)
+
+
 _KERNELS = {name: _kernel(BoundActivation(entry, entry.defaults)) for name, entry in ACTIVATIONS.items()}
 
 

@@ -18,6 +18,8 @@ from .registry import ACTIVATIONS, BoundActivation, Entry
 
 __all__ = ["activation"]
 
+ROW_FUNCTIONS = ("softmax", "log_softmax")
+
 
 def activation(name: str, **parameters: Any) -> BoundActivation:
     """An activation with its parameters filled in, for ``Dense`` and wherever an activation's name is taken.
@@ -45,6 +47,66 @@ def _native(number: int, call: Callable[..., Any], values: tuple[float, ...], *a
     a, b = (*values, 0.0, 0.0)[:2]
     result = call(number, *[_checks.plain(array) for array in arrays], None, a, b)
     out[...] = result
+
+
+def custom_activation(
+    name: str,
+    value: Callable[[np.ndarray], np.ndarray],
+    slope: Callable[[np.ndarray], np.ndarray],
+    saves: str = "x",
+) -> BoundActivation:
+    """An activation of one's own from two NumPy functions, for ``dense``, ``Dense`` and ``Activation``.
+
+    Parameters
+    ----------
+    name : an identifier that no activation of the library has; networks are saved with it, and ``load`` is given the
+        activation back as ``custom={name: activation}``
+    value : function of an array of float32 or float64, any shape, that returns f(x) of the same shape
+    slope : the same for f', from x, or from y = f(x) where saves is "y"
+    saves : "x" (default), or "y": backward needs less memory where the slope follows from the output
+
+    Both run at NumPy's speed, in either backend. Results are rounded to the dtype of the array. Raises TypeError or
+    ValueError for a name that is taken, and where the functions do not give an array of the shape they were given.
+
+    >>> square = custom_activation("square", value=lambda x: x * x, slope=lambda x: 2 * x)
+    """
+    function = "custom_activation"
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"{function}: expected name to be an identifier, got {name!r}")
+    if name in ACTIVATIONS or name in registry.LEARNED or name in ROW_FUNCTIONS:
+        raise ValueError(f"{function}: {name} is an activation of the library; choose another name")
+    _checks.choice(function, "saves", saves, ("x", "y"))
+    for role, given in (("value", value), ("slope", slope)):
+        if not callable(given):
+            raise TypeError(f"{function}: expected {role} to be a function of an array, got {_checks.describe(given)}")
+        with np.errstate(all="ignore"):
+            result = np.asarray(given(np.linspace(-1, 1, 6).reshape(2, 3)))
+        if result.shape != (2, 3) or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{function}: expected {role} to return numbers of the shape it is given, (2, 3), "
+                f"got {_checks.describe(result)}"
+            )
+    entry = Entry(
+        name=name, formula=f"{name}(x)", slope_formula=f"{name}'({saves})", value=value, slope=slope, saves=saves,
+        limits=("value(-inf)", "value(inf)"),
+    )  # fmt: skip
+    return BoundActivation(entry, ())
+
+
+def activate_into(bound: BoundActivation, x: np.ndarray, y: np.ndarray) -> None:
+    """y = f(x) for plain arrays; y may be x."""
+    if _has_kernel(bound.entry):
+        runtime._core.try_forward(runtime.KERNEL_NUMBERS[bound.name], x, y, *(*bound.values, 0.0, 0.0)[:2])
+    else:
+        y[...] = registry.value(bound.entry, x, bound.values)
+
+
+def activate_backward_into(bound: BoundActivation, grad: np.ndarray, saved: np.ndarray, dx: np.ndarray) -> None:
+    """dx = grad * f' for plain arrays; dx may be grad or saved."""
+    if _has_kernel(bound.entry):
+        runtime._core.try_backward(runtime.KERNEL_NUMBERS[bound.name], grad, saved, dx, *(*bound.values, 0.0, 0.0)[:2])
+    else:
+        dx[...] = registry.gradient(bound.entry, grad, saved, bound.values)
 
 
 def _has_kernel(entry: Entry) -> bool:
@@ -270,15 +332,31 @@ def _rows_forward(function: str, x: Any, out: Any) -> Any:
     """A function of each row for any layout, backend or mistake."""
     source = _rows_input(function, "x", x)
     target = _checks.output(function, out, source.shape, source.dtype, {"x": source})
-    plain = _checks.plain(source)
-    if runtime.get_backend() == "native":
-        result = runtime._core.try_rows(runtime.ROW_NUMBERS[function], plain, None)
-    else:
-        result = _softmax_numpy(plain, function == "log_softmax")
+    result = rows_forward(function, _checks.plain(source), None)
     if target is None:
         return result
     target[...] = result
     return target
+
+
+def rows_forward(name: str, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+    """softmax or log_softmax of plain x, into y (which may be x) unless None."""
+    if runtime.get_backend() == "native":
+        return runtime._core.try_rows(runtime.ROW_NUMBERS[name], x, y)
+    result = _softmax_numpy(x, name == "log_softmax")
+    if y is not None:
+        y[...] = result
+    return result if y is None else y
+
+
+def rows_backward(name: str, grad: np.ndarray, y: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
+    """Their gradient from the output, into dx (which may be grad or y) unless None."""
+    if runtime.get_backend() == "native":
+        return runtime._core.try_rows_backward(runtime.ROW_NUMBERS[name], grad, y, dx)
+    result = _softmax_gradient_numpy(grad, y, name == "log_softmax")
+    if dx is not None:
+        dx[...] = result
+    return result if dx is None else dx
 
 
 def _rows_backward(function: str, grad: Any, y: Any, out: Any) -> Any:
@@ -286,12 +364,7 @@ def _rows_backward(function: str, grad: Any, y: Any, out: Any) -> Any:
     g, s = _rows_input(function, "grad", grad), _rows_input(function, "y", y)
     _checks.same_shape(function, grad=g, y=s)
     target = _checks.output(function, out, g.shape, g.dtype, {"grad": g, "y": s})
-    name = function.removesuffix("_backward")
-    if runtime.get_backend() == "native":
-        number = runtime.ROW_NUMBERS[name]
-        result = runtime._core.try_rows_backward(number, _checks.plain(g), _checks.plain(s), None)
-    else:
-        result = _softmax_gradient_numpy(_checks.plain(g), _checks.plain(s), name == "log_softmax")
+    result = rows_backward(function.removesuffix("_backward"), _checks.plain(g), _checks.plain(s), None)
     if target is None:
         return result
     target[...] = result
@@ -382,12 +455,10 @@ def _maxout(x: Any, pieces: Any, out: Any, out_index: Any) -> tuple[np.ndarray, 
     if target is not None and target_index is not None and _checks.overlap(target, target_index):
         raise ValueError(f"{name}: out overlaps out_index; pass two arrays that do not touch")
     plain = _checks.plain(source)
-    if runtime.get_backend() == "native":
-        y, index = _try_maxout(plain, int(pieces), None, None)
-    else:
-        groups = plain.reshape(*shape, pieces)
-        index = groups.argmax(axis=-1).astype(np.uint8)  # NumPy's argmax: the first of equals, the first NaN
-        y = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
+    y = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
+    given = target_index is not None and _checks.is_plain(target_index)
+    index = target_index if given else np.empty(shape, np.uint8)
+    maxout_into(plain, y, index, pieces)
     return _delivered(y, target), _delivered(index, target_index)
 
 
@@ -412,13 +483,25 @@ def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray
     shape = (*g.shape[:-1], g.shape[-1] * pieces)
     target = _checks.output(name, out, shape, g.dtype, {"grad": g, "index": number}, exact=False)
     plain, plain_index = _checks.plain(g), _checks.plain(number)
-    if runtime.get_backend() == "native":
-        dx = _try_maxout_backward(plain, plain_index, int(pieces), None)
-    else:
-        dx = np.zeros(shape, plain.dtype)
-        groups = dx.reshape(*g.shape, pieces)
-        np.put_along_axis(groups, plain_index[..., np.newaxis].astype(np.intp), plain[..., np.newaxis], axis=-1)
+    dx = target if target is not None and _checks.is_plain(target) else np.empty(shape, plain.dtype)
+    maxout_backward_into(plain, plain_index, dx, pieces)
     return _delivered(dx, target)
+
+
+def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) -> None:
+    """``maxout`` for plain arrays."""
+    if _try_maxout(x, int(pieces), y, index) is None:
+        groups = x.reshape(*y.shape, pieces)
+        index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
+        y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
+
+
+def maxout_backward_into(grad: np.ndarray, index: np.ndarray, dx: np.ndarray, pieces: int) -> None:
+    """``maxout_backward`` for plain arrays."""
+    if _try_maxout_backward(grad, index, int(pieces), dx) is None:
+        groups = dx.reshape(*grad.shape, pieces)
+        groups[...] = 0
+        np.put_along_axis(groups, index[..., np.newaxis].astype(np.intp), grad[..., np.newaxis], axis=-1)
 
 
 def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -521,17 +604,39 @@ def _learned_weight(function: str, name: str, weight: Any, x: np.ndarray) -> tup
 def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any) -> Any:
     """y = f(x; weight) for any layout, backend or mistake."""
     source = _checks.real_array(name, "x", x)
-    w, _ = _learned_weight(name, weight_name, weight, source)
+    w, per_channel = _learned_weight(name, weight_name, weight, source)
     target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
     if target is not None and _checks.overlap(target, w):
         raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
     plain = _checks.plain(source)
-    if runtime.get_backend() == "native":
-        y = _try_learned(runtime.LEARNED_NUMBERS[name], plain, w, None)
-    else:
-        y = registry.LEARNED[name].value(plain, w)
+    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
+    learned_into(name, plain, w, per_channel, y)
     y = _delivered(y, target)
     return y[()] if target is None and isinstance(x, np.generic) else y
+
+
+def learned_into(name: str, x: np.ndarray, weight: np.ndarray, per_channel: bool, y: np.ndarray) -> None:
+    """y = f(x; weight) for plain arrays; y may be x."""
+    if _try_learned(runtime.LEARNED_NUMBERS.get(name, -1), x, weight, y) is None:
+        y[...] = registry.LEARNED[name].value(x, weight)
+
+
+def learned_backward_into(
+    name: str,
+    grad: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    per_channel: bool,
+    dx: np.ndarray,
+    dweight: np.ndarray,
+) -> None:
+    """dx, which may be grad or x, and dweight, for plain arrays."""
+    if _try_learned_backward(runtime.LEARNED_NUMBERS.get(name, -1), grad, x, weight, dx, dweight) is None:
+        entry = registry.LEARNED[name]
+        change = entry.weight_gradient(grad, x, weight)
+        result = entry.gradient(grad, x, weight)
+        dweight[...] = change.sum(axis=tuple(range(change.ndim - 1)) if per_channel else None)
+        dx[...] = result
 
 
 def _learned_backward(
@@ -548,15 +653,9 @@ def _learned_backward(
     others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
     weight_target = _checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
     plain_g, plain_x = _checks.plain(g), _checks.plain(source)
-    if runtime.get_backend() == "native":
-        number = runtime.LEARNED_NUMBERS[name]
-        dx, dw = _try_learned_backward(number, plain_g, plain_x, w, None, None)
-    else:
-        entry = registry.LEARNED[name]
-        change = entry.weight_gradient(plain_g, plain_x, w)
-        dx = entry.gradient(plain_g, plain_x, w)
-        dw = np.empty(w.shape, plain_g.dtype)
-        dw[...] = change.sum(axis=tuple(range(change.ndim - 1)) if per_channel else None)
+    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain_g.dtype)
+    dw = np.empty(w.shape, plain_g.dtype)
+    learned_backward_into(name, plain_g, plain_x, w, per_channel, dx, dw)
     return _delivered(dx, target), _delivered(dw, weight_target)
 
 
@@ -630,6 +729,7 @@ def swish_backward(
 
 __all__ += _dense.__all__
 __all__ += [
+    "custom_activation",
     "log_softmax",
     "log_softmax_backward",
     "maxout",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from . import _checks, runtime
-from .layers import Segment, Sequential, aligned_empty
+from .layer import aligned_empty
+from .layers import Segment, Sequential
 
 __all__ = [
     "SGD",
@@ -193,6 +194,7 @@ class _Run:
     decay: float
     age: int  # steps that these parameters have taken
     names: list[str]
+    now: float = 0.0  # the rate of the step that is being taken
 
 
 class Optimizer:
@@ -238,6 +240,9 @@ class Optimizer:
         self.state: dict[str, np.ndarray] = {}
         self._ages: dict[str, int] = {}
         self._segments: tuple[Segment, ...] | None = None
+        self._parameters: np.ndarray | None = None
+        self._arrays: tuple[np.ndarray | None, ...] = ()
+        self._number = runtime.OPTIMIZER_NUMBERS.get(self.rule)
 
     @property
     def lr(self) -> Rate:
@@ -259,8 +264,12 @@ class Optimizer:
         self._weight_decay = _checks.real(type(self).__name__, "weight_decay", value)
         self._replan()
 
-    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
-        """The kernel's scalars for parameters that have taken ``age`` steps before this one."""
+    def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
+        """The kernel's scalars for parameters that have taken ``age`` steps before this one.
+
+        (rate, decay, keep, momentum, gain, mean, square, correction, epsilon, nesterov), see fa_optim.h; a plain
+        tuple, because it is made in every step.
+        """
         raise NotImplementedError
 
     def initial_state(self, name: str) -> float:
@@ -269,22 +278,19 @@ class Optimizer:
 
     def step(self, net: Sequential) -> None:
         """Update the network's parameters from its gradients; frozen ones stay as they are."""
-        if self._plan is None or net.segments is not self._segments or not self._fits(net):
+        parameters, gradients = net.parameters, net.gradients
+        if self._plan is None or net.segments is not self._segments or parameters is not self._parameters:
             self._bind(net)
-        scale = self._clip_scale(net)
+        scale = 1.0 if self.clip_norm is None else self._clip_scale(net)
         limit = math.inf if self.clip_value is None else self.clip_value
         # A rate is asked for once per step and schedule, and before anything is written.
-        rates = [(run, _rate_now(run.rate, self.steps)) for run in self._plan]
-        arrays = tuple(self.state.get(name) for name in self.states)
-        update = _update_numpy
-        if runtime.get_backend() == "native":
-            update = runtime._core.update
-        number = runtime.OPTIMIZER_NUMBERS.get(self.rule) if update is not _update_numpy else self.rule
-        for run, rate in rates:
-            values = self.numbers(rate, run.decay, run.age)
-            update(
-                number, net.parameters, net.gradients, arrays, run.start, run.stop, scale=scale, limit=limit, **values
-            )
+        for run in self._plan:
+            run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
+        native = runtime.get_backend() == "native"
+        update, rule = (runtime._core.update, self._number) if native else (_update_numpy, self.rule)
+        for run in self._plan:
+            values = self.numbers(run.now, run.decay, run.age)
+            update(rule, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, *values)
             run.age += 1
         self.steps += 1
 
@@ -327,6 +333,12 @@ class Optimizer:
         self.steps, self._ages, self.state, self._plan, self._segments = steps, ages, state, None, None
 
     # -------------------------------------------------------------------------------------------- internals
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without the network; the plan is made again at the next step."""
+        self._note_ages()
+        unbound = {"_plan": None, "_segments": None, "_parameters": None, "_arrays": ()}
+        return {**self.__dict__, "_ages": dict(self._ages), **unbound}
 
     def _used_states(self) -> tuple[str, ...]:
         return self.states
@@ -377,11 +389,10 @@ class Optimizer:
             else:
                 runs.append(_Run(segment.start, segment.stop, rate, decay, age, [segment.name]))
             joined = True
-        self._plan, self._segments = tuple(runs), net.segments
+        self._plan, self._segments, self._parameters = tuple(runs), net.segments, net.parameters
+        self._arrays = tuple(self.state.get(name) for name in self.states)
 
     def _clip_scale(self, net: Sequential) -> float:
-        if self.clip_norm is None:
-            return 1.0
         norm = gradient_norm(net)
         return self.clip_norm / norm if not norm <= self.clip_norm else 1.0  # NaN for NaN
 
@@ -438,10 +449,10 @@ class SGD(Optimizer):
     def _used_states(self) -> tuple[str, ...]:
         return self.states if self.momentum else ()
 
-    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+    def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
         """The kernel's scalars."""
         gain = 1 - self.dampening if age else 1.0
-        return {"rate": rate, "decay": decay, "momentum": self.momentum, "gain": gain, "nesterov": self.nesterov}
+        return rate, decay, 1.0, self.momentum, gain, 0.0, 0.0, 1.0, 0.0, self.nesterov
 
 
 class RMSprop(Optimizer):
@@ -474,9 +485,9 @@ class RMSprop(Optimizer):
     def _used_states(self) -> tuple[str, ...]:
         return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * bool(self.momentum))
 
-    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+    def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
         """The kernel's scalars."""
-        return {"rate": rate, "decay": decay, "square": self.alpha, "momentum": self.momentum, "epsilon": self.eps}
+        return rate, decay, 1.0, self.momentum, 1.0, 0.0, self.alpha, 1.0, self.eps, False
 
 
 class Adagrad(Optimizer):
@@ -507,9 +518,9 @@ class Adagrad(Optimizer):
         """The sum starts from ``initial_accumulator_value``."""
         return self.initial_accumulator_value
 
-    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+    def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
         """The kernel's scalars."""
-        return {"rate": rate / (1 + age * self.lr_decay), "decay": decay, "epsilon": self.eps}
+        return rate / (1 + age * self.lr_decay), decay, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, self.eps, False
 
 
 class Adam(Optimizer):
@@ -541,18 +552,15 @@ class Adam(Optimizer):
         self.betas = _fraction(name, "betas[0]", first), _fraction(name, "betas[1]", second)
         self.eps = _small(name, eps)
 
-    def numbers(self, rate: float, decay: float, age: int) -> dict[str, float]:
+    def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
         """The kernel's scalars, the bias corrections folded into the rate and the square's correction."""
         first, second = self.betas
-        return {
-            "rate": rate / (1 - first ** (age + 1)),
-            "decay": 0.0 if self.decoupled else decay,
-            "keep": 1 - rate * decay if self.decoupled else 1.0,
-            "mean": first,
-            "square": second,
-            "correction": 1 / math.sqrt(1 - second ** (age + 1)),
-            "epsilon": self.eps,
-        }
+        keep = 1.0
+        if self.decoupled:
+            keep, decay = 1 - rate * decay, 0.0
+        rate /= 1 - first ** (age + 1)
+        correction = 1 / math.sqrt(1 - second ** (age + 1))
+        return rate, decay, keep, 0.0, 1.0, first, second, correction, self.eps, False
 
 
 class AdamW(Adam):
@@ -600,8 +608,8 @@ def _active(segments: tuple[Segment, ...]) -> list[tuple[int, int]]:
 
 
 def _update_numpy(
-    rule, parameters, gradients, states, start, stop, *, rate, decay=0.0, keep=1.0, momentum=0.0, gain=1.0, mean=0.0,
-    square=0.0, correction=1.0, epsilon=0.0, scale=1.0, limit=math.inf, nesterov=False,
+    rule, parameters, gradients, states, start, stop, scale, limit, rate, decay, keep, momentum, gain, mean, square,
+    correction, epsilon, nesterov,
 ):  # fmt: skip
     """The NumPy twin of the kernels."""
     p, g = parameters[start:stop], gradients[start:stop]

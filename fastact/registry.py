@@ -627,6 +627,19 @@ class BoundActivation:
         changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
+    def __deepcopy__(self, memo: dict[int, object]) -> BoundActivation:
+        """Itself: nothing in it changes."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle one of the list by its name, one's own with its functions."""
+        listed = ACTIVATIONS.get(self.name) is self.entry
+        return _bound, (self.name if listed else self.entry, self.values)
+
+
+def _bound(entry: str | Entry, values: tuple[float, ...]) -> BoundActivation:
+    return BoundActivation(ACTIVATIONS[entry] if isinstance(entry, str) else entry, values)
+
 
 def rounded(values: tuple[float, ...], dtype: np.dtype) -> tuple[np.floating, ...]:
     """The parameters as the kernels see them: rounded to the dtype of the array."""

@@ -57,6 +57,33 @@ typedef void fa_maxout_backward(const void *grad, const uint8_t *index, void *dx
 typedef void fa_relu_masked(const void *x, void *y, uint8_t *mask, ptrdiff_t n);
 typedef void fa_relu_masked_backward(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n);
 
+/* Normalisation of rows x columns: mean and rstd = 1 / sqrt(variance + eps) are one a row (layer) or one a column
+ * (batch). weight and bias may be NULL (1 and 0). y is forward's result, or backward's dx. */
+typedef struct {
+    const void *x, *grad, *weight, *bias;
+    void *y, *mean, *rstd;
+    ptrdiff_t columns;
+    double eps;
+} fa_norm;
+/* rows from row on; layer: computes mean and rstd, and stores them unless NULL; batch: reads them */
+typedef void fa_norm_forward(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows);
+/* the column sums over these rows of grad times the normalised x, and of grad; layer: dx too, unless y is NULL */
+typedef void fa_norm_sums(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, void *dweight, void *dbias);
+typedef void fa_norm_backward(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, const void *dweight, const void *dbias,
+                              ptrdiff_t count);
+/* a block's column means and sums of squares about them, and all blocks' together as mean and rstd */
+typedef void fa_batch_moments(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts);
+typedef void fa_batch_combine(const fa_norm *a, double *parts, ptrdiff_t rows, ptrdiff_t block, void *running_mean,
+                              void *running_variance, double factor);
+typedef void fa_batch_rstd(const void *variance, void *rstd, ptrdiff_t n, double eps);
+
+/* Elements are dropped, and become `dropped`, where their hash is below the threshold; the others x * scale + shift. */
+typedef struct {
+    uint32_t key[2], threshold;
+    double scale, shift, dropped;
+} fa_dropout;
+typedef void fa_dropout_kernel(const fa_dropout *a, const void *x, void *y, int64_t first, ptrdiff_t n);
+
 /* Softmax cross-entropy of rows of logits; the target of class c in row r is
  *   class_weight[c] * ((1 - smoothing) * t[r][c] + smoothing / columns)
  * with t the row of probabilities in targets, or 1 at the class number in labels (one of the two is NULL).
@@ -144,6 +171,15 @@ typedef struct {
     fa_maxout_backward *maxout_backward;
     fa_relu_masked *relu_masked;
     fa_relu_masked_backward *relu_masked_backward;
+    fa_norm_forward *layer_norm;
+    fa_norm_sums *layer_norm_backward;
+    fa_batch_moments *batch_moments;
+    fa_batch_combine *batch_combine;
+    fa_batch_rstd *batch_rstd;
+    fa_norm_forward *batch_norm;
+    fa_norm_sums *batch_norm_sums;
+    fa_norm_backward *batch_norm_backward;
+    fa_dropout_kernel *dropout;
     fa_softmax_cross_entropy *softmax_cross_entropy;
     const fa_loss *losses;
     const fa_optimizer *optimizers;

@@ -9,6 +9,7 @@ typedef struct {
 #include "fa_activations.h"
 #include "fa_loops.h"
 #include "fa_rows.h"
+#include "fa_norm.h"
 #include "fa_loss.h"
 #include "fa_optim.h"
 #include "fa_gemm.h"
@@ -22,6 +23,15 @@ static const fa_kernels FN(kernels) = {
     .maxout_backward = FN(maxout_backward),
     .relu_masked = FN(relu_masked),
     .relu_masked_backward = FN(relu_masked_backward),
+    .layer_norm = FN(layer_norm),
+    .layer_norm_backward = FN(layer_norm_backward),
+    .batch_moments = FN(batch_moments),
+    .batch_combine = FN(batch_combine),
+    .batch_rstd = FN(batch_rstd),
+    .batch_norm = FN(batch_norm),
+    .batch_norm_sums = FN(batch_norm_sums),
+    .batch_norm_backward = FN(batch_norm_backward),
+    .dropout = FN(dropout),
     .softmax_cross_entropy = FN(softmax_cross_entropy),
     .losses = FN(losses),
     .optimizers = FN(optimizers),

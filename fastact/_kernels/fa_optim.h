@@ -55,8 +55,7 @@ FA_INLINE void FN(adam_rule)(FN(cell) *c, const FN(rates) *r, int states) {
 }
 
 FA_INLINE void FN(update_vector)(FN(update_rule) *rule, const FN(rates) *r, real *p, const real *g, real *const *state,
-                                 int states, ptrdiff_t n) {
-    const int whole = n >= FN(lanes);
+                                 int states, int whole, ptrdiff_t n) {
     FN(cell) c;
     c.p = whole ? FN(vload)(p) : FN(vload_part)(p, n);
     c.g = (whole ? FN(vload)(g) : FN(vload_part)(g, n)) * r->scale;
@@ -87,12 +86,13 @@ FA_INLINE void FN(update_loop)(FN(update_rule) *rule, const fa_update *u, ptrdif
     const real *g = (const real *)u->gradient + first;
     for (int k = 0; k < FA_STATES; k++)
         if (states >> k & 1) state[k] = (real *)u->state[k] + first;
-    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-        real *at[FA_STATES] = {NULL, NULL, NULL};
+    ptrdiff_t i = 0;
+    for (; i + FN(lanes) <= n; i += FN(lanes)) {
+        FN(update_vector)(rule, &r, p + i, g + i, state, states, 1, FN(lanes));
         for (int k = 0; k < FA_STATES; k++)
-            if (states >> k & 1) at[k] = state[k] + i;
-        FN(update_vector)(rule, &r, p + i, g + i, at, states, n - i);
+            if (states >> k & 1) state[k] += FN(lanes);
     }
+    if (i < n) FN(update_vector)(rule, &r, p + i, g + i, state, states, 0, n - i);
 }
 
 static void FN(sgd)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {

@@ -1,0 +1,292 @@
+/* Layer and batch normalisation, and dropout.
+ *
+ * Means and variances take two passes and are then corrected by what the second one finds (Chan, Golub and LeVeque 1983),
+ * so that numbers far from zero lose nothing. Sums along a row go in 64 bytes of lanes, sums down a column from row to
+ * row: either order is the same on every instruction set. The callers add blocks of rows in order.
+ */
+
+/* Mean of a row and 1 / sqrt(variance + eps). */
+FA_INLINE void FN(row_moments)(const real *x, ptrdiff_t n, double eps, real *mean, real *rstd) {
+    const ptrdiff_t step = FA_GROUP * FN(lanes);
+    vreal v[FA_GROUP], first[FA_GROUP], second[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) first[j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < n; i += step) {
+        FN(load_group)(v, x, i, n, 0);
+        for (int j = 0; j < FA_GROUP; j++) first[j] += v[j];
+    }
+    const real about = FN(group_sum)(first) / (real)n;
+    for (int j = 0; j < FA_GROUP; j++) first[j] = second[j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < n; i += step) {
+        FN(load_group)(v, x, i, n, about); /* padding is at the mean */
+        for (int j = 0; j < FA_GROUP; j++) {
+            vreal d = v[j] - about;
+            first[j] += d;
+            second[j] = FN(vmul_add)(d, d, second[j]);
+        }
+    }
+    const real rest = FN(group_sum)(first) / (real)n;
+    const real variance = FN(group_sum)(second) / (real)n - rest * rest;
+    *mean = about + rest;
+    *rstd = (real)(1 / sqrt((double)(variance < 0 ? 0 : variance) + eps));
+}
+
+static void FN(layer_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
+    const ptrdiff_t n = a->columns, step = FA_GROUP * FN(lanes);
+    const real *x = (const real *)a->x + row * n, *weight = a->weight, *bias = a->bias;
+    real *y = (real *)a->y + row * n;
+    vreal v[FA_GROUP], w[FA_GROUP], b[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) w[j] = FN(vset)(1), b[j] = FN(vset)(0);
+    for (ptrdiff_t r = row; r < row + rows; r++, x += n, y += n) {
+        real mean, rstd;
+        FN(row_moments)(x, n, a->eps, &mean, &rstd);
+        if (a->mean) ((real *)a->mean)[r] = mean;
+        if (a->mean) ((real *)a->rstd)[r] = rstd;
+        for (ptrdiff_t i = 0; i < n; i += step) {
+            FN(load_group)(v, x, i, n, 0);
+            if (weight) FN(load_group)(w, weight, i, n, 0);
+            if (bias) FN(load_group)(b, bias, i, n, 0);
+            for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vmul_add)((v[j] - mean) * rstd, w[j], b[j]);
+            FN(store_group)(y, i, n, v);
+        }
+    }
+}
+
+/* With h = grad * weight and z the normalised x: dx = rstd (h - mean(h) - z mean(h z)). dweight and dbias, of this block
+ * of rows alone, are the column sums of grad z and of grad. dx, or both of them, may be NULL. */
+static void FN(layer_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, void *dweight, void *dbias) {
+    const ptrdiff_t n = a->columns, step = FA_GROUP * FN(lanes);
+    const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n, *weight = a->weight;
+    real *dx = a->y ? (real *)a->y + row * n : NULL, *dw = dweight, *db = dbias;
+    vreal z[FA_GROUP], g[FA_GROUP], w[FA_GROUP], s[FA_GROUP], sum[FA_GROUP], product[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) w[j] = FN(vset)(1);
+    if (dw) memset(dw, 0, (size_t)n * sizeof(real));
+    if (dw) memset(db, 0, (size_t)n * sizeof(real));
+    for (ptrdiff_t r = row; r < row + rows; r++, x += n, grad += n, dx += dx ? n : 0) {
+        const real mean = ((const real *)a->mean)[r], rstd = ((const real *)a->rstd)[r];
+        for (int j = 0; j < FA_GROUP; j++) sum[j] = product[j] = FN(vset)(0);
+        for (ptrdiff_t i = 0; i < n; i += step) {
+            FN(load_group)(z, x, i, n, mean);
+            FN(load_group)(g, grad, i, n, 0);
+            for (int j = 0; j < FA_GROUP; j++) z[j] = (z[j] - mean) * rstd;
+            if (dw) {
+                FN(load_group)(s, dw, i, n, 0);
+                for (int j = 0; j < FA_GROUP; j++) s[j] = FN(vmul_add)(g[j], z[j], s[j]);
+                FN(store_group)(dw, i, n, s);
+                FN(load_group)(s, db, i, n, 0);
+                for (int j = 0; j < FA_GROUP; j++) s[j] += g[j];
+                FN(store_group)(db, i, n, s);
+            }
+            if (dx) {
+                if (weight) FN(load_group)(w, weight, i, n, 0);
+                for (int j = 0; j < FA_GROUP; j++) {
+                    vreal h = g[j] * w[j];
+                    sum[j] += h;
+                    product[j] = FN(vmul_add)(h, z[j], product[j]);
+                }
+            }
+        }
+        if (!dx) continue;
+        const real shift = FN(group_sum)(sum) / (real)n, slant = FN(group_sum)(product) / (real)n;
+        for (ptrdiff_t i = 0; i < n; i += step) {
+            FN(load_group)(z, x, i, n, mean);
+            FN(load_group)(g, grad, i, n, 0);
+            if (weight) FN(load_group)(w, weight, i, n, 0);
+            for (int j = 0; j < FA_GROUP; j++) {
+                vreal h = g[j] * w[j] - shift;
+                g[j] = ((z[j] - mean) * rstd * -slant + h) * rstd;
+            }
+            FN(store_group)(dx, i, n, g);
+        }
+    }
+}
+
+/* ---- columns: a vector of them at a time, `left` of its lanes */
+
+FA_INLINE vreal FN(load_lanes)(const real *p, ptrdiff_t left) {
+    return left >= FN(lanes) ? FN(vload)(p) : FN(vload_tail)(p, FN(vtail)(left));
+}
+
+FA_INLINE void FN(store_lanes)(real *p, vreal v, ptrdiff_t left) {
+    if (left >= FN(lanes)) FN(vstore)(p, v);
+    else FN(vstore_tail)(p, v, FN(vtail)(left));
+}
+
+/* Sums down a few vectors of columns that stay in registers: `count` of them, the last with `left` lanes. */
+enum { FN(abreast) = 4 };
+
+FA_INLINE void FN(load_columns_of)(vreal *v, const real *p, int count, ptrdiff_t left) {
+    FA_UNROLL
+    for (int k = 0; k < count; k++) v[k] = FN(load_lanes)(p + k * FN(lanes), left - k * FN(lanes));
+}
+
+FA_INLINE void FN(moments_of)(const real *x, ptrdiff_t n, ptrdiff_t rows, double *parts, int count, ptrdiff_t left) {
+    vreal v[FN(abreast)], about[FN(abreast)], first[FN(abreast)], second[FN(abreast)];
+    FA_UNROLL
+    for (int k = 0; k < count; k++) about[k] = first[k] = second[k] = FN(vset)(0);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * n, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) about[k] += v[k];
+    }
+    FA_UNROLL
+    for (int k = 0; k < count; k++) about[k] /= (real)rows;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * n, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) {
+            v[k] -= about[k];
+            first[k] += v[k];
+            second[k] = FN(vmul_add)(v[k], v[k], second[k]);
+        }
+    }
+    for (int k = 0; k < count; k++)
+        for (ptrdiff_t j = 0; j < FN(lanes) && k * FN(lanes) + j < left; j++) {
+            const double rest = (double)first[k][j] / (double)rows;
+            parts[k * FN(lanes) + j] = (double)about[k][j] + rest;
+            parts[n + k * FN(lanes) + j] = (double)second[k][j] - rest * (double)first[k][j];
+        }
+}
+
+/* Of each column: the mean and the sum of squares about it, in double, into parts: `columns` of each. */
+static void FN(batch_moments)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts) {
+    const ptrdiff_t n = a->columns, step = FN(abreast) * FN(lanes);
+    const real *x = (const real *)a->x + row * n;
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) FN(moments_of)(x + i, n, rows, parts + i, FN(abreast), step);
+    for (; i < n; i += FN(lanes)) FN(moments_of)(x + i, n, rows, parts + i, 1, n - i);
+}
+
+/* From the blocks' moments (the first block's are overwritten): mean and rstd of each column, and the running statistics
+ * moved by the factor towards the batch's, with the unbiased variance. */
+static void FN(batch_combine)(const fa_norm *a, double *parts, ptrdiff_t rows, ptrdiff_t block, void *running_mean,
+                              void *running_variance, double factor) {
+    const ptrdiff_t n = a->columns;
+    real *mean = a->mean, *rstd = a->rstd, *rm = running_mean, *rv = running_variance;
+    double *all = parts;
+    for (ptrdiff_t done = block; done < rows; done += block) {
+        const double *part = parts + done / block * 2 * n;
+        const double more = (double)(rows - done < block ? rows - done : block);
+        const double share = more / ((double)done + more);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const double d = part[i] - all[i];
+            all[i] += d * share;
+            all[n + i] += part[n + i] + d * d * (double)done * share;
+        }
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double squares = all[n + i] < 0 ? 0 : all[n + i];
+        mean[i] = (real)all[i];
+        rstd[i] = (real)(1 / sqrt(squares / (double)rows + a->eps));
+        rm[i] = (real)((double)rm[i] + factor * (all[i] - (double)rm[i]));
+        rv[i] = (real)((double)rv[i] + factor * (squares / ((double)rows - 1) - (double)rv[i]));
+    }
+}
+
+/* rstd from a variance, for inference */
+static void FN(batch_rstd)(const void *variance, void *rstd, ptrdiff_t n, double eps) {
+    for (ptrdiff_t i = 0; i < n; i++) ((real *)rstd)[i] = (real)(1 / sqrt((double)((const real *)variance)[i] + eps));
+}
+
+/* y = (x - mean) * (rstd * weight) + bias */
+static void FN(batch_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
+    const ptrdiff_t n = a->columns;
+    const real *x = (const real *)a->x + row * n, *weight = a->weight, *bias = a->bias;
+    real *y = (real *)a->y + row * n;
+    for (ptrdiff_t r = 0; r < rows; r++, x += n, y += n)
+        for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+            const ptrdiff_t left = n - i;
+            vreal v = FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left);
+            vreal scale = FN(load_lanes)((const real *)a->rstd + i, left);
+            if (weight) scale *= FN(load_lanes)(weight + i, left);
+            v = bias ? FN(vmul_add)(v, scale, FN(load_lanes)(bias + i, left)) : v * scale;
+            FN(store_lanes)(y + i, v, left);
+        }
+}
+
+FA_INLINE void FN(norm_sums_of)(const fa_norm *a, const real *x, const real *grad, ptrdiff_t i, ptrdiff_t rows,
+                                real *dweight, real *dbias, int count, ptrdiff_t left) {
+    vreal v[FN(abreast)], g[FN(abreast)], mean[FN(abreast)], sum[FN(abreast)], product[FN(abreast)];
+    FN(load_columns_of)(mean, (const real *)a->mean + i, count, left);
+    FA_UNROLL
+    for (int k = 0; k < count; k++) sum[k] = product[k] = FN(vset)(0);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        FN(load_columns_of)(v, x + r * a->columns + i, count, left);
+        FN(load_columns_of)(g, grad + r * a->columns + i, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) {
+            sum[k] += g[k];
+            product[k] = FN(vmul_add)(g[k], v[k] - mean[k], product[k]);
+        }
+    }
+    FN(load_columns_of)(v, (const real *)a->rstd + i, count, left);
+    FA_UNROLL
+    for (int k = 0; k < count; k++) {
+        FN(store_lanes)(dweight + i + k * FN(lanes), product[k] * v[k], left - k * FN(lanes));
+        FN(store_lanes)(dbias + i + k * FN(lanes), sum[k], left - k * FN(lanes));
+    }
+}
+
+/* Column sums of grad z and of grad over these rows, z the normalised x. */
+static void FN(batch_norm_sums)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, void *dweight, void *dbias) {
+    const ptrdiff_t n = a->columns, step = FN(abreast) * FN(lanes);
+    const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n;
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) FN(norm_sums_of)(a, x, grad, i, rows, dweight, dbias, FN(abreast), step);
+    for (; i < n; i += FN(lanes)) FN(norm_sums_of)(a, x, grad, i, rows, dweight, dbias, 1, n - i);
+}
+
+/* dx = rstd weight (grad - mean(grad) - z mean(grad z)), from the sums over all `count` rows. */
+static void FN(batch_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, const void *dweight,
+                                    const void *dbias, ptrdiff_t count) {
+    const ptrdiff_t n = a->columns;
+    const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n, *weight = a->weight;
+    const real share = 1 / (real)count;
+    real *dx = (real *)a->y + row * n;
+    for (ptrdiff_t r = 0; r < rows; r++, x += n, grad += n, dx += n)
+        for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+            const ptrdiff_t left = n - i;
+            const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
+            const vreal z = (FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left)) * rstd;
+            const vreal slant = FN(load_lanes)((const real *)dweight + i, left) * share;
+            vreal g = FN(load_lanes)(grad + i, left) - FN(load_lanes)((const real *)dbias + i, left) * share;
+            g = FN(vmul_add)(-slant, z, g) * rstd;
+            if (weight) g *= FN(load_lanes)(weight + i, left);
+            FN(store_lanes)(dx + i, g, left);
+        }
+}
+
+/* ---- dropout */
+
+typedef uint32_t FN(hash) __attribute__((vector_size(FN(lanes) * 4)));
+typedef int32_t FN(signed_hash) __attribute__((vector_size(FN(lanes) * 4)));
+
+/* Element i is dropped where a hash of i (Wellons' triple32, keyed with 64 bits) is below the threshold. */
+FA_INLINE vint FN(kept)(uint32_t first, const fa_dropout *a, uint32_t high) {
+    FN(hash) lane;
+    for (int j = 0; j < FN(lanes); j++) lane[j] = (uint32_t)j;
+    FN(hash) h = (lane + first) ^ a->key[0];
+    h ^= h >> 17;
+    h *= 0xed5ad4bbu;
+    h += high;
+    h ^= h >> 11;
+    h *= 0xac4c1b51u;
+    h ^= h >> 15;
+    h *= 0x31848babu;
+    h ^= h >> 14;
+    FN(signed_hash) above = (FN(signed_hash))(h ^ 0x80000000u) >= (int32_t)(a->threshold ^ 0x80000000u);
+    return __builtin_convertvector(above, vint);
+}
+
+/* y = x * scale + shift, or `dropped`, for the elements from first on; none crosses a multiple of 2^32. */
+static void FN(dropout)(const fa_dropout *a, const void *x, void *y, int64_t first, ptrdiff_t n) {
+    const uint32_t low = (uint32_t)first, high = a->key[1] + (uint32_t)(first >> 32) * 0x9e3779b9u;
+    const real *from = x;
+    real *to = y;
+    const vreal dropped = FN(vset)((real)a->dropped);
+    for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+        const vint kept = FN(kept)(low + (uint32_t)i, a, high);
+        vreal v = FN(load_lanes)(from + i, n - i) * (real)a->scale + (real)a->shift;
+        v = (vreal)(((vint)v & kept) | ((vint)dropped & ~kept));
+        FN(store_lanes)(to + i, v, n - i);
+    }
+}

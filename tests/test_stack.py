@@ -1,0 +1,209 @@
+"""A network of dense layers runs whole passes in one call; its bits are those of one layer after another."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastact as fa
+from fastact import runtime
+
+pytestmark = pytest.mark.skipif(runtime._core is None, reason="needs the compiled core")
+
+NETWORKS = {
+    "relu": lambda: [fa.Dense(7, 33, "relu"), fa.Dense(33, 5, "tanh"), fa.Dense(5, 3)],
+    "slopes": lambda: [fa.Dense(4, 19, "gelu"), fa.Dense(19, 6, "silu", bias=False), fa.Dense(6, 2, "softsign")],
+    "parameters": lambda: [fa.Dense(6, 9, fa.activation("elu", alpha=0.5)), fa.Dense(9, 1, "sigmoid")],
+    "one layer": lambda: [fa.Dense(5, 4, "softplus")],
+    "identities": lambda: [fa.Dense(3, 8, bias=False), fa.Dense(8, 4)],
+}
+
+
+class Watcher:
+    """An observer, which makes the network go layer by layer."""
+
+    def forward(self, i, layer, x, y):
+        pass
+
+    def backward(self, i, layer, grad):
+        pass
+
+
+def pair(layers, dtype="float32"):
+    """The same network twice, the second one layer by layer."""
+    net, slow = (fa.Sequential(*layers(), dtype=dtype, rng=3) for _ in range(2))
+    slow.observer = Watcher()
+    assert net.parameters.tobytes() == slow.parameters.tobytes()
+    return net, slow
+
+
+def samples(net, rows, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, net.inputs)).astype(net.dtype)
+    return x, rng.standard_normal((rows, net.outputs)).astype(net.dtype)
+
+
+def taken(net, monkeypatch):
+    """Counts how often the stack ran."""
+    calls = []
+    stack = net._stack
+
+    class Counting:
+        def __getattr__(self, name):
+            def method(*arguments):
+                result = getattr(stack, name)(*arguments)
+                calls.append((name, result is not None))
+                return result
+
+            return method if callable(getattr(stack, name)) else getattr(stack, name)
+
+    monkeypatch.setattr(net, "_stack", Counting())
+    return calls
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_bits_of_layer_by_layer(name, dtype):
+    net, slow = pair(NETWORKS[name], dtype)
+    for step, rows in enumerate((8, 3, 8, 70, 3, 1, 70)):
+        x, grad = samples(net, rows, step)
+        assert net.forward(x, training=True).tobytes() == slow.forward(x, training=True).tobytes()
+        dx, expected = net.backward(grad, need_input_grad=True), slow.backward(grad, need_input_grad=True)
+        assert dx.tobytes() == expected.tobytes()
+        assert net.gradients.tobytes() == slow.gradients.tobytes()
+        assert net(x).tobytes() == slow(x).tobytes()
+
+
+def test_the_stack_is_what_runs(monkeypatch):
+    net, _ = pair(NETWORKS["relu"])
+    x, grad = samples(net, 6)
+    net.forward(x, training=True)  # the first pass with so many rows lays out the views
+    net.backward(grad)
+    calls = taken(net, monkeypatch)
+    net.forward(x, training=True)
+    net.backward(grad)
+    net(x)
+    assert calls == [("forward", True), ("backward", True), ("infer", True)]
+
+
+def test_gradient_of_the_input_only_when_asked():
+    net, _ = pair(NETWORKS["relu"])
+    x, grad = samples(net, 6)
+    net.forward(x, training=True)
+    assert net.backward(grad) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.asfortranarray,
+        lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+        lambda a: a.astype(a.dtype.newbyteorder()),
+    ],
+    ids=["Fortran", "strided", "other byte order"],
+)
+def test_arrays_of_any_layout(change):
+    net, slow = pair(NETWORKS["relu"])
+    x, grad = samples(net, 9)
+    assert net(change(x)).tobytes() == slow(x).tobytes()
+    net.forward(change(x), training=True)
+    net.backward(change(grad))
+    slow.forward(x, training=True)
+    slow.backward(grad)
+    assert net.gradients.tobytes() == slow.gradients.tobytes()
+
+
+@pytest.mark.parametrize("forward", runtime.BACKENDS)
+@pytest.mark.parametrize("backward", runtime.BACKENDS)
+def test_backends_may_change_between_forward_and_backward(forward, backward):
+    net, slow = pair(NETWORKS["slopes"], "float64")
+    x, grad = samples(net, 9)
+    for _ in range(2):
+        with fa.use_backend(forward):
+            net.forward(x, training=True)
+        with fa.use_backend(backward):
+            net.backward(grad)
+    slow.forward(x, training=True)
+    slow.backward(grad)
+    np.testing.assert_allclose(net.gradients, slow.gradients, rtol=1e-12, atol=1e-14)
+
+
+def test_a_layer_knows_its_slope_and_can_go_back_alone():
+    net, slow = pair(NETWORKS["relu"])
+    x, grad = samples(net, 9)
+    for n in (net, slow):
+        n.forward(x, training=True)
+    for layer, other in zip(net.layers[:2], slow.layers[:2], strict=True):
+        assert layer.slope().tobytes() == other.slope().tobytes()
+    assert net.layers[2].backward(grad).tobytes() == slow.layers[2].backward(grad).tobytes()
+
+
+def test_each_backward_needs_its_own_forward():
+    net, _ = pair(NETWORKS["relu"])
+    x, grad = samples(net, 4)
+    for _ in range(2):
+        net.forward(x, training=True)
+        net.backward(grad)
+    with pytest.raises(RuntimeError, match="forward"):
+        net.backward(grad)
+    net.forward(x, training=True)
+    with pytest.raises(ValueError, match="shape"):
+        net.backward(grad[:3])
+    net.backward(grad)
+
+
+def test_inference_in_blocks_of_rows():
+    net, slow = pair(lambda: [fa.Dense(3, 1024, "relu"), fa.Dense(1024, 2, "tanh")])
+    x, _ = samples(net, 2500)  # 1024 rows of 4 KB fill a block
+    whole = net(x)
+    assert whole.tobytes() == slow(x).tobytes()
+    assert whole[2000:2100].tobytes() == net(x[2000:2100]).tobytes()
+
+
+def test_empty_batches():
+    net, _ = pair(NETWORKS["relu"])
+    x, grad = samples(net, 0)
+    assert net(x).shape == (0, 3)
+    for _ in range(2):
+        assert net.forward(x, training=True).shape == (0, 3)
+        net.gradients[...] = 1
+        net.backward(grad)
+        assert not any(np.any(layer.gradients[name]) for layer in net.layers for name in layer.gradients)
+
+
+def test_inference_from_many_threads():
+    net, slow = pair(NETWORKS["slopes"])
+    inputs = [samples(net, rows, rows)[0] for rows in (1, 5, 64, 300)]
+    expected = [slow(x).tobytes() for x in inputs]
+    wrong = []
+
+    def work(k):
+        for turn in range(200):
+            i = (k + turn) % len(inputs)
+            if net(inputs[i]).tobytes() != expected[i]:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_frozen_layers_stay_right():
+    net, slow = pair(NETWORKS["relu"])
+    x, grad = samples(net, 5)
+    for n in (net, slow):
+        n.forward(x, training=True)
+        n.backward(grad)
+        n.freeze(0)
+        n.forward(x, training=True)
+        n.backward(grad)
+    assert net.gradients.tobytes() == slow.gradients.tobytes()
+    net.unfreeze()
+    slow.unfreeze()
+    for n in (net, slow):
+        n.forward(x, training=True)
+        n.backward(grad)
+    assert net.gradients.tobytes() == slow.gradients.tobytes()

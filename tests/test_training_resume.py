@@ -1,0 +1,453 @@
+"""Checkpoints: a resumed training is the uninterrupted one, bit for bit; and Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import support
+
+import fastact as fa
+from fastact import persistence
+
+X = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
+LABELS = np.random.default_rng(1).integers(0, 3, 70)
+
+
+def network(dtype="float32"):
+    return fa.Sequential(fa.Dense(6, 8, "tanh"), fa.Dense(8, 3), dtype=dtype, rng=0)
+
+
+OPTIMIZERS = {
+    "adam": lambda: fa.optim.Adam(fa.optim.Cosine(0.05, 18)),
+    "adamw": lambda: fa.optim.AdamW(fa.optim.OneCycle(0.05, 18), clip_norm=0.5),
+    "momentum": lambda: fa.optim.SGD(fa.optim.WarmUp(fa.optim.StepDecay(0.2, 5), 4), 0.9, nesterov=True),
+    "rmsprop": lambda: fa.optim.RMSprop(centered=True, momentum=0.5),
+    "adagrad": lambda: fa.optim.Adagrad(lr_decay=0.01, groups=[fa.optim.Group("1.*", lr=0.3)]),
+}
+
+
+class Halve(fa.Callback):
+    """Changes the rate of an optimiser as it goes."""
+
+    def on_epoch_end(self, run):
+        if not callable(run.optimizer.lr):
+            run.optimizer.lr /= 2
+
+
+def options(name, **more):
+    return {
+        "optimizer": OPTIMIZERS[name](), "batch_size": 25, "rng": 5, "progress": False, "callbacks": [Halve()], **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".npz"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("validation", [None, 0.2])
+def test_three_epochs_and_three_more_are_six(tmp_path, name, ending, validation):
+    file = tmp_path / f"run{ending}"
+    whole, first, second = network(), network(), fa.Sequential(fa.Dense(6, 8, "tanh"), fa.Dense(8, 3), rng=9)
+    expected = fa.fit(whole, X, LABELS, epochs=6, **options(name, validation=validation))
+    fa.fit(first, X, LABELS, epochs=3, checkpoint=file, **options(name, validation=validation))
+    resumed = options(name, validation=validation)
+    history = fa.fit(second, X, LABELS, epochs=6, resume=file, **resumed)
+    assert whole.parameters.tobytes() == second.parameters.tobytes()
+    assert history.to_dict()["by_epoch"] == expected.to_dict()["by_epoch"]
+    assert (history.steps, resumed["optimizer"].steps) == (expected.steps, expected.steps)
+
+
+def rich(dtype, seed):
+    """Layers with statistics and random numbers of their own."""
+    return fa.Sequential(
+        fa.Dense(6, 8), fa.BatchNorm(), fa.Activation("relu"), fa.Dropout(0.3),
+        fa.Residual(fa.Dense(8, 8, "selu"), fa.AlphaDropout(0.1)), fa.LayerNorm(), fa.Dense(8, 3),
+        dtype=dtype, rng=seed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", support.BACKENDS)
+def test_dropout_and_batch_norm_go_on(tmp_path, engine, dtype):
+    nets = [rich(dtype, seed) for seed in (0, 0, 7)]
+    common = {"batch_size": 16, "rng": 5, "progress": False, "validation": 0.2, "callbacks": [fa.EarlyStopping(9)]}
+    with fa.use_backend(engine):
+        for net, more in zip(
+            nets, ({}, {"checkpoint": tmp_path / "c.npz"}, {"resume": tmp_path / "c.npz"}), strict=True
+        ):
+            epochs = 3 if "checkpoint" in more else 6
+            fa.fit(net, X, LABELS, epochs=epochs, optimizer=fa.optim.Adam(fa.optim.Cosine(0.01, 24)), **common, **more)
+    assert nets[0].parameters.tobytes() == nets[2].parameters.tobytes()
+    assert nets[0].buffers.tobytes() == nets[2].buffers.tobytes()
+    assert nets[0].random_state() == nets[2].random_state()
+    assert nets[0].parameters.tobytes() != nets[1].parameters.tobytes()
+
+
+def test_early_stopping_restores_statistics_too():
+    net, kept = rich("float32", 0), []
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.buffers.copy())
+
+    numbers = iter([3.0, 1.0, 2.0, 2.0])
+    fa.fit(
+        net, X, LABELS, metrics={"number": lambda outputs, y: next(numbers)}, progress=False, rng=0,
+        callbacks=[fa.EarlyStopping(2, monitor="number"), Keep()],
+    )  # fmt: skip
+    support.assert_same_bits(net.buffers, kept[1])
+    assert (kept[1] != kept[3]).any()
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_every_generator_goes_on(tmp_path, bits):
+    nets = [network() for _ in range(3)]
+    common = {"batch_size": 7, "progress": False, "validation": 0.1}
+    fa.fit(nets[0], X, LABELS, epochs=4, rng=np.random.Generator(bits(3)), **common)
+    fa.fit(nets[1], X, LABELS, epochs=2, rng=np.random.Generator(bits(3)), checkpoint=tmp_path / "c.npz", **common)
+    fa.fit(nets[2], X, LABELS, epochs=4, rng=np.random.Generator(bits(8)), resume=tmp_path / "c.npz", **common)
+    support.assert_same_bits(nets[0].parameters, nets[2].parameters)
+    other = np.random.Generator(np.random.PCG64DXSM(3))
+    with pytest.raises(ValueError, match="generator; pass rng as in the run"):
+        fa.fit(network(), X, LABELS, rng=other, resume=tmp_path / "c.npz", **common)
+
+
+def test_without_a_seed(tmp_path):
+    """What the system's entropy gave is in the checkpoint."""
+    net = network()
+    kept = []
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            if run.epoch == 2:
+                run.save(tmp_path / "c.npz")
+            kept.append(run.net.parameters.copy())
+
+    fa.fit(net, X, LABELS, epochs=4, validation=0.3, progress=False, callbacks=[Keep()])
+    again = network()
+    fa.fit(again, X, LABELS, epochs=4, validation=0.3, progress=False, resume=tmp_path / "c.npz")
+    support.assert_same_bits(again.parameters, kept[-1])
+
+
+def stopped(file=None, resume=None, epochs=60, patience=4):
+    net, stop = network(), fa.EarlyStopping(patience)
+    callbacks = [stop] if file is None else [fa.Checkpoint(file), stop]  # checkpoints go last by themselves
+    history = fa.fit(
+        net, X, LABELS, epochs=epochs, validation=0.3, rng=1, progress=False, callbacks=callbacks, resume=resume,
+        optimizer=fa.optim.Adam(0.1),
+    )  # fmt: skip
+    return net, history, stop
+
+
+def test_early_stopping_goes_on(tmp_path):
+    file = tmp_path / "run.safetensors"
+    net, expected, stop = stopped()
+    best, last = stop.best_epoch, expected.epochs
+    assert last == best + 4 < 60
+    for epochs in (1, best, best + 1, last):
+        stopped(file, epochs=epochs)
+        again, history, found = stopped(resume=file)
+        support.assert_same_bits(again.parameters, net.parameters)
+        assert history.to_dict()["by_epoch"] == expected.to_dict()["by_epoch"]
+        assert (found.best_epoch, found.best, found.stopped_epoch) == (best, stop.best, last)
+    _, history, _ = stopped(resume=file, patience=6)  # more patience than the run that stopped
+    assert history.epochs > last
+
+
+def test_a_checkpoint_is_a_network_too(tmp_path):
+    file = tmp_path / "run.npz"
+    net, optimizer = network(), fa.optim.Adam()
+    net.freeze("0.bias")
+    net.metadata["task"] = "some"
+    fa.fit(net, X, LABELS, epochs=2, optimizer=optimizer, checkpoint=file, progress=False, rng=0)
+    fresh = fa.optim.Adam()
+    back = fa.load(file, optimizer=fresh)
+    support.assert_same_bits(back.parameters, net.parameters)
+    assert back.metadata == {"task": "some"}
+    assert [s.name for s in back.segments if s.frozen] == ["0.bias"]
+    assert fresh.state_dict()["segment_steps"] == optimizer.state_dict()["segment_steps"]
+
+
+def test_when_checkpoints_are_written(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(fa.Run, "save", lambda run, path: written.append(run.epoch))
+    common = {"progress": False, "batch_size": 70}
+    fa.fit(network(), X, LABELS, epochs=7, callbacks=[fa.Checkpoint(tmp_path / "c.npz", every=3)], **common)
+    assert written == [3, 6, 7]
+
+    class Stop(fa.Callback):
+        def on_epoch_end(self, run):
+            if run.epoch == 2:
+                run.stop()
+
+    written.clear()
+    fa.fit(network(), X, LABELS, epochs=7, callbacks=[fa.Checkpoint(tmp_path / "c.npz", every=5), Stop()], **common)
+    assert written == [2]
+
+
+def test_only_between_epochs(tmp_path):
+    class Save(fa.Callback):
+        def on_batch_end(self, run):
+            run.save(tmp_path / "c.npz")
+
+    with pytest.raises(RuntimeError, match="expected to be called by on_epoch_end"):
+        fa.fit(network(), X, LABELS, callbacks=[Save()], progress=False)
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_a_finished_run_has_nothing_left(tmp_path):
+    net = network()
+    history = fa.fit(net, X, LABELS, epochs=2, checkpoint=tmp_path / "c.npz", progress=False, rng=0)
+    again = network()
+    assert fa.fit(again, X, LABELS, epochs=2, resume=tmp_path / "c.npz", progress=False).loss == history.loss
+    support.assert_same_bits(net.parameters, again.parameters)
+
+
+class Count(fa.Callback):
+    """A callback with a state of its own."""
+
+    def __init__(self):
+        self.count, self.sums = 0, np.zeros(2)
+
+    def on_batch_end(self, run):
+        self.count += 1
+        self.sums += run.logs["loss"]
+
+    def state_dict(self):
+        return {"count": self.count, "sums": self.sums}
+
+    def load_state_dict(self, state):
+        self.count, self.sums = state["count"], np.array(state["sums"])
+
+
+def test_states_of_callbacks(tmp_path):
+    common = {"rng": 2, "progress": False, "batch_size": 9}
+    counts = [[Count(), Halve(), Count()] for _ in range(3)]
+    fa.fit(network(), X, LABELS, epochs=4, callbacks=counts[0], **common)
+    fa.fit(network(), X, LABELS, epochs=2, callbacks=counts[1], checkpoint=tmp_path / "c.npz", **common)
+    fa.fit(network(), X, LABELS, epochs=4, callbacks=counts[2], resume=tmp_path / "c.npz", **common)
+    for i in (0, 2):
+        assert counts[2][i].count == counts[0][i].count == 32
+        assert (counts[2][i].sums == counts[0][i].sums).all()
+    with pytest.raises(ValueError, match="the state of the callback 'Count'; pass one like it in callbacks"):
+        fa.fit(network(), X, LABELS, callbacks=counts[2][:1], resume=tmp_path / "c.npz", **common)
+
+    class Numbers(fa.Callback):
+        def state_dict(self):
+            return {"a": np.arange(3)}
+
+    with pytest.raises(TypeError, match="expected float32 or float64 arrays, got int64 for a"):
+        fa.fit(network(), X, LABELS, callbacks=[Numbers()], checkpoint=tmp_path / "c.npz", **common)
+
+
+def test_what_does_not_fit_a_checkpoint(tmp_path):
+    file = tmp_path / "c.npz"
+    common = {"progress": False, "rng": 1, "batch_size": 10}
+    fa.fit(network(), X, LABELS, epochs=1, checkpoint=file, optimizer=fa.optim.Adam(), **common)
+
+    def refused(message, net=None, x=X, y=LABELS, **changes):
+        net = network() if net is None else net
+        before = net.parameters.copy()
+        given = {**common, "optimizer": fa.optim.Adam(), "resume": file, **changes}
+        with pytest.raises(ValueError, match=message):
+            fa.fit(net, x, y, **given)
+        support.assert_same_bits(net.parameters, before)
+
+    refused("expected batch_size 10 as in it, got 11", batch_size=11)
+    refused("expected rows 70 as in it, got 69", x=X[1:], y=LABELS[1:])
+    refused("expected rows 70 as in it, got 35", validation=0.5)
+    refused("expected shuffle True as in it, got False", shuffle=False)
+    refused("expected loss 'softmax_cross_entropy' as in it", loss="squared_error", y=np.ones((70, 3)))
+    refused("does not fit the optimizer", optimizer=fa.optim.SGD())
+    refused("does not fit", net=network("float64"))
+    refused("does not fit", net=fa.Sequential(fa.Dense(6, 8, "relu"), fa.Dense(8, 3), rng=0))
+    network().save(tmp_path / "net.npz")
+    refused("net.npz is a network, but no checkpoint to resume", resume=tmp_path / "net.npz")
+    (tmp_path / "bad.npz").write_bytes(b"hello")
+    refused("is not a whole fastact network", resume=tmp_path / "bad.npz")
+    with pytest.raises(FileNotFoundError, match="fit: there is no file"):
+        fa.fit(network(), X, LABELS, resume=tmp_path / "none.npz", **common)
+
+
+def changed(training, *path, to):
+    copy = json.loads(json.dumps(training))
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return copy
+
+
+def test_evil_checkpoints(tmp_path):
+    """A right checksum, and states that no run can have had."""
+    file, evil = tmp_path / "c.safetensors", tmp_path / "evil.safetensors"
+    generator = np.random.Generator(np.random.MT19937(0))
+    common = {"progress": False, "batch_size": 10, "epochs": 1}
+    callbacks = [fa.EarlyStopping(3, monitor="loss")]
+    fa.fit(network(), X, LABELS, checkpoint=file, rng=generator, callbacks=callbacks, **common)
+    with file.open("rb") as content:
+        texts, arrays = persistence._read(content)
+    texts.pop("checksum")
+    training = json.loads(texts["training"])
+    cases = [changed(training, key, to=to) for key in training for to in (None, 7, "x", [], {}, [1], {"a": 1})]
+    for state in ("rng", "rng_start"):
+        cases += [changed(training, state, "state", "pos", to=to) for to in (625, -1, 10**9, 1.5, None)]
+        cases += [changed(training, state, "state", "key", to=to) for to in ([], [1], [2**32] * 624, ["x"] * 624, "x")]
+        cases += [changed(training, state, "bit_generator", to="PCG64")]
+    cases += [changed(training, "epoch", to=2), changed(training, "history", "steps", to=-1)]
+    cases += [changed(training, "callbacks", 0, "state", to={}), changed(training, "callbacks", 0, "class", to="int")]
+    cases += [changed(training, "callbacks", 0, "state", "best", to="x")]
+    cases += [changed(training, "callbacks", 0, "arrays", to=["evil"])]
+    cases += [changed(training, "settings", to={"lr": -1}), changed(training, "settings", to={"__class__": 1})]
+    fine = [training, changed(training, "settings", to={}), changed(training, "callbacks", to=[])]
+    for case in cases:
+        if case in fine:
+            continue
+        persistence._write(evil, {**texts, "training": json.dumps(case)}, arrays)
+        with pytest.raises(ValueError, match=r"evil\.safetensors|generator; pass rng"):
+            fa.fit(
+                network(), X, LABELS, resume=evil, rng=np.random.Generator(np.random.MT19937(1)),
+                callbacks=[fa.EarlyStopping(3, monitor="loss")], **common,
+            )  # fmt: skip
+    kept = {**arrays, "callback.0.parameters": arrays["callback.0.parameters"][:-1]}
+    persistence._write(evil, texts, kept)
+    with pytest.raises(ValueError, match=r"does not fit this run: .*EarlyStopping"):
+        fa.fit(
+            network(), X, LABELS, resume=evil, rng=generator, callbacks=[fa.EarlyStopping(3, monitor="loss")], **common
+        )
+
+
+# --------------------------------------------------------------------------------------------------------------- Ctrl-C
+
+PROGRAM = """
+    import signal, sys, time
+    import numpy as np
+    import fastact as fa
+
+    x = np.random.default_rng(0).normal(size=(20000, 40)).astype(np.float32)
+    y = np.random.default_rng(1).integers(0, 5, 20000)
+
+    def network():
+        return fa.Sequential(fa.Dense(40, 64, "gelu"), fa.Dense(64, 64, "gelu"), fa.Dense(64, 5), rng=0)
+
+    class Note(fa.Callback):
+        ended = None
+        def on_batch_end(self, run):
+            if run.step == 3:
+                print("training", flush=True)
+        def on_train_end(self, run):
+            self.ended = run.step
+
+    net, optimizer, note = network(), fa.optim.Adam(1e-3), Note()
+    try:
+        fa.fit(net, x, y, optimizer=optimizer, epochs=10**6, rng=3, progress=False, callbacks=[note], {options})
+    except KeyboardInterrupt as stop:
+        history = stop.history
+    assert history.interrupted and history.steps == optimizer.steps == note.ended > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    # the same number of steps again, without Ctrl-C
+    again, twin, left = network(), fa.optim.Adam(1e-3), history.steps
+    class Stop(Exception):
+        pass
+    class Count(fa.Callback):
+        def on_batch_end(self, run):
+            if run.step == left:
+                raise Stop
+    try:
+        fa.fit(again, x, y, optimizer=twin, epochs=10**6, rng=3, progress=False, callbacks=[Count()], {options})
+    except Stop:
+        pass
+    assert again.parameters.tobytes() == net.parameters.tobytes()
+    for name, state in optimizer.state_dict()["state"].items():
+        assert state.tobytes() == twin.state_dict()["state"][name].tobytes()
+    print("consistent", history.steps, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("options", ["", "validation=(x, y)"])
+def test_ctrl_c_leaves_whole_steps(tmp_path, options):
+    file = tmp_path / "program.py"
+    file.write_text(textwrap.dedent(PROGRAM.replace("{options}", options)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(fa.__file__).parent.parent)}
+    process = subprocess.Popen(
+        [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout.readline() == "training\n"
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert out.startswith("consistent")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_comes_through_within_a_step():
+    """The signal is held back to the end of the step, and not longer; a second one goes through at once."""
+    seen = []
+
+    class Interrupt(fa.Callback):
+        def __init__(self, times):
+            self.times = times
+
+        def on_batch_end(self, run):
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+                seen.append(run.step)
+
+    optimizer = fa.optim.SGD(0.1)
+    for times, expected in ((1, [1]), (2, [1])):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt) as stop:
+            fa.fit(network(), X, LABELS, callbacks=[Interrupt(times)], optimizer=optimizer, progress=False)
+        assert seen == expected
+        assert stop.value.history.steps == 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_restores_the_best_weights_too():
+    kept = []
+
+    class Interrupt(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.parameters.copy())
+            if run.epoch == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    net, numbers = network(), iter([3.0, 1.0, 2.0])
+    with pytest.raises(KeyboardInterrupt):
+        fa.fit(
+            net, X, LABELS, metrics={"number": lambda outputs, y: next(numbers)}, progress=False,
+            callbacks=[fa.EarlyStopping(5, monitor="number"), Interrupt()],
+        )  # fmt: skip
+    support.assert_same_bits(net.parameters, kept[1])
+
+
+def test_other_threads_train_too():
+    nets = [network() for _ in range(2)]
+    worker = threading.Thread(target=fa.fit, args=(nets[0], X, LABELS), kwargs={"rng": 0, "progress": False})
+    worker.start()
+    worker.join()
+    fa.fit(nets[1], X, LABELS, rng=0, progress=False)
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+
+
+def test_other_handlers_are_left_alone():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        fa.fit(network(), X, LABELS, epochs=1, progress=False)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
