@@ -143,5 +143,6 @@ def test_committed_results_are_measured_again(name, dtype, result):
         if at is not None:
             there = accuracy._measure_float32(entry, np.array([at], np.float32).view(np.uint32), values)
             assert there.forward.ulp == pytest.approx(result["forward"]["ulp"])
-    assert sample.forward.ulp <= result["forward"]["ulp"] * 1.1 + 0.1
-    assert sample.backward.ulp <= result["backward"]["ulp"] * 1.25 + 0.5  # its gradients depend on the place
+    # float64 is known from few points, and the gradients of backward depend on the place in the sample
+    assert sample.forward.ulp <= result["forward"]["ulp"] * 1.1 + (0.1 if dtype == "float32" else 0.5)
+    assert sample.backward.ulp <= result["backward"]["ulp"] * 1.25 + 0.5
