@@ -1,4 +1,4 @@
-"""The layers of the library, and, for those who look for them here, ``Layer`` and ``Sequential``."""
+"""The layers of the library; ``layer.Layer`` is their base, ``network.Sequential`` strings them together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks, _dense, _norms, functional, init, registry
-from .layer import Layer, ParameterSpec, Plan, Workspace, aligned_empty, held, taken
+from .layer import Layer, ParameterSpec, Plan, Workspace, held, taken
 from .registry import BoundActivation
 
 __all__ = [
@@ -18,17 +18,10 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
-    "Layer",
     "LayerNorm",
     "Maxout",
     "PReLU",
-    "ParameterSpec",
-    "Residual",
-    "Segment",
-    "Sequential",
     "Swish",
-    "Workspace",
-    "aligned_empty",
 ]
 
 
@@ -771,6 +764,3 @@ class Maxout(Layer):
         dx = self.workspaces["dx"].rows(len(grad))
         functional.maxout_backward_into(grad, index, dx, self.pieces)
         return dx
-
-
-from .network import Residual, Segment, Sequential  # noqa: E402 - a network needs the layers above, and people find it here
