@@ -49,6 +49,11 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
         for one in flattened(layer):
             if any(one is other for other in seen):
                 raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
+            if one.attached:
+                raise ValueError(
+                    f"{function}: layer {i} ({type(layer).__name__}) is part of another network, which would lose it; "
+                    "make a new one, and take the numbers over with set_parameters"
+                )
             seen.append(one)
     return layers
 
@@ -564,7 +569,10 @@ class Sequential:
         return result if free or not np.may_share_memory(result, x) else result.copy()
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
+        """Outputs for x; with training, a view that the next forward overwrites, and backward may follow.
+
+        Backward may read that view, so leave it as it is until then; a loss's ``out=`` had better be other memory.
+        """
         if not training:
             return self(x)
         if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:

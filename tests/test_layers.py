@@ -924,6 +924,16 @@ def test_widths():
     shared = fa.Dense(4, 4)
     with pytest.raises(ValueError, match="layer 1 is there twice"):
         fa.Sequential(shared, fa.Residual(shared))
+    first = fa.Sequential(fa.Dense(4, 4), fa.Residual(fa.Dense(4, 4)), rng=0)
+    x = np.ones((2, 4), np.float32)
+    before = first(x)
+    for layer in (*first.layers, first.layers[1].block[0]):
+        with pytest.raises(ValueError, match=r"layer 1 \(.*\) is part of another network"):
+            fa.Sequential(fa.Dense(4, 4), layer)
+        fa.Sequential(fa.Dense(4, 4), copy.deepcopy(layer))
+    np.testing.assert_array_equal(first(x), before)
+    with pytest.raises(TypeError, match="positional"):
+        fa.LayerNorm(64)  # a width in PyTorch; here it would be eps
     with pytest.raises(TypeError, match="expected layer 1 to be a Layer, got str"):
         fa.Sequential(fa.Dense(3, 3), "relu")
 
