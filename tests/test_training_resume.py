@@ -406,9 +406,9 @@ def test_ctrl_c_comes_through_within_a_step():
                 signal.raise_signal(signal.SIGINT)
                 seen.append(run.step)
 
-    optimizer = fa.optim.SGD(0.1)
     for times, expected in ((1, [1]), (2, [1])):
         seen.clear()
+        optimizer = fa.optim.SGD(0.1)
         with pytest.raises(KeyboardInterrupt) as stop:
             fa.fit(network(), X, LABELS, callbacks=[Interrupt(times)], optimizer=optimizer, progress=False)
         assert seen == expected
