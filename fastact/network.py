@@ -363,9 +363,12 @@ class Sequential:
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
         """All but the starting values."""
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in _checks.FLOATS:
-            raise TypeError(f"Sequential: expected dtype float32 or float64, got {self.dtype}")
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            self.dtype = np.dtype(object)
+        if dtype is None or self.dtype not in _checks.FLOATS:  # None would be float64
+            raise TypeError(f"Sequential: expected dtype float32 or float64, got {dtype!r}")
         self.layers = check_layers("Sequential", layers)
         connect("Sequential", self.layers)
         self.metadata: dict[str, str] = {}

@@ -932,6 +932,9 @@ def test_widths():
             fa.Sequential(fa.Dense(4, 4), layer)
         fa.Sequential(fa.Dense(4, 4), copy.deepcopy(layer))
     np.testing.assert_array_equal(first(x), before)
+    for dtype in (None, "float16", ">f4", "flaot32"):
+        with pytest.raises(TypeError, match=f"Sequential: expected dtype float32 or float64, got {dtype!r}"):
+            fa.Sequential(fa.Dense(4, 4), dtype=dtype)
     with pytest.raises(TypeError, match="positional"):
         fa.LayerNorm(64)  # a width in PyTorch; here it would be eps
     with pytest.raises(TypeError, match="expected layer 1 to be a Layer, got str"):
