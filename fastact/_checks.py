@@ -162,7 +162,8 @@ def labels(function: str, value: object, rows: int, classes: int, ignored: int |
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"{function}: expected labels to be whole class numbers or rows of probabilities, got {describe(value)}"
+            f"{function}: expected labels to be whole class numbers or rows of probabilities, got {describe(value)}; "
+            "convert class numbers with labels.astype(np.int64)"
         )
     if array.shape != (rows,):
         raise ValueError(f"{function}: expected labels of shape ({rows},), one per row of logits, got {array.shape}")

@@ -700,10 +700,8 @@ def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.
     if name.endswith("num_batches_tracked"):
         array = array.astype(target.dtype).reshape(array.shape or (1,))
     elif array.dtype not in _checks.FLOATS or not np.can_cast(array.dtype, target.dtype):
-        raise TypeError(
-            f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it, or use a network of "
-            f"dtype={str(array.dtype)!r}"
-        )
+        other = f", or use a network of dtype={str(array.dtype)!r}" if array.dtype in _checks.FLOATS else ""
+        raise TypeError(f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it{other}")
     if array.shape != target.shape[::-1]:
         raise ValueError(
             f"{function}: expected {name} to have shape {target.shape[::-1]}, (out, in) for weights, got {array.shape}"

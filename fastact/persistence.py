@@ -76,12 +76,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def checked_path(function: str, path: Any) -> Path:
-    """A path that ends as one of our formats does."""
+def a_path(function: str, path: Any) -> Path:
+    """A path of any ending."""
     try:
-        file = Path(path)
+        return Path(path)
     except TypeError:
         raise TypeError(f"{function}: expected a path, got {_checks.describe(path)}") from None
+
+
+def checked_path(function: str, path: Any) -> Path:
+    """A path that ends as one of our formats does."""
+    file = a_path(function, path)
     if file.suffix not in ENDINGS:
         raise ValueError(f"{function}: expected a file name that ends in {' or '.join(ENDINGS)}, got {file.name!r}")
     return file
@@ -317,7 +322,7 @@ class Content:
 
     def __init__(self, function: str, path: Any) -> None:
         """Read the file; function is whose messages they are."""
-        self.function, self.path = function, Path(path)
+        self.function, self.path = function, a_path(function, path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{function}: there is no file {str(self.path)!r}")
         with self.path.open("rb") as file, self.trusting_nothing():

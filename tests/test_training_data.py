@@ -261,7 +261,8 @@ BAD_OPTIONS = {
         r"softmax_cross_entropy: expected class_weight to have shape \(3,\), got \(2,\)",
     ),
     "several classes": (
-        {"y": np.eye(3)[LABELS] + np.eye(3)[0]}, ValueError, r"probabilities that sum to 1.* at row \d+ .*bce_with_logits",
+        {"y": np.eye(3)[LABELS] + np.eye(3)[0]}, ValueError,
+        r"probabilities that sum to 1.* at row \d+ .*bce_with_logits",
     ),
     "values for classes": ({"y": VALUES}, ValueError, "probabilities that sum to 1 .* loss='squared_error'"),
     "no callbacks": ({"callbacks": None}, TypeError, "fit: expected callbacks to be Callback objects, got NoneType"),
