@@ -1,25 +1,14 @@
 """fastact: compiled, in-place activation kernels and fused dense layers for fast training on CPUs."""
 
-from . import functional, init, optim
+from . import diagnostics, functional, init, optim
 from ._version import __version__
 from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run
+from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
-from .layers import (
-    Activation,
-    AlphaDropout,
-    BatchNorm,
-    Dense,
-    Dropout,
-    Layer,
-    LayerNorm,
-    Maxout,
-    ParameterSpec,
-    PReLU,
-    Residual,
-    Sequential,
-    Swish,
-)
+from .layer import Layer, ParameterSpec
+from .layers import Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Swish
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
+from .network import Residual, Sequential
 from .persistence import load
 from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
 from .training import evaluate, fit, predict
@@ -37,6 +26,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Maxout",
+    "Monitor",
     "PReLU",
     "ParameterSpec",
     "Residual",
@@ -46,6 +36,8 @@ __all__ = [
     "__version__",
     "absolute_error",
     "bce_with_logits",
+    "check_gradients",
+    "diagnostics",
     "evaluate",
     "fit",
     "get_backend",

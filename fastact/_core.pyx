@@ -100,6 +100,9 @@ cdef extern from "fa_dispatch.h" nogil:
         fa_optimizer_step *step
     ctypedef double fa_sum_of_squares(const void *, Py_ssize_t) noexcept
     ctypedef void fa_add_rows(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept
+    ctypedef void fa_distance(const void *, const void *, Py_ssize_t, double *) noexcept
+    ctypedef void fa_column_statistics(
+        const void *, double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, double) noexcept
     ctypedef void fa_learned_forward(
         const void *, const void *, int, void *, Py_ssize_t, Py_ssize_t) noexcept
     ctypedef void fa_learned_backward(
@@ -163,6 +166,8 @@ cdef extern from "fa_dispatch.h" nogil:
         const fa_optimizer *optimizers
         fa_sum_of_squares *sum_of_squares
         fa_add_rows *add_rows
+        fa_column_statistics *column_statistics
+        fa_distance *distance
         fa_product_plan *product_plan
         fa_product_pack *product_pack
         fa_product_task *product_task
@@ -530,5 +535,6 @@ include "_core_rows.pxi"
 include "_core_norms.pxi"
 include "_core_losses.pxi"
 include "_core_optim.pxi"
+include "_core_statistics.pxi"
 include "_core_dense.pxi"
 include "_core_stack.pxi"

@@ -59,7 +59,6 @@ class Layer:
     reads_output = True  # backward reads forward's result
     in_place_forward = False  # forward can write over x where ``plan`` allows it
     in_place_backward = False  # backward can write over grad where ``plan`` allows it
-    native = False  # results are plain arrays of the layer's own (or of the plan's); others are checked at each call
     transient: tuple[str, ...] = ()  # attributes that ``attach`` makes, which copies do without
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
     attached = False  # whether it is part of a network, as ``attach`` notes

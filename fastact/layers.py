@@ -1,4 +1,4 @@
-"""The layers of the library, and, for those who look for them here, ``Layer`` and ``Sequential``."""
+"""The layers of the library; ``layer.Layer`` is their base, ``network.Sequential`` strings them together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks, _dense, _norms, functional, init, registry
-from .layer import Layer, ParameterSpec, Plan, Workspace, aligned_empty, held, taken
+from .layer import Layer, ParameterSpec, Plan, Workspace, held, taken
 from .registry import BoundActivation
 
 __all__ = [
@@ -18,17 +18,10 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
-    "Layer",
     "LayerNorm",
     "Maxout",
     "PReLU",
-    "ParameterSpec",
-    "Residual",
-    "Segment",
-    "Sequential",
     "Swish",
-    "Workspace",
-    "aligned_empty",
 ]
 
 
@@ -47,7 +40,6 @@ class Dense(Layer):
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,).
     """
 
-    native = True
     transient = ("_output", "_dx", "_slope", "_dz", "_sums")
 
     def __init__(
@@ -234,7 +226,6 @@ _IDENTITY = _checks.activation("Dense", None)
 class SameWidth(Layer):
     """Base of the layers whose output is as wide as their input; they can take the width of the layer before."""
 
-    native = True
     in_place_backward = True
 
     def __init__(self, inputs: int | None = None) -> None:
@@ -573,10 +564,8 @@ class Normalization(SameWidth):
 
     def _sums(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Where the gradients of weight and bias go, parameters or not."""
-        return tuple(
-            self.gradients[name] if name in self.gradients else np.empty(self.inputs, dtype)
-            for name in ("weight", "bias")
-        )
+        spare = np.empty((2, self.inputs), dtype)
+        return self.gradients.get("weight", spare[0]), self.gradients.get("bias", spare[1])
 
 
 class LayerNorm(Normalization):
@@ -722,7 +711,6 @@ class Maxout(Layer):
     inputs : the width, needed only where no layer stands before
     """
 
-    native = True
     reads_input = reads_output = False
 
     def __init__(self, pieces: int = 2, inputs: int | None = None) -> None:
@@ -778,6 +766,3 @@ class Maxout(Layer):
         dx = self.workspaces["dx"].rows(len(grad))
         functional.maxout_backward_into(grad, index, dx, self.pieces)
         return dx
-
-
-from .network import Residual, Segment, Sequential  # noqa: E402 - a network needs the layers above, and people find it here

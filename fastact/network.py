@@ -115,14 +115,23 @@ def attach(
         layer.attach(own(parameters, i), own(gradients, i), own(buffers, i), plan, dtype)
 
 
+def trusted(layer: Layer) -> bool:
+    """Whether the layer is one of the library's own: it returns plain arrays that nobody else holds.
+
+    What others return (subclasses of the library's too) is looked at each time, and copied where it is a view of what
+    they were given.
+    """
+    return type(layer) in _TRUSTED
+
+
 def trainer(layer: Layer) -> Callable[[np.ndarray, bool], np.ndarray]:
     """The layer's forward, with a look at the result where the layer is not one of the library's."""
-    return layer.forward if layer.native else partial(_checked_forward, layer)
+    return layer.forward if trusted(layer) else partial(_checked_forward, layer)
 
 
 def differentiator(layer: Layer) -> Callable[..., np.ndarray | None]:
     """Likewise the layer's backward."""
-    return layer.backward if layer.native else partial(_checked_backward, layer)
+    return layer.backward if trusted(layer) else partial(_checked_backward, layer)
 
 
 def _checked_forward(layer: Layer, x: np.ndarray, training: bool) -> np.ndarray:
@@ -151,7 +160,7 @@ def infer(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, bool]:
     for layer in layers:
         given = array
         array = layer.infer(array, free)
-        if layer.native:
+        if trusted(layer):
             free = free or array is not given
         else:
             array, free = _checked(layer, "forward", array, given, layer.outputs), False
@@ -171,7 +180,6 @@ class Residual(Layer):
     ``parameters`` are named as in the block: "0.weight", ... The width may come from the layer before.
     """
 
-    native = True
     reads_output = False
     in_place_forward = True
     transient = ("_forwards", "_backwards")
@@ -219,10 +227,10 @@ class Residual(Layer):
         super().attach(parameters, gradients, buffers, plan, dtype)
         attach(self.block, parameters, gradients, buffers, Plan(over_grad=False, keep_output=False), dtype)
         end = self.block[-1]
-        self._over_block = end.native and not end.reads_output
+        self._over_block = trusted(end) and not end.reads_output
         if not plan.over_input and not self._over_block:
             self.workspaces["output"] = Workspace(self.outputs, dtype)
-        if not self.block[0].native:
+        if not trusted(self.block[0]):
             self.workspaces["dx"] = Workspace(self.inputs, dtype)
         self._forwards = tuple(map(trainer, self.block))
         self._backwards = tuple(map(differentiator, reversed(self.block)))
@@ -283,7 +291,7 @@ class Residual(Layer):
         dx = self._backwards[-1](array, need_input_grad)
         if not need_input_grad:
             return None
-        return add(dx, grad, dx if self.block[0].native else self.workspaces["dx"].rows(len(grad)))
+        return add(dx, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else dx)
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
         """X + block(x) when not training."""
@@ -303,6 +311,9 @@ def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
     own_bytes = sum(w.bytes_for(rows) for name, w in layer.workspaces.items() if input_grad or name != "dx")
     inner = enumerate(layer.sublayers)
     return own_bytes + sum(workspace_bytes(one, rows, input_grad or i > 0) for i, one in inner)
+
+
+_TRUSTED = frozenset(LAYERS.values())
 
 
 def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import _checks, runtime
 from .layer import aligned_empty
-from .layers import Segment, Sequential
+from .network import Segment, Sequential
 
 __all__ = [
     "SGD",

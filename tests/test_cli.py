@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import cli, registry, runtime, training
+from fastact import cli, cli_train, registry, runtime, timing, training
 from fastact.tables import load_digits
 
 QUICK = ("--epochs", "2", "--hidden", "8")
@@ -22,7 +22,7 @@ QUICK = ("--epochs", "2", "--hidden", "8")
 @pytest.fixture
 def quick(monkeypatch):
     """Do not spend time on timing."""
-    monkeypatch.setattr(cli, "time_in_turns", lambda *_: (1e-4, 2e-4))
+    monkeypatch.setattr(cli_train, "time_in_turns", lambda *_: (1e-4, 2e-4))
 
 
 @pytest.fixture
@@ -150,8 +150,8 @@ def test_step_by_hand_is_the_same_step(name, dtype):
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(11, 7)).astype(dtype), rng.integers(0, 3, 11)
     net = network()
-    ours = cli.library_step(net, fa.optim.SGD(lr=0.1, momentum=0.9))
-    by_hand = cli.NumpyStep(network(), fa.activation(name), 11, 0.1, 0.9)
+    ours = timing.library_step(net, fa.optim.SGD(lr=0.1, momentum=0.9))
+    by_hand = timing.NumpyStep(network(), fa.activation(name), 11, 0.1, 0.9)
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     for _ in range(10):
         assert ours(x, labels) == pytest.approx(by_hand(x, labels), rel=tolerance)
@@ -160,7 +160,7 @@ def test_step_by_hand_is_the_same_step(name, dtype):
 
 def test_timing_takes_turns():
     calls = []
-    first, second = cli.time_in_turns(lambda _: calls.append("a"), lambda _: calls.append("b"), [(0,)], 5, 1e-4)
+    first, second = timing.time_in_turns(lambda _: calls.append("a"), lambda _: calls.append("b"), [(0,)], 5, 1e-4)
     assert first > 0
     assert second > 0
     turns = "".join(calls).lstrip("a").lstrip("b")  # after the warm-up

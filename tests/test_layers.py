@@ -822,6 +822,38 @@ def test_a_layer_of_ones_own_trains(backend):
     np.testing.assert_array_equal(copy.deepcopy(net)(x.astype(np.float32)), net(x.astype(np.float32)))
 
 
+class Same(fa.Activation):
+    """A subclass of a layer of the library that returns what it is given."""
+
+    def __init__(self):
+        super().__init__("identity")
+
+    def forward(self, x, training=False):
+        return x
+
+    def infer(self, x, over_input):
+        return x
+
+    def backward(self, grad, need_input_grad=True):
+        return grad
+
+
+def test_subclasses_of_the_librarys_layers_are_ones_own(backend):
+    net = fa.Sequential(fa.Dense(3, 4, "tanh"), Same(), fa.Dropout(0.5), fa.Activation("silu"), Same(), dtype="float64")
+    twin = fa.Sequential(fa.Dense(3, 4, "tanh"), fa.Dropout(0.5), fa.Activation("silu"), dtype="float64")
+    twin.set_parameters(net.named_parameters())
+    twin.set_random_state([{}, net.random_state()[2], {}])
+    rng = np.random.default_rng(0)
+    x, grad = rng.normal(size=(6, 3)), rng.normal(size=(6, 4))
+    given = grad.copy()
+    np.testing.assert_array_equal(net(x), twin(x))
+    np.testing.assert_array_equal(net.forward(x, training=True), twin.forward(x, training=True))
+    dx = net.backward(grad, need_input_grad=True)
+    np.testing.assert_array_equal(grad, given)
+    np.testing.assert_array_equal(dx, twin.backward(grad, need_input_grad=True))
+    np.testing.assert_array_equal(net.gradients, twin.gradients)
+
+
 def test_mistakes_of_ones_own_layer_are_told():
     class Wrong(Scale):
         def forward(self, x, training=False):

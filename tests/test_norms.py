@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from support import DTYPES, INSTRUCTION_SETS, assert_same_bits, using_instruction_set
+from support import DTYPES, FMA_SETS, INSTRUCTION_SETS, assert_same_bits, using_instruction_set
 
 import fastact as fa
 from fastact import _norms
@@ -203,3 +203,15 @@ def test_alpha_dropout_keeps_mean_and_variance(backend):
         a = 1 / math.sqrt(kept + 1.7580993408473766**2 * kept * rate)  # as in the paper
         dropped = a * -1.7580993408473766 + a * rate * 1.7580993408473766
         assert np.isclose(y, dropped, rtol=1e-12).mean() == pytest.approx(rate, abs=0.01)
+
+
+@pytest.mark.skipif(len(FMA_SETS) < 2, reason="needs two instruction sets with FMA")
+def test_same_bits_wherever_there_is_fma(dtype):
+    x, g = numbers((150, 77), dtype, 0, 3.0), numbers((150, 77), dtype, 1)
+    weight, bias = numbers(77, dtype, 2), numbers(77, dtype, 3)
+    results = []
+    for name in FMA_SETS:
+        with using_instruction_set(name):
+            results.append([*layer_norm(x, weight, bias, g), *batch_norm(x, weight, bias, g)])
+    for a, b in zip(results[0], results[-1], strict=True):
+        assert_same_bits(b, a)

@@ -12,7 +12,7 @@ import pytest
 import support
 
 import fastact as fa
-from fastact import cli
+from fastact import timing
 
 
 def table(rows=103, inputs=7, outputs=3, dtype=np.float32, seed=0):
@@ -610,7 +610,7 @@ def test_command_line_step_is_fit():
     x, labels, _ = table(rows=64)
     nets = [network() for _ in range(2)]
     fit(nets[0], x, labels, epochs=1, shuffle=False, optimizer=fa.optim.SGD(0.1))
-    step = cli.library_step(nets[1], fa.optim.SGD(0.1))
+    step = timing.library_step(nets[1], fa.optim.SGD(0.1))
     for start in (0, 32):
         step(x[start : start + 32], labels[start : start + 32])
     support.assert_same_bits(nets[0].parameters, nets[1].parameters)

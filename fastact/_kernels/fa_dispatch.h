@@ -133,6 +133,20 @@ typedef double fa_sum_of_squares(const void *x, ptrdiff_t n);
 /* total[c] = sum over parts of part[i * columns + c], in order */
 typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
 
+/* For columns first .. first + n of a row-major matrix: result[k * columns + column] for the k below. */
+enum {
+    FA_ABOVE,   /* elements above 0 */
+    FA_BELOW,   /* elements below 0 */
+    FA_SMALL,   /* elements whose magnitude is less than small */
+    FA_MEAN,
+    FA_SQUARES, /* sum of squared deviations from the mean */
+    FA_STATISTICS
+};
+typedef void fa_column_statistics(const void *x, double *result, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t first,
+                                  ptrdiff_t n, double small);
+/* sums of squares: of x - y, and of x */
+typedef void fa_distance(const void *x, const void *y, ptrdiff_t n, double *sums);
+
 /* C (m x n) = A (m x k) B (k x n), then the epilogue. Strides are in elements; C's columns are adjacent. */
 typedef struct {
     const void *a, *b;
@@ -185,6 +199,8 @@ typedef struct {
     const fa_optimizer *optimizers;
     fa_sum_of_squares *sum_of_squares;
     fa_add_rows *add_rows;
+    fa_column_statistics *column_statistics;
+    fa_distance *distance;
     fa_product_plan *product_plan;
     fa_product_pack *product_pack;
     fa_product_task *product_task;

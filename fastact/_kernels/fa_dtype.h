@@ -12,6 +12,7 @@ typedef struct {
 #include "fa_norm.h"
 #include "fa_loss.h"
 #include "fa_optim.h"
+#include "fa_statistics.h"
 #include "fa_gemm.h"
 
 static const fa_kernels FN(kernels) = {
@@ -37,6 +38,8 @@ static const fa_kernels FN(kernels) = {
     .optimizers = FN(optimizers),
     .sum_of_squares = FN(sum_of_squares),
     .add_rows = FN(add_rows),
+    .column_statistics = FN(column_statistics),
+    .distance = FN(distance),
     .product_plan = FN(product_plan),
     .product_pack = FN(product_pack),
     .product_task = FN(product_task),
