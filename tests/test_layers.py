@@ -735,7 +735,7 @@ def test_load_state_dict_by_name_and_by_position():
         ),
         (
             TypeError,
-            "2.bias to be float32, got float64.* or use a network of dtype=.float64",
+            "2.bias to be float32, got float64.* network of dtype=.float64",
             {**state, "2.bias": np.ones(2)},
         ),
         (TypeError, "0.bias to be float32, got int64; convert it$", {**state, "0.bias": np.ones(5, np.int64)}),
