@@ -211,6 +211,14 @@ def real(function: str, name: str, value: object, low: float = 0.0, low_included
     return parameter(function, Parameter(name, 0.0, low, low_included), value)
 
 
+def generator(function: str, value: object) -> np.random.Generator:
+    """The generator of a seed, or the one given."""
+    try:
+        return np.random.default_rng(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{function}: expected rng to be a seed or a numpy Generator ({error})") from error
+
+
 def choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """One of the choices."""
     if not isinstance(value, str) or value not in choices:

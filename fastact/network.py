@@ -367,8 +367,8 @@ class Sequential:
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
         """Lay out the buffers and initialise the parameters."""
+        generator = _checks.generator("Sequential", rng)
         self._build(layers, dtype)
-        generator = np.random.default_rng(rng)
         for layer in self.layers:
             layer.initialize(generator)
 

@@ -149,10 +149,7 @@ def fit(
         optimizer = SGD(lr=0.01, momentum=0.9)
     elif not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}")
-    try:
-        generator = np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"fit: expected rng to be a seed or a numpy Generator ({error})") from error
+    generator = _checks.generator("fit", rng)
     measured = objective.metrics("fit", metrics)
 
     data = _convert.features("fit", net, x)

@@ -968,6 +968,10 @@ def test_widths():
             fa.Sequential(fa.Dense(4, 4), layer)
         fa.Sequential(fa.Dense(4, 4), copy.deepcopy(layer))
     np.testing.assert_array_equal(first(x), before)
+    layer = fa.Dense(4, 4)
+    with pytest.raises(TypeError, match="Sequential: expected rng to be a seed or a numpy Generator"):
+        fa.Sequential(layer, rng="x")
+    fa.Sequential(layer, rng=0)  # it was left alone
     for dtype in (None, "float16", ">f4", "flaot32"):
         with pytest.raises(TypeError, match=f"Sequential: expected dtype float32 or float64, got {dtype!r}"):
             fa.Sequential(fa.Dense(4, 4), dtype=dtype)
