@@ -395,10 +395,10 @@ class Optimizer:
                 f"{name}.step: this optimiser has the state of a network with {array.size} {array.dtype} parameters, "
                 f"got another one with {net.parameters.size} {net.dtype}; make an optimiser per network"
             )
-        for group in self.groups:
-            if isinstance(group.match, str) and not any(map(group.matches, net.segments)):
+        for one in self.groups:
+            if isinstance(one.match, str) and not any(map(one.matches, net.segments)):
                 names = ", ".join(segment.name for segment in net.segments)
-                raise ValueError(f"{name}.step: expected groups to match among {names}, got {group.match!r}")
+                raise ValueError(f"{name}.step: expected groups to match among {names}, got {one.match!r}")
         self._replan()
         for name in self._used_states():
             if name not in self.state:
