@@ -133,12 +133,13 @@ def made(name: str) -> str:
     signature = inspect.signature(getattr(functional, name))
     parameters = []
     for p in signature.parameters.values():
-        annotation = "float" if p.name in numbers else "NDArray[_Real]"
+        annotation = "float" if p.name in numbers else "str" if p.name == "approximate" else "NDArray[_Real]"
         if p.default is None:
             annotation += " | None"
         parameters.append(p.replace(annotation=annotation))
     typed = signature.replace(parameters=parameters, return_annotation="NDArray[_Real]")
-    return one_line_or_more(f"def {name}{str(typed).replace(chr(39), '')}: ...")
+    text = re.sub(r"'(NDArray[^']*|str|float)'", r"\1", str(typed))
+    return one_line_or_more(f"def {name}{text}: ...".replace("'", '"'))
 
 
 def is_made(name: str, names: Module) -> bool:

@@ -72,6 +72,25 @@ def overlap(a: np.ndarray, b: np.ndarray) -> bool:
         return True
 
 
+def repeats(a: np.ndarray) -> bool:
+    """Whether two elements of a share memory, as in a broadcast array or in sliding windows."""
+    axes = sorted((abs(step), length) for step, length in zip(a.strides, a.shape, strict=True) if length > 1)
+    extent = a.itemsize  # of one element, then of all the axes that came before
+    for step, length in axes:
+        if step < extent:
+            break
+        extent += step * (length - 1)
+    else:
+        return False
+    if a.size == 0:
+        return False
+    offsets = np.zeros(1, np.intp)  # such strides may still interleave without a repetition: look at every element
+    for step, length in axes:
+        offsets = np.add.outer(offsets, step * np.arange(length)).reshape(-1)
+    offsets.sort()
+    return bool(np.diff(offsets).min() < a.itemsize)
+
+
 def output(
     function: str,
     out: object,
@@ -93,8 +112,10 @@ def output(
         raise ValueError(f"{function}: expected {name} to have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: {name} is read-only; pass a writeable array or leave {name} out")
-    if out.size and any(step == 0 and length > 1 for step, length in zip(out.strides, out.shape, strict=True)):
-        raise ValueError(f"{function}: {name} repeats its elements (a stride of 0); pass an array of its own")
+    if repeats(out):
+        raise ValueError(
+            f"{function}: {name} overlaps itself (strides {out.strides}); pass an array whose elements do not"
+        )
     for source, array in sources.items():
         if overlap(out, array) and not (exact and _same_place(out, array)):
             allowed = f"exactly {source} or " if exact else ""

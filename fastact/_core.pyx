@@ -250,6 +250,7 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef extern from "Python.h":
     int PyContextVar_Get(object var, PyObject *default_value, PyObject **value) except -1
+    long PyLong_AsLongAndOverflow(object value, int *overflow) except? -1
 
 cdef enum:
     # Elements per block: small enough to share out, large enough that a call through a pointer is nothing.
@@ -262,6 +263,8 @@ cdef enum:
     KEEP_GIL_PRODUCT = 65536
     # Activations there can be; a table of thresholds is indexed by activation number.
     MOST = 64
+    # NumPy's limit for the dimensions of an array.
+    MOST_DIMENSIONS = 64
     # What one of a stack's layers hands to the next in inference stays below this.
     INFERENCE_BYTES = 4194304
     # Partial sums that fit the stack.
@@ -340,6 +343,8 @@ def configure(backend, native_value, threads, int limit, list activation_thresho
               Py_ssize_t updates, Py_ssize_t products):
     """Hand over the context variables and the sizes (in elements) from which work is shared between threads."""
     global backend_variable, native, thread_variable, thread_limit, row_threshold, update_threshold, product_threshold
+    if len(activation_thresholds) > MOST:
+        raise ValueError(f"_core: there is room for {MOST} activations, got {len(activation_thresholds)}; raise MOST")
     backend_variable, native, thread_variable, thread_limit = backend, native_value, threads, limit
     for i, value in enumerate(activation_thresholds):
         thresholds[i] = value

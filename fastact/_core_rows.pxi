@@ -9,6 +9,41 @@ cdef inline Py_ssize_t rows_per_block(Py_ssize_t columns) noexcept nogil:
     """Rows that make a block of about BLOCK elements; a multiple of the most lanes a vector has."""
     return max(BLOCK // columns, <Py_ssize_t>1) if columns > 512 else (BLOCK // columns + 15) & ~15
 
+cdef inline bint disjoint(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two contiguous arrays have no byte in common."""
+    cdef const char *pa = <const char *>cnp.PyArray_DATA(a)
+    cdef const char *pb = <const char *>cnp.PyArray_DATA(b)
+    return pa + cnp.PyArray_NBYTES(a) <= pb or pb + cnp.PyArray_NBYTES(b) <= pa
+
+
+cdef inline cnp.ndarray output_like(cnp.ndarray source, object out):
+    """A new array like source (in C order), or out where it is one and may be written to; None otherwise."""
+    if out is None:
+        return <cnp.ndarray>PyArray_NewLikeArray(source, cnp.NPY_CORDER, NULL, 0)
+    if not isinstance(out, cnp.ndarray) or not same_layout(source, out) or not may_write(<cnp.ndarray>out, source):
+        return None
+    return <cnp.ndarray>out
+
+
+cdef inline cnp.ndarray output_shaped(int ndim, cnp.npy_intp *shape, int dtype, object out):
+    """A new array of that shape and NumPy type, or out where it is one in C order; None otherwise."""
+    cdef int i
+    if out is None:
+        return <cnp.ndarray>cnp.PyArray_SimpleNew(ndim, shape, dtype)
+    if (not cnp.PyArray_CheckExact(out) or cnp.PyArray_TYPE(<cnp.ndarray>out) != dtype
+            or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out) or cnp.PyArray_NDIM(<cnp.ndarray>out) != ndim):
+        return None
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(<cnp.ndarray>out)[i] != shape[i]:
+            return None
+    return <cnp.ndarray>out
+
+
+cdef inline bint is_bytes(object array) noexcept:
+    """Whether it is a plain uint8 array in C order."""
+    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_UINT8
+            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array))
+
 
 def try_rows(int number, object x, object out):
     """A function of each row (last axis) for the plain case; None otherwise, with nothing written."""
@@ -16,17 +51,11 @@ def try_rows(int number, object x, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef cnp.ndarray result
     if cnp.PyArray_NDIM(source) == 0 or not cnp.PyArray_ISCARRAY_RO(source):
         return None
-    if out is None:
-        result = <cnp.ndarray>PyArray_NewLikeArray(source, cnp.NPY_CORDER, NULL, 0)
-    elif not isinstance(out, cnp.ndarray):
+    cdef cnp.ndarray result = output_like(source, out)
+    if result is None:
         return None
-    else:
-        result = <cnp.ndarray>out
-        if not same_layout(source, result) or not may_write(result, source):
-            return None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
     if n == 0:
         return result
@@ -51,17 +80,11 @@ def try_rows_backward(int number, object grad, object y, object out):
     if dtype < 0 or not isinstance(y, cnp.ndarray) or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad, s = <cnp.ndarray>y
-    cdef cnp.ndarray result
     if cnp.PyArray_NDIM(g) == 0 or not cnp.PyArray_ISCARRAY_RO(g) or not same_layout(g, s):
         return None
-    if out is None:
-        result = <cnp.ndarray>PyArray_NewLikeArray(g, cnp.NPY_CORDER, NULL, 0)
-    elif not isinstance(out, cnp.ndarray):
+    cdef cnp.ndarray result = output_like(g, out)
+    if result is None or not may_write(result, s):
         return None
-    else:
-        result = <cnp.ndarray>out
-        if not same_layout(g, result) or not may_write(result, g) or not may_write(result, s):
-            return None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
     if n == 0:
         return result
@@ -81,51 +104,113 @@ def try_rows_backward(int number, object grad, object y, object out):
     return result
 
 
-# Below, arrays are C-contiguous, aligned, native, of one dtype and of matching shapes: the callers see to it.
+cdef const char *learned_weight(object weight, cnp.ndarray x, int dtype, double *number, bint *per_column):
+    """Where the weight is: a float's value goes to number; NULL for anything but one number or one a column."""
+    cdef cnp.ndarray w
+    per_column[0] = False
+    if type(weight) is float:
+        if dtype == 0:
+            (<float *>number)[0] = <float><double>weight
+        else:
+            number[0] = weight
+        return <const char *>number
+    if (not cnp.PyArray_CheckExact(weight) or cnp.PyArray_TYPE(<cnp.ndarray>weight) != cnp.PyArray_TYPE(x)
+            or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>weight)):
+        return NULL
+    w = <cnp.ndarray>weight
+    if cnp.PyArray_NDIM(w) > 1:
+        return NULL
+    if cnp.PyArray_SIZE(w) != 1:
+        if cnp.PyArray_NDIM(x) == 0 or cnp.PyArray_DIMS(w)[0] != last(x):
+            return NULL
+        per_column[0] = True
+    return <const char *>cnp.PyArray_DATA(w)
 
-def learned_forward(int number, cnp.ndarray x, cnp.ndarray weight, bint per_column, cnp.ndarray y):
-    """y = f(x; weight), one weight for all or one a column."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x), size = cnp.PyArray_ITEMSIZE(x), i
+
+def try_learned(int number, object x, object weight, object out):
+    """y = f(x; weight), one weight for all or one a column, for the plain case; None otherwise, nothing written."""
+    cdef int dtype = dtype_of(x), team
+    if dtype < 0 or not use_native():
+        return None
+    cdef cnp.ndarray source = <cnp.ndarray>x
+    cdef double value
+    cdef bint per_column
+    cdef const char *pw = learned_weight(weight, source, dtype, &value, &per_column)
+    if pw == NULL or not cnp.PyArray_ISCARRAY_RO(source):
+        return None
+    cdef cnp.ndarray result = output_like(source, out)
+    if result is None or (out is not None and type(weight) is not float and not disjoint(result, weight)):
+        return None
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
     if n == 0:
-        return
-    cdef Py_ssize_t columns = last(x) if per_column else 1
+        return result
+    cdef Py_ssize_t columns = last(source) if per_column else 1
+    cdef Py_ssize_t rows = n // columns if per_column else 1, row = columns if per_column else n
     cdef Py_ssize_t step = rows_per_block(columns) * columns
-    cdef int team = row_team(n)
-    cdef fa_learned_forward *kernel = table.kernels[dtype_of(x)].learned[number].forward
-    cdef char *px = data(x)
-    cdef char *pw = data(weight)
-    cdef char *py = data(y)
+    cdef fa_learned_forward *kernel = table.kernels[dtype].learned[number].forward
+    cdef char *px = data(source)
+    cdef char *py = data(result)
+    if n <= KEEP_GIL:
+        kernel(px, pw, per_column, py, rows, row)
+        return result
+    team = row_team(n)
     with nogil:
         if team == 1:
-            kernel(px, pw, per_column, py, n // columns if per_column else 1, columns if per_column else n)
+            kernel(px, pw, per_column, py, rows, row)
         else:
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * size, pw, per_column, py + i * step * size,
                        min(step, n - i * step) // columns if per_column else 1,
                        columns if per_column else min(step, n - i * step))
+    return result
 
 
-def learned_backward(int number, cnp.ndarray grad, cnp.ndarray x, cnp.ndarray weight, bint per_column, cnp.ndarray dx,
-                     cnp.ndarray dweight):
-    """dx, and dweight summed in fixed blocks that are added in order."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x), size = cnp.PyArray_ITEMSIZE(x), i
-    cdef Py_ssize_t columns = last(x) if per_column else 1
+def try_learned_backward(int number, object grad, object x, object weight, object out, object out_weight):
+    """(dx, dweight) for the plain case, dweight summed in fixed blocks that are added in order; None otherwise."""
+    cdef int dtype = dtype_of(grad), team
+    if dtype < 0 or not isinstance(x, cnp.ndarray) or not use_native():
+        return None
+    cdef cnp.ndarray g = <cnp.ndarray>grad, s = <cnp.ndarray>x
+    cdef double value
+    cdef bint per_column
+    if not cnp.PyArray_ISCARRAY_RO(g) or not same_layout(g, s):
+        return None
+    cdef const char *pw = learned_weight(weight, s, dtype, &value, &per_column)
+    cdef bint given = type(weight) is not float
+    if pw == NULL:
+        return None
+    cdef cnp.ndarray dx = output_like(g, out), dweight
+    if dx is None or not may_write(dx, s) or (given and not disjoint(dx, weight)):
+        return None
+    if given:
+        dweight = output_shaped(cnp.PyArray_NDIM(<cnp.ndarray>weight), cnp.PyArray_DIMS(<cnp.ndarray>weight),
+                                cnp.PyArray_TYPE(g), out_weight)
+    else:
+        dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
+    if dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)):
+        return None
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    cdef Py_ssize_t columns = last(s) if per_column else 1
     if n == 0:
         dweight[...] = 0
-        return
+        return dx, dweight
     cdef Py_ssize_t step = rows_per_block(columns) * columns, blocks = (n + step - 1) // step
-    cdef int team = row_team(n), dtype = dtype_of(x)
     cdef fa_learned_backward *kernel = table.kernels[dtype].learned[number].backward
-    cdef char *pg = data(grad)
-    cdef char *px = data(x)
-    cdef char *pw = data(weight)
+    cdef char *pg = data(g)
+    cdef char *px = data(s)
     cdef char *pd = data(dx)
     cdef char *total = data(dweight)
     cdef char *parts = total
-    if blocks > 1:
+    # The weight is read to the end of every block, and out_weight may be the weight itself.
+    cdef bint own = blocks > 1 or pw == total
+    if n <= KEEP_GIL and not own:
+        kernel(pg, px, pw, per_column, pd, total, n // columns, columns)
+        return dx, dweight
+    if own:
         parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
             raise MemoryError()
+    team = row_team(n)
     with nogil:
         if team == 1:
             for i in range(blocks):
@@ -135,53 +220,125 @@ def learned_backward(int number, cnp.ndarray grad, cnp.ndarray x, cnp.ndarray we
             for i in prange(blocks, num_threads=team, schedule="static"):
                 kernel(pg + i * step * size, px + i * step * size, pw, per_column, pd + i * step * size,
                        parts + i * columns * size, min(step, n - i * step) // columns, columns)
-        if blocks > 1:
+        if own:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
             fa_give(FA_GRADIENT, parts)
+    return dx, dweight
 
 
-def maxout(cnp.ndarray x, cnp.ndarray y, cnp.ndarray index, Py_ssize_t pieces):
-    """y = the largest of each group of neighbours, index = which one."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(y), size = cnp.PyArray_ITEMSIZE(x), i
-    cdef int team = row_team(n * pieces)
-    cdef fa_maxout *kernel = table.kernels[dtype_of(x)].maxout
-    cdef char *px = data(x)
+cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
+    """Pieces where it is an int that a byte can number, else 0."""
+    cdef int overflow = 0
+    if type(pieces) is not int:
+        return 0
+    cdef long n = PyLong_AsLongAndOverflow(pieces, &overflow)
+    return n if 1 <= n <= 256 else 0
+
+
+def try_maxout(object x, object pieces, object out, object out_index):
+    """(y, index) for the plain case, the largest of each group of neighbours; None otherwise, nothing written."""
+    cdef int dtype = dtype_of(x), team, ndim
+    if dtype < 0 or not use_native():
+        return None
+    cdef cnp.ndarray source = <cnp.ndarray>x
+    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i
+    ndim = cnp.PyArray_NDIM(source)
+    if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(source) or last(source) % group:
+        return None
+    cdef cnp.npy_intp shape[MOST_DIMENSIONS]
+    memcpy(shape, cnp.PyArray_DIMS(source), ndim * sizeof(cnp.npy_intp))
+    shape[ndim - 1] //= group
+    cdef cnp.ndarray y = output_shaped(ndim, shape, cnp.PyArray_TYPE(source), out)
+    cdef cnp.ndarray index = output_shaped(ndim, shape, cnp.NPY_UINT8, out_index)
+    if (y is None or index is None
+            or not (disjoint(y, source) and disjoint(index, source) and disjoint(y, index))):
+        return None
+    n = cnp.PyArray_SIZE(y)
+    cdef fa_maxout *kernel = table.kernels[dtype].maxout
+    cdef char *px = data(source)
     cdef char *py = data(y)
     cdef uint8_t *pi = <uint8_t *>data(index)
+    if n * group <= KEEP_GIL:
+        kernel(px, py, pi, n, group)
+        return y, index
+    team = row_team(n * group)
     with nogil:
         if team == 1:
-            kernel(px, py, pi, n, pieces)
+            kernel(px, py, pi, n, group)
         else:
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * pieces * size, py + i * BLOCK * size, pi + i * BLOCK,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), pieces)
+                kernel(px + i * BLOCK * group * size, py + i * BLOCK * size, pi + i * BLOCK,
+                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), group)
+    return y, index
 
 
-def maxout_backward(cnp.ndarray grad, cnp.ndarray index, cnp.ndarray dx, Py_ssize_t pieces):
-    """dx = grad where the index points, 0 elsewhere."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(grad), size = cnp.PyArray_ITEMSIZE(grad), i
-    cdef int team = row_team(n * pieces)
-    cdef fa_maxout_backward *kernel = table.kernels[dtype_of(grad)].maxout_backward
-    cdef char *pg = data(grad)
-    cdef uint8_t *pi = <uint8_t *>data(index)
+def try_maxout_backward(object grad, object index, object pieces, object out):
+    """dx = grad where the index points, 0 elsewhere, for the plain case; None otherwise, nothing written."""
+    cdef int dtype = dtype_of(grad), team, ndim, most = 0
+    if dtype < 0 or not is_bytes(index) or not use_native():
+        return None
+    cdef cnp.ndarray g = <cnp.ndarray>grad, winner = <cnp.ndarray>index
+    cdef Py_ssize_t group = whole_pieces(pieces), n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    ndim = cnp.PyArray_NDIM(g)
+    if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(g) or cnp.PyArray_NDIM(winner) != ndim:
+        return None
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(winner)[i] != cnp.PyArray_DIMS(g)[i]:
+            return None
+    cdef uint8_t *pi = <uint8_t *>data(winner)
+    for i in range(n):
+        most = max(most, <int>pi[i])
+    if n and most >= group:
+        return None
+    cdef cnp.npy_intp shape[MOST_DIMENSIONS]
+    memcpy(shape, cnp.PyArray_DIMS(g), ndim * sizeof(cnp.npy_intp))
+    shape[ndim - 1] *= group
+    cdef cnp.ndarray dx = output_shaped(ndim, shape, cnp.PyArray_TYPE(g), out)
+    if dx is None or not disjoint(dx, g) or not disjoint(dx, winner):
+        return None
+    cdef fa_maxout_backward *kernel = table.kernels[dtype].maxout_backward
+    cdef char *pg = data(g)
     cdef char *pd = data(dx)
+    if n * group <= KEEP_GIL:
+        kernel(pg, pi, pd, n, group)
+        return dx
+    team = row_team(n * group)
     with nogil:
         if team == 1:
-            kernel(pg, pi, pd, n, pieces)
+            kernel(pg, pi, pd, n, group)
         else:
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(pg + i * BLOCK * size, pi + i * BLOCK, pd + i * BLOCK * pieces * size,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), pieces)
+                kernel(pg + i * BLOCK * size, pi + i * BLOCK, pd + i * BLOCK * group * size,
+                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), group)
+    return dx
 
 
-def relu_masked(cnp.ndarray x, cnp.ndarray y, cnp.ndarray mask):
-    """y = x where x >= 0, else 0; one bit an element says which."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x), size = cnp.PyArray_ITEMSIZE(x), i
-    cdef int team = row_team(n)
-    cdef fa_relu_masked *kernel = table.kernels[dtype_of(x)].relu_masked
-    cdef char *px = data(x)
-    cdef char *py = data(y)
+cdef inline bint is_mask(object mask, Py_ssize_t n) noexcept:
+    """Whether it is a plain array of bytes with one bit for each of n elements."""
+    return (is_bytes(mask) and cnp.PyArray_NDIM(<cnp.ndarray>mask) == 1
+            and cnp.PyArray_SIZE(<cnp.ndarray>mask) == (n + 7) // 8)
+
+
+def try_relu_masked(object x, object mask, object out):
+    """y = x where x >= 0, else 0, one bit an element says which, for the plain case; None otherwise."""
+    cdef int dtype = dtype_of(x), team
+    if dtype < 0 or not use_native():
+        return None
+    cdef cnp.ndarray source = <cnp.ndarray>x
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
+    if not cnp.PyArray_ISCARRAY_RO(source) or not is_mask(mask, n) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>mask):
+        return None
+    cdef cnp.ndarray result = output_like(source, out)
+    if result is None or not disjoint(mask, source) or not disjoint(mask, result):
+        return None
+    cdef fa_relu_masked *kernel = table.kernels[dtype].relu_masked
+    cdef char *px = data(source)
+    cdef char *py = data(result)
     cdef uint8_t *pm = <uint8_t *>data(mask)
+    if n <= KEEP_GIL:
+        kernel(px, py, pm, n)
+        return result
+    team = row_team(n)
     with nogil:
         if team == 1:
             kernel(px, py, pm, n)
@@ -189,16 +346,29 @@ def relu_masked(cnp.ndarray x, cnp.ndarray y, cnp.ndarray mask):
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
                 kernel(px + i * BLOCK * size, py + i * BLOCK * size, pm + i * BLOCK // 8,
                        min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+    return result
 
 
-def relu_masked_backward(cnp.ndarray grad, cnp.ndarray mask, cnp.ndarray dx):
-    """dx = grad where the bit is set, else 0."""
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(grad), size = cnp.PyArray_ITEMSIZE(grad), i
-    cdef int team = row_team(n)
-    cdef fa_relu_masked_backward *kernel = table.kernels[dtype_of(grad)].relu_masked_backward
-    cdef char *pg = data(grad)
-    cdef char *pd = data(dx)
+def try_relu_masked_backward(object grad, object mask, object out):
+    """dx = grad where the bit is set, else 0, for the plain case; None otherwise, nothing written."""
+    cdef int dtype = dtype_of(grad), team
+    if dtype < 0 or not use_native():
+        return None
+    cdef cnp.ndarray g = <cnp.ndarray>grad
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    if not cnp.PyArray_ISCARRAY_RO(g) or not is_mask(mask, n):
+        return None
+    cdef cnp.ndarray result = output_like(g, out)
+    if result is None or not disjoint(mask, result):
+        return None
+    cdef fa_relu_masked_backward *kernel = table.kernels[dtype].relu_masked_backward
+    cdef char *pg = data(g)
+    cdef char *pd = data(result)
     cdef uint8_t *pm = <uint8_t *>data(mask)
+    if n <= KEEP_GIL:
+        kernel(pg, pm, pd, n)
+        return result
+    team = row_team(n)
     with nogil:
         if team == 1:
             kernel(pg, pm, pd, n)
@@ -206,3 +376,4 @@ def relu_masked_backward(cnp.ndarray grad, cnp.ndarray mask, cnp.ndarray dx):
             for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
                 kernel(pg + i * BLOCK * size, pm + i * BLOCK // 8, pd + i * BLOCK * size,
                        min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+    return result

@@ -17,6 +17,7 @@ import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -369,3 +370,13 @@ def write_results(measurements: list[Measurement], path: Path) -> None:
 
 def _default(name: str, parameter: str) -> float:
     return next(p.default for p in ACTIVATIONS[name].parameters if p.name == parameter)
+
+
+def grid(entry: Entry) -> Iterator[tuple[float, ...]]:
+    """Other parameter values than the defaults, one parameter at a time: tiny, ordinary and large ones in its range."""
+    for i, parameter in enumerate(entry.parameters):
+        for value in (-5.0, -0.3, 0.0, 1e-3, 0.1, 0.3, 0.7, 1.0, 1.7, 3.0, 10.0, 100.0):
+            values = (*entry.defaults[:i], value, *entry.defaults[i + 1 :])
+            rising = not entry.ordered or all(a < b for a, b in pairwise(values))
+            if parameter.accepts(value) and rising and values != entry.defaults:
+                yield values

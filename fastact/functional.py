@@ -21,16 +21,25 @@ __all__ = ["activation"]
 ROW_FUNCTIONS = ("softmax", "log_softmax")
 
 
-def activation(name: str, **parameters: float) -> BoundActivation:
+def activation(name: str, **parameters: Any) -> BoundActivation:
     """An activation with its parameters filled in, for ``Dense`` and wherever an activation's name is taken.
 
-    Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter.
+    ``activation("gelu", approximate="tanh")`` is ``gelu_tanh``, as in the functions. Raises ValueError for an unknown
+    name or a parameter out of range, TypeError for an unknown parameter.
 
     >>> str(activation("leaky_relu", negative_slope=0.2))
     'leaky_relu(negative_slope=0.2)'
     """
     entry = _checks.activation("activation", name).entry
+    if entry.approximations and "approximate" in parameters:
+        entry = _approximation(f"activation({entry.name!r})", entry, parameters.pop("approximate"))
     return BoundActivation(entry, _checks.parameters(f"activation({entry.name!r})", entry, parameters))
+
+
+def _approximation(function: str, entry: Entry, approximate: Any) -> Entry:
+    """The activation that ``approximate=`` means."""
+    chosen = _checks.choice(function, "approximate", approximate, ("none", *entry.approximations))
+    return entry if chosen == "none" else ACTIVATIONS[entry.approximations[chosen]]
 
 
 def _native(number: int, call: Callable[..., Any], values: tuple[float, ...], *arrays: np.ndarray, out: np.ndarray):
@@ -135,18 +144,22 @@ def _nothing(*_: object) -> None:
     """In place of the core's fast path where the core is missing."""
 
 
-_try_forward = runtime._core.try_forward if runtime._core is not None else _nothing
-_try_backward = runtime._core.try_backward if runtime._core is not None else _nothing
+def _fast(name: str) -> Callable[..., Any]:
+    """The core's fast path of that name."""
+    return getattr(runtime._core, name) if runtime._core is not None else _nothing
+
+
+_try_forward, _try_backward = _fast("try_forward"), _fast("try_backward")
 
 # Real signatures without the cost of *args: the source of each function is filled in and compiled, as the standard
 # library does for dataclasses.
 _SOURCE = """
-def {name}({x}{signature}, *, out=None):
+def {name}({x}{signature}, *{approximate}, out=None):
 {checks}
     result = try_forward({number}, {x}, out, {arguments})
     return result if result is not None else forward("{name}", entry, {x}, out, ({values}))
 
-def {name}_backward(grad, {saved}{signature}, *, out=None):
+def {name}_backward(grad, {saved}{signature}, *{approximate}, out=None):
 {checks_backward}
     result = try_backward({number}, grad, {saved}, out, {arguments})
     return result if result is not None else backward("{name}_backward", entry, grad, {saved}, out, ({values}))
@@ -198,6 +211,9 @@ _BACKWARD_DOC = """Gradient through {name}: dx = grad * f', with f' = {slope}.
 _CHECK_ORDER = """
     if not ({chain}):
         order("{function}", entry, ({values}))"""
+_CHECK_APPROXIMATE = """
+    if approximate != "none":
+        return functions[approximation("{function}", entry, approximate).name{suffix}]({arguments}, out=out)"""
 
 
 def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -211,14 +227,18 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         "entry": entry,
         "parameter": _checks.parameter,
         "order": _checks.order,
+        "approximation": _approximation,
+        "functions": globals(),
     }
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
     values = "".join(f"{n}, " for n in names)
 
-    def checks(function: str) -> str:
+    def checks(function: str, suffix: str, arguments: str) -> str:
         lines = [_CHECK.format(name=n, function=function) for n in names]
+        if entry.approximations:
+            lines.append(_CHECK_APPROXIMATE.format(function=function, suffix=suffix, arguments=arguments))
         if entry.ordered:
             lines.append(_CHECK_ORDER.format(function=function, values=values, chain=" < ".join(names)))
         return "".join(lines)
@@ -229,8 +249,9 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         saved=entry.saved_name,
         number=runtime.KERNEL_NUMBERS.get(entry.name, -1),
         signature="".join(f", {n}=default_{n}" for n in names),
-        checks=checks(entry.name),
-        checks_backward=checks(f"{entry.name}_backward"),
+        approximate=', approximate="none"' if entry.approximations else "",
+        checks=checks(entry.name, "", "x"),
+        checks_backward=checks(f"{entry.name}_backward", ' + "_backward"', f"grad, {entry.saved_name}"),
         arguments=", ".join([*names, "0.0", "0.0"][:2]),
         values=values,
     )
@@ -240,11 +261,13 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
         f"    {p.name} : float, default {p.default:g}\n        {p.range}; rounded to the array's dtype\n"
         for p in entry.parameters
     )
+    for approximate, name in entry.approximations.items():
+        documents += f'    approximate : "none", or "{approximate}" for ``{name}``\n'
     words = {"y": "what forward returned", "x": "what forward was given", None: "what forward returned (not read)"}
     common = {
         "name": entry.name,
         "parameters": documents,
-        "range_error": ", or a parameter out of range" if names else "",
+        "range_error": ", or a parameter out of range" if documents else "",
     }
     forward.__doc__ = _FORWARD_DOC.format(formula=entry.formula, low=entry.limits[0], high=entry.limits[1], **common)
     backward.__doc__ = _BACKWARD_DOC.format(
@@ -348,8 +371,12 @@ def _rows_backward(function: str, grad: Any, y: Any, out: Any) -> Any:
     return target
 
 
-_try_rows = runtime._core.try_rows if runtime._core is not None else _nothing
-_try_rows_backward = runtime._core.try_rows_backward if runtime._core is not None else _nothing
+_try_rows, _try_rows_backward = _fast("try_rows"), _fast("try_rows_backward")
+_try_learned, _try_learned_backward = _fast("try_learned"), _fast("try_learned_backward")
+_try_maxout, _try_maxout_backward = _fast("try_maxout"), _fast("try_maxout_backward")
+_try_relu_masked, _try_relu_masked_backward = _fast("try_relu_masked"), _fast("try_relu_masked_backward")
+_tuple = tuple.__new__  # a named tuple of a tuple, at a third of the price of _make
+_PRELU, _SWISH = runtime.LEARNED_NUMBERS.get("prelu", -1), runtime.LEARNED_NUMBERS.get("swish", -1)
 _SOFTMAX = runtime.ROW_NUMBERS.get("softmax", -1)
 _LOG_SOFTMAX = runtime.ROW_NUMBERS.get("log_softmax", -1)
 
@@ -409,6 +436,12 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     -------
     (y, index) : the maxima, and which piece won. The first of equals wins; the first NaN wins over everything.
     """
+    found = _try_maxout(x, pieces, out, out_index)
+    return _tuple(Maxout, found if found is not None else _maxout(x, pieces, out, out_index))
+
+
+def _maxout(x: Any, pieces: Any, out: Any, out_index: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(y, index) of maxout for any layout, backend or mistake."""
     name = "maxout"
     source = _rows_input(name, "x", x)
     _pieces(name, pieces)
@@ -426,7 +459,7 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     given = target_index is not None and _checks.is_plain(target_index)
     index = target_index if given else np.empty(shape, np.uint8)
     maxout_into(plain, y, index, pieces)
-    return Maxout(_delivered(y, target), _delivered(index, target_index))
+    return _delivered(y, target), _delivered(index, target_index)
 
 
 def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -435,6 +468,12 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
     ``grad`` and ``index`` have shape (..., k); the result, and ``out`` when given (memory that touches neither), has
     (..., k * pieces). Raises ValueError for an index that is not below pieces.
     """
+    dx = _try_maxout_backward(grad, index, pieces, out)
+    return dx if dx is not None else _maxout_backward(grad, index, pieces, out)
+
+
+def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray:
+    """The gradient of maxout for any layout, backend or mistake."""
     name = "maxout_backward"
     g = _rows_input(name, "grad", grad)
     _pieces(name, pieces)
@@ -451,9 +490,7 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
 
 def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) -> None:
     """``maxout`` for plain arrays."""
-    if runtime.get_backend() == "native":
-        runtime._core.maxout(x, y, index, pieces)
-    else:
+    if _try_maxout(x, int(pieces), y, index) is None:
         groups = x.reshape(*y.shape, pieces)
         index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
         y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
@@ -461,9 +498,7 @@ def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) ->
 
 def maxout_backward_into(grad: np.ndarray, index: np.ndarray, dx: np.ndarray, pieces: int) -> None:
     """``maxout_backward`` for plain arrays."""
-    if runtime.get_backend() == "native":
-        runtime._core.maxout_backward(grad, index, dx, pieces)
-    else:
+    if _try_maxout_backward(grad, index, int(pieces), dx) is None:
         groups = dx.reshape(*grad.shape, pieces)
         groups[...] = 0
         np.put_along_axis(groups, index[..., np.newaxis].astype(np.intp), grad[..., np.newaxis], axis=-1)
@@ -481,6 +516,12 @@ def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = Non
         belongs to element i in C order, as in ``np.packbits(x >= 0, bitorder="little")``
     out : optional, exactly x (in place) or memory that does not touch it
     """
+    y = _try_relu_masked(x, mask, out)
+    return y if y is not None else _relu_masked(x, mask, out)
+
+
+def _relu_masked(x: Any, mask: Any, out: Any) -> Any:
+    """relu_masked for any layout, backend or mistake."""
     name = "relu_masked"
     source = _checks.real_array(name, "x", x)
     target = _checks.output(name, out, source.shape, source.dtype, {"x": source})
@@ -488,19 +529,24 @@ def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = Non
     others = {"x": source} if target is None else {"x": source, "out": target}
     _checks.output(name, bits, bits.shape, bits.dtype, others, "mask", exact=False)
     plain = _checks.plain(source)
-    y = target if target is not None and _checks.is_plain(target) else np.empty(source.shape, plain.dtype)
-    plain_bits = bits if _checks.is_plain(bits) else np.empty(bits.shape, np.uint8)
+    plain_bits = np.empty(bits.shape, np.uint8)
     if runtime.get_backend() == "native":
-        runtime._core.relu_masked(plain, y, plain_bits)
+        y = _try_relu_masked(plain, plain_bits, None)
     else:
         plain_bits[...] = np.packbits(plain.reshape(-1) >= 0, bitorder="little")
-        y[...] = np.where(plain < 0, 0, plain)
+        y = np.where(plain < 0, plain.dtype.type(0), plain)
     _delivered(plain_bits, bits)
     return _delivered(y, target)
 
 
 def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Gradient through relu_masked: grad where the bit is set, 0 elsewhere. ``out`` may be exactly grad."""
+    dx = _try_relu_masked_backward(grad, mask, out)
+    return dx if dx is not None else _relu_masked_backward(grad, mask, out)
+
+
+def _relu_masked_backward(grad: Any, mask: Any, out: Any) -> Any:
+    """The gradient of relu_masked for any layout, backend or mistake."""
     name = "relu_masked_backward"
     g = _checks.real_array(name, "grad", grad)
     bits = _bytes(name, "mask", mask, ((g.size + 7) // 8,))
@@ -508,12 +554,11 @@ def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray 
     if target is not None and _checks.overlap(target, bits):
         raise ValueError(f"{name}: out overlaps mask; pass exactly grad or memory that touches neither")
     plain, plain_bits = _checks.plain(g), _checks.plain(bits)
-    dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain.dtype)
     if runtime.get_backend() == "native":
-        runtime._core.relu_masked_backward(plain, plain_bits, dx)
+        dx = _try_relu_masked_backward(plain, plain_bits, None)
     else:
         kept = np.unpackbits(plain_bits, count=g.size, bitorder="little").reshape(g.shape)
-        dx[...] = np.where(kept, plain, 0)
+        dx = np.where(kept, plain, plain.dtype.type(0))
     return _delivered(dx, target)
 
 
@@ -572,9 +617,7 @@ def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any)
 
 def learned_into(name: str, x: np.ndarray, weight: np.ndarray, per_channel: bool, y: np.ndarray) -> None:
     """y = f(x; weight) for plain arrays; y may be x."""
-    if runtime.get_backend() == "native":
-        runtime._core.learned_forward(runtime.LEARNED_NUMBERS[name], x, weight, per_channel, y)
-    else:
+    if _try_learned(runtime.LEARNED_NUMBERS.get(name, -1), x, weight, y) is None:
         y[...] = registry.LEARNED[name].value(x, weight)
 
 
@@ -588,10 +631,7 @@ def learned_backward_into(
     dweight: np.ndarray,
 ) -> None:
     """dx, which may be grad or x, and dweight, for plain arrays."""
-    if runtime.get_backend() == "native":
-        number = runtime.LEARNED_NUMBERS[name]
-        runtime._core.learned_backward(number, grad, x, weight, per_channel, dx, dweight)
-    else:
+    if _try_learned_backward(runtime.LEARNED_NUMBERS.get(name, -1), grad, x, weight, dx, dweight) is None:
         entry = registry.LEARNED[name]
         change = entry.weight_gradient(grad, x, weight)
         result = entry.gradient(grad, x, weight)
@@ -626,7 +666,8 @@ def prelu(x: np.ndarray, weight: float | np.ndarray = 0.25, *, out: np.ndarray |
     last axis, of x's dtype. ``out`` may be exactly x. The slope at 0 is weight. Raises TypeError for wrong dtypes,
     ValueError for wrong shapes and a read-only or overlapping out.
     """
-    return _learned_forward("prelu", "weight", x, weight, out)
+    y = _try_learned(_PRELU, x, weight, out)
+    return y if y is not None else _learned_forward("prelu", "weight", x, weight, out)
 
 
 def prelu_backward(
@@ -642,7 +683,10 @@ def prelu_backward(
     dweight has weight's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx)
     may be exactly grad or exactly x; ``out_weight`` must touch neither.
     """
-    return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
+    found = _try_learned_backward(_PRELU, grad, x, weight, out, out_weight)
+    if found is None:
+        found = _learned_backward("prelu", "weight", grad, x, weight, out, out_weight)
+    return _tuple(PReluGradients, found)
 
 
 class SwishGradients(NamedTuple):
@@ -660,7 +704,8 @@ def swish(x: np.ndarray, beta: float | np.ndarray = 1.0, *, out: np.ndarray | No
     of x's dtype. ``out`` may be exactly x. Raises TypeError for wrong dtypes, ValueError for wrong shapes and a
     read-only or overlapping out.
     """
-    return _learned_forward("swish", "beta", x, beta, out)
+    y = _try_learned(_SWISH, x, beta, out)
+    return y if y is not None else _learned_forward("swish", "beta", x, beta, out)
 
 
 def swish_backward(
@@ -676,7 +721,10 @@ def swish_backward(
     dbeta has beta's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx) may
     be exactly grad or exactly x; ``out_beta`` must touch neither.
     """
-    return SwishGradients(*_learned_backward("swish", "beta", grad, x, beta, out, out_beta))
+    found = _try_learned_backward(_SWISH, grad, x, beta, out, out_beta)
+    if found is None:
+        found = _learned_backward("swish", "beta", grad, x, beta, out, out_beta)
+    return _tuple(SwishGradients, found)
 
 
 __all__ += _dense.__all__

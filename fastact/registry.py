@@ -63,6 +63,8 @@ class Entry:
     # constants of the slope formula: its function takes them after the parameters, rounded to the dtype like them
     slope_constants: Mapping[str, float] = field(default_factory=dict)
     ordered: bool = False  # the parameters must rise: each below the next
+    product: Callable[..., np.ndarray] | None = None  # grad * slope from (grad, saved); None: the plain product
+    approximations: Mapping[str, str] = field(default_factory=dict)  # other values of approximate=, and what they mean
 
     @property
     def saved_name(self) -> str:
@@ -338,6 +340,7 @@ _ENTRIES = (
         cost="heavy",
         forward_ulp={"float32": 3, "float64": 4},
         slope_roots=(-0.7517915246935645,),
+        approximations={"tanh": "gelu_tanh"},
     ),
     Entry(
         name="gelu_tanh",
@@ -464,6 +467,7 @@ _ENTRIES = (
         slope_formula="2 * max(0, x)",
         value=lambda x: np.maximum(x, 0) ** 2,
         slope=lambda x: 2 * np.maximum(x, 0),
+        product=lambda grad, x: (grad + grad) * x,  # 2 x may overflow where grad * 2 x does not
         saves="x",
         limits=("0", "inf"),
         piecewise_linear=True,
@@ -673,5 +677,5 @@ def gradient(
     """grad * f' by the NumPy formula; a piecewise-linear slope of 0 selects 0 whatever grad is."""
     factor = slope(entry, saved, values, constants_of)
     with np.errstate(all="ignore"):
-        product = grad * factor
+        product = grad * factor if entry.product is None else entry.product(grad, saved)
     return np.where(factor == 0, factor, product) if entry.piecewise_linear else product

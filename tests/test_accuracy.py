@@ -1,9 +1,12 @@
 """The accuracy contract: float32 over a sweep of all bit patterns, float64 against as many digits as it takes."""
 
 import functools
+import json
+from pathlib import Path
 
 import exact
 import numpy as np
+import pytest
 from support import (
     assert_gradient,
     assert_ulp,
@@ -23,6 +26,7 @@ from support import (
 )
 
 import fastact as fa
+from fastact import accuracy, runtime
 from fastact.registry import ACTIVATIONS
 
 STEP = 4099  # prime, so that it meets every exponent with every low bit
@@ -113,3 +117,32 @@ def test_numpy_formula_is_the_documented_one(entry):
         y = forward(entry, x)
     error = np.minimum(ulp_error(y, truth, np.float64), np.abs(y - truth) / np.finfo(np.float64).eps)
     assert error.max() <= 64
+
+
+def committed_results():
+    """(name, dtype, result) of every measurement in bench/results."""
+    for path in sorted((Path(__file__).parents[1] / "bench" / "results").glob("accuracy-*.json")):
+        for key, dtypes in json.loads(path.read_text(encoding="utf-8")).items():
+            for dtype, result in dtypes.items():
+                yield pytest.param(key.split(" ")[0], dtype, result, id=f"{key} {dtype}")
+
+
+@pytest.mark.parametrize(("name", "dtype", "result"), [*committed_results()])
+def test_committed_results_are_measured_again(name, dtype, result):
+    """The published error of forward at the point where it is, and a small sample that does not exceed the others."""
+    entry, values = ACTIVATIONS[name], tuple(result["parameters"].values())
+    if runtime.instruction_set == "baseline":
+        pytest.skip("measured with FMA, without which some bits differ")
+    at = result["forward"]["at"]
+    if dtype == "float64":
+        pytest.importorskip("mpmath")
+        sample = accuracy.measure(entry, dtype, values, points=30)
+    else:
+        bits = np.arange(0, 2**32, 4099 * 257, dtype=np.uint64)
+        sample = accuracy._measure_float32(entry, bits, values)
+        if at is not None:
+            there = accuracy._measure_float32(entry, np.array([at], np.float32).view(np.uint32), values)
+            assert there.forward.ulp == pytest.approx(result["forward"]["ulp"])
+    # float64 is known from few points, and the gradients of backward depend on the place in the sample
+    assert sample.forward.ulp <= result["forward"]["ulp"] * 1.1 + (0.1 if dtype == "float32" else 0.5)
+    assert sample.backward.ulp <= result["backward"]["ulp"] * 1.25 + 0.5

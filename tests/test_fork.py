@@ -1,6 +1,9 @@
 """A forked child computes, correctly and with one thread, and never hangs; each case in a process with a hard limit."""
 
 import os
+import shutil
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -153,6 +156,67 @@ def test_a_fork_from_a_thread_while_others_compute(python):
         print("done")
     """
     check(python, body)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_another_librarys_openmp_before_the_fork(python, tmp_path):
+    """Threads that another extension started in the parent are gone in the child, where nobody may wait for them."""
+    source, library = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text(
+        "int sum(int n) { int s = 0;\n#pragma omp parallel for reduction(+:s) num_threads(3)\n"
+        "for (int i = 0; i < n; i++) s += i; return s; }\n"
+    )
+    built = subprocess.run(["cc", "-fopenmp", "-shared", "-fPIC", str(source), "-o", str(library)], check=False)
+    if built.returncode:
+        pytest.skip("the compiler has no OpenMP")
+    body = f"""
+        import ctypes
+        other = ctypes.CDLL({str(library)!r})
+        assert other.sum(1000) == 499500
+
+        def work():
+            assert fa.get_num_threads() == 1
+            check(expected)
+
+        for _ in range(3):
+            in_child(work)
+            assert other.sum(1000) == 499500
+        check(expected)
+        print("done")
+    """
+    check(python, body)
+
+
+JOBLIB = """
+    import sys
+    import numpy as np
+    import fastact as fa
+    from joblib import Parallel, delayed
+
+    if __name__ == "__main__":
+        x = np.linspace(-9, 9, 1 << 19)
+        fa.set_num_threads(2)
+        expected = fa.gelu(x)
+        for _ in range(2):
+            for got in Parallel(n_jobs=2, backend=sys.argv[1])(delayed(fa.gelu)(x) for _ in range(4)):
+                assert got.tobytes() == expected.tobytes()
+        assert fa.get_num_threads() == 2
+        print("done")
+"""
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_joblib(tmp_path, backend):
+    """Workers of every kind that joblib has, after parallel work in the parent."""
+    pytest.importorskip("joblib")
+    program = tmp_path / "work.py"
+    program.write_text(textwrap.dedent(JOBLIB))
+    result = subprocess.run(
+        [sys.executable, str(program), backend], capture_output=True, text=True, timeout=LIMIT, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "done"
 
 
 @pytest.mark.parametrize(("method", "threads"), [("fork", 1), ("spawn", 2), ("forkserver", 2)])

@@ -212,7 +212,7 @@ def test_learned_refuses(functions):
         forward(np.ones((1, 5), np.float32), weight, out=weight.reshape(1, 5))
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 3, 7])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 4, 7, 8, 32, 33, 256])
 def test_maxout(pieces, dtype):
     x = np.random.default_rng(0).integers(0, 3, (11, 6 * pieces)).astype(dtype)
     x[3, 0] = np.nan

@@ -85,6 +85,44 @@ def test_functions_exist_with_the_registered_signature(entry):
         assert function.__module__ == functional.__name__
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_approximate_is_another_activation(dtype):
+    x, grad = np.linspace(-4, 4, 33, dtype=dtype), np.linspace(1, 2, 33, dtype=dtype)
+    assert not np.array_equal(fa.gelu(x), fa.gelu_tanh(x))
+    out = np.empty_like(x)
+    assert fa.gelu(x, approximate="tanh", out=out) is out
+    np.testing.assert_array_equal(out, fa.gelu_tanh(x))
+    np.testing.assert_array_equal(fa.gelu(x, approximate="none"), fa.gelu(x))
+    np.testing.assert_array_equal(fa.gelu_backward(grad, x, approximate="tanh"), fa.gelu_tanh_backward(grad, x))
+    np.testing.assert_array_equal(fa.gelu_backward(grad, x, approximate="none"), fa.gelu_backward(grad, x))
+    assert fa.activation("gelu", approximate="tanh") == fa.activation("gelu_tanh")
+    assert fa.activation("gelu", approximate="none") == fa.activation("gelu")
+
+
+def test_approximate_refuses():
+    x = np.ones(3, np.float32)
+    calls = {
+        "gelu": lambda: fa.gelu(x, approximate="erf"),
+        "gelu_backward": lambda: fa.gelu_backward(x, x, approximate=True),
+        "activation": lambda: fa.activation("gelu", approximate="Tanh"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=rf"^{name}.*expected approximate to be one of none, tanh, got"):
+            call()
+    with pytest.raises(TypeError, match="relu has no parameter 'approximate'"):
+        fa.activation("relu", approximate="tanh")
+    with pytest.raises(TypeError):
+        fa.gelu(x, "tanh")
+
+
+def test_relu_squared_of_numpy_does_not_overflow_before_the_gradient_does():
+    x, grad = np.array([3e38], np.float32), np.array([0.25], np.float32)
+    with fa.use_backend("numpy"):
+        expected = fa.relu_squared_backward(grad, x)
+    np.testing.assert_array_equal(expected, np.float32(0.5) * x)
+    np.testing.assert_array_equal(fa.relu_squared_backward(grad, x), expected)
+
+
 def test_docstrings_say_what_matters(entry):
     forward, backward = (getattr(functional, n).__doc__ for n in (entry.name, f"{entry.name}_backward"))
     assert entry.formula in forward

@@ -170,6 +170,14 @@ def test_many_python_threads_at_once(entry, n):
 
 
 @pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+@pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+def test_there_is_room_for_every_activation():
+    """The core's table of thresholds has a fixed size: a list beyond it is refused, not written past the end."""
+    with pytest.raises(ValueError, match="room for 64 activations, got 65"):
+        runtime._core.configure(None, None, None, 1, [0] * 65, 0, 0, 0)
+    assert fa.get_num_threads() >= 1
+
+
 def test_the_gil_is_released():
     """Another thread sees the output half written, which it cannot while the caller holds the GIL."""
     entry = max(ENTRIES, key=lambda e: e.cost == "heavy")

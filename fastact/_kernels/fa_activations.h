@@ -53,17 +53,23 @@ FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * (y * ((real)1 - y));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below. The exponential
- * is only felt where it is not large: |x| = n ln(2)/2 + r is reduced with one constant. */
-FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
-    (void)p;
+/* 1 + exp(2t) for t >= 0, or what is nothing beside 1 when 2 is divided by it. The exponential is only felt where it is
+ * not large: t = n ln(2)/2 + r is reduced with one constant. */
+FA_INLINE vreal FN(one_plus_exp)(vreal t) {
     const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
-    vreal z = x * x, t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
+    t = FN(vmin)(FN(vset)(20), t);
     vreal k = FN(vfma)(t, FN(vset)((real)0x1.71547652b82fep1), FN(vset)(magic));
     vreal r = FN(vfma)(k - magic, FN(vset)((real)-0x1.62e42fefa39efp-2), t);
     vreal scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
     vreal power = FN(vfma)(r, FA_POLYNOMIAL(r, FN(exp_double_tail)), FN(vset)(1));
-    vreal large = (real)1 - (real)2 / FN(vfma)(scale, power, FN(vset)(1));
+    return FN(vfma)(scale, power, FN(vset)(1));
+}
+
+/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below */
+FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal z = x * x, t = FN(vabs)(x);
+    vreal large = (real)1 - (real)2 / FN(one_plus_exp)(t);
     vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
     return FN(vselect)(FN(vlt)(t, FN(vset)((real)0.55)), small, FN(vsigned)(large, x));
 }
@@ -73,7 +79,7 @@ FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
 }
 
 FA_INLINE vreal FN(elu_value)(vreal x, FN(parameters) p) {
-    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * p.a, x);
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(one_minus_exp)(x) * -p.a, x);
 }
 FA_INLINE vreal FN(elu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * (y + p.a));
@@ -89,7 +95,7 @@ FA_INLINE vreal FN(celu_value)(vreal x, FN(parameters) p) {
     /* so close to 0 it is x, of which x / a may have lost bits */
     const real tiny = FA_DOUBLE ? (real)0x1p-55 : (real)0x1p-26;
     vreal z = FN(over_alpha)(x, p.a);
-    return FN(vselect)(FN(vlt)(z, FN(vset)(-tiny)), FN(expm1_negative)(z) * p.a, x);
+    return FN(vselect)(FN(vlt)(z, FN(vset)(-tiny)), FN(one_minus_exp)(z) * -p.a, x);
 }
 FA_INLINE vreal FN(celu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, grad * FN(over_alpha)(y + p.a, p.a));
@@ -99,7 +105,7 @@ FA_INLINE vreal FN(celu_gradient)(vreal grad, vreal y, FN(parameters) p) {
 #define FA_SELU_SCALE_ALPHA (real)1.7580993408473768599402175208123
 FA_INLINE vreal FN(selu_value)(vreal x, FN(parameters) p) {
     (void)p;
-    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(expm1_negative)(x) * FA_SELU_SCALE_ALPHA, x * FA_SELU_SCALE);
+    return FN(vselect)(FN(vlt)(x, FN(vset)(0)), FN(one_minus_exp)(x) * -FA_SELU_SCALE_ALPHA, x * FA_SELU_SCALE);
 }
 FA_INLINE vreal FN(selu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -120,7 +126,7 @@ FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
 FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
     /* so close to 0 the slope is b y, which need not be a normal number for the result to be one */
     const real tiny = FA_DOUBLE ? (real)0x1p-60 : (real)0x1p-30;
-    vreal t = y * p.a, slope = -FN(expm1_negative)(-t);
+    vreal t = y * p.a, slope = FN(one_minus_exp)(-t);
     return FN(vselect)(FN(vlt)(t, FN(vset)(tiny)), grad * p.a * y, grad * slope);
 }
 
@@ -132,7 +138,7 @@ FA_INLINE vreal FN(log_sigmoid_value)(vreal x, FN(parameters) p) {
 }
 FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
-    return grad * -FN(expm1_negative)(y);
+    return grad * FN(one_minus_exp)(y);
 }
 
 /* x / (1 + exp(-x)) */
@@ -143,29 +149,35 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
-FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
-    /* an infinite grad would be inf - inf */
-    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
-    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
-    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
+/* What the slopes of silu and swish are made of. With w = exp(-t), t = |u|, u = z + lost, the slope s (1 + u (1 - s)) is
+ * w (1 - t + w) / (1 + w)^2 at -t, and 1 minus that at t; s (1 - s) is w / (1 + w)^2. */
+typedef struct {
+    vreal w, part;      /* 2^FA_TAIL w; part * scale = w (1 - t + w) */
+    vreal scale, square; /* square: 2^FA_TAIL (1 + w)^2 */
+} FN(swish_parts);
+FA_INLINE FN(swish_parts) FN(swish_at)(vreal z, vreal lost) {
+    FN(swish_parts) s;
+    vreal t = FN(vmin)(FN(vset)(-FA_LOWEST), FN(vabs)(z));
+    FN(exp_reduced) e = FN(exp_reduce)(-t, FA_TAIL);
+    vreal f = FN(expm1_core)(e.r + lost);
+    s.scale = e.scale;
+    s.w = FN(vfma)(e.scale, f, e.scale);
+    vreal w = s.w * FA_TAIL_UNSCALE, sum = w + ((real)1 - t);
+    s.part = FN(vfma)(f, sum, sum);
+    s.square = FN(vfma)(s.w, w + (real)2, FN(vset)(1 / FA_TAIL_UNSCALE));
+    return s;
 }
-/* grad times the slope s (1 + u (1 - s)) at u = z + lost. With w = exp(u) it is w (1 + u + w) / (1 + w)^2, and above 0
- * taken as 1 + (w (u - 1) - 1) / (1 + w)^2. */
-FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal lost) {
+/* grad times the slope, at z < 0 quotient * scale, else 1 minus that */
+FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal quotient, vreal scale) {
     const vreal one = FN(vset)(1);
-    vmask positive = FN(vlt)(FN(vset)(0), z);
-    vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), z));
-    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal f = FN(expm1_core)(e.r + lost), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    vreal below = w + (t + one), above = FN(vfma)(w, t - one, -one);
-    below = FN(vfma)(f, below, below) * e.scale;
-    vreal q = FN(vselect)(positive, above, below) / FN(vfma)(w, w + (real)2, one);
-    return FN(gated)(grad, q, positive);
+    vmask below = FN(vlt)(z, FN(vset)(0));
+    vreal above = FN(vfma)(quotient, -scale, one);
+    return grad * FN(vselect)(below, quotient, above) * FN(vselect)(below, scale, one);
 }
 FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    return FN(swish_slope)(grad, x, FN(vset)(-(real)0)); /* adding -0 is free */
+    FN(swish_parts) s = FN(swish_at)(x, FN(vset)(-(real)0)); /* adding -0 is free */
+    return FN(swish_slope)(grad, x, s.part / s.square, s.scale);
 }
 
 /* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
@@ -200,20 +212,20 @@ FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
     vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
     return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
 }
-FA_INLINE vreal FN(swish_beta_slope)(vreal x, vreal beta) {
-    FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    /* s (1 - s) is even */
-    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(a.z));
-    vreal lost = FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), a.lost, -a.lost);
-    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + lost), e.scale), d = w * FA_TAIL_UNSCALE;
-    d = FN(vfma)(d, d + (real)2, FN(vset)(1));
-    return FN(swish_unscale)(w / d, a.x, a.x);
-}
 FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    *dbeta = grad * FN(swish_beta_slope)(x, beta);
-    return FN(swish_slope)(grad, a.z, a.lost);
+    FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), a.lost, -a.lost));
+    vreal inverse = (real)1 / s.square;
+    *dbeta = grad * FN(swish_unscale)(s.w * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
+    return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
+}
+
+/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
+FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
+    /* an infinite grad would be inf - inf */
+    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
+    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
+    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
 }
 
 /* With w = exp(x) and d = w (w + 2) + 2: x w (w + 2) / d, below 0 as x w - x w (w^2 + w) / d, above as x - 2 x / d */
@@ -252,16 +264,16 @@ FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
     FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
     return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
 }
-/* x^3 (1/3 + x^2 P(x^2)), with x^3 and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)) */
+/* x^3 (1/3 + x^2 P(x^2)), with x^2 x and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)) */
 FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vabs)(x), square = t * t, cube = square * t;
-    vreal lost = FN(vfma)(FN(product_error)(t, t, square), t, FN(product_error)(square, t, cube));
+    vreal lost = FN(product_error)(square, t, cube);
     const real third = (real)0x1.5555555555555p-2;
     const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
     vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
     vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * (tail + third)));
-    vreal large = (t - (real)1) + FN(one_minus_tanh)(t);
+    vreal large = (t - (real)1) + (real)2 / FN(one_plus_exp)(t);
     return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.1875)), small, large), x);
 }
 FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
@@ -310,23 +322,29 @@ FA_INLINE vreal FN(clipped_gradient)(vreal inner, vreal y, real low, real high) 
     return FN(vselect)(FN(vand)(FN(vlt)(FN(vset)(low), y), FN(vlt)(y, FN(vset)(high))), inner, FN(flat)(y));
 }
 
+/* 1/6 in two parts: with both, a product is as good as a quotient and three times as fast */
+#define FA_SIXTH (real)0x1.5555555555555p-3
+#define FA_SIXTH_LOW (FA_DOUBLE ? (real)0x1.5555555555555p-57 : (real)-0x1.555556p-28)
+FA_INLINE vreal FN(over_six)(vreal x) {
+    return FN(vfma)(x, FN(vset)(FA_SIXTH), x * FA_SIXTH_LOW);
+}
 FA_INLINE vreal FN(hard_sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    return FN(clipped)(x + (real)3, 0, 6) / (real)6;
+    return FN(over_six)(FN(clipped)(x + (real)3, 0, 6));
 }
 FA_INLINE vreal FN(hard_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
-    return FN(clipped_gradient)(grad / (real)6, y, 0, 1);
+    return FN(clipped_gradient)(grad * FA_SIXTH, y, 0, 1);
 }
 
 FA_INLINE vreal FN(hard_swish_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal inner = FN(clipped)(x, -3, 3); /* divided, as a product with a rounded 1/6 would be 2.24 ULP off */
-    return FN(vselect)(FN(vle)(FN(vset)(3), x), x, inner * (inner + (real)3) / (real)6);
+    vreal inner = FN(clipped)(x, -3, 3); /* a product with a rounded 1/6 would be 2.24 ULP off */
+    return FN(vselect)(FN(vle)(FN(vset)(3), x), x, FN(over_six)(inner * (inner + (real)3)));
 }
 FA_INLINE vreal FN(hard_swish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    vreal inner = grad * (FN(vfma)(x, FN(vset)(2), FN(vset)(3)) / (real)6);
+    vreal inner = grad * (FN(vfma)(x, FN(vset)(2), FN(vset)(3)) * FA_SIXTH);
     inner = FN(vselect)(FN(vle)(FN(vset)(3), x), grad, inner);
     return FN(vselect)(FN(vle)(x, FN(vset)(-3)), FN(vset)(0), inner);
 }

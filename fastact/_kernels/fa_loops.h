@@ -13,14 +13,22 @@ typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
 
+/* Lanes of vector j of the group at i that are among n elements */
+FA_INLINE ptrdiff_t FN(group_part)(ptrdiff_t i, ptrdiff_t n, int j) {
+    const ptrdiff_t left = n - i - j * FN(lanes);
+    return left < 0 ? 0 : left < FN(lanes) ? left : FN(lanes);
+}
+
 /* The 64 bytes at x + i of n elements, padded. */
 FA_INLINE void FN(load_group)(vreal *v, const real *x, ptrdiff_t i, ptrdiff_t n, real padding) {
     if (i + FA_GROUP * FN(lanes) <= n) {
         for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(x + i + j * FN(lanes));
     } else {
-        real strip[FA_GROUP * FN(lanes)];
-        for (int j = 0; j < FA_GROUP * FN(lanes); j++) strip[j] = i + j < n ? x[i + j] : padding;
-        for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(strip + j * FN(lanes));
+        for (int j = 0; j < FA_GROUP; j++) {
+            const ptrdiff_t part = FN(group_part)(i, n, j);
+            v[j] = part ? FN(vload_tail)(x + i + j * FN(lanes), FN(vtail)(part)) : FN(vset)(padding);
+            v[j] = FN(vselect)(FN(vlt)(FN(vlane)(), FN(vset)((real)part)), v[j], FN(vset)(padding));
+        }
     }
 }
 
@@ -28,19 +36,20 @@ FA_INLINE void FN(store_group)(real *y, ptrdiff_t i, ptrdiff_t n, const vreal *v
     if (i + FA_GROUP * FN(lanes) <= n) {
         for (int j = 0; j < FA_GROUP; j++) FN(vstore)(y + i + j * FN(lanes), v[j]);
     } else {
-        real strip[FA_GROUP * FN(lanes)];
-        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), v[j]);
-        memcpy(y + i, strip, (size_t)(n - i) * sizeof(real));
+        for (int j = 0; j < FA_GROUP; j++) {
+            const ptrdiff_t part = FN(group_part)(i, n, j);
+            if (part) FN(vstore_tail)(y + i + j * FN(lanes), v[j], FN(vtail)(part));
+        }
     }
 }
 
 /* Sum of 64 bytes of lanes, halves added until one is left: one order for every vector width. */
 FA_INLINE real FN(group_sum)(const vreal *v) {
-    real strip[FA_GROUP * FN(lanes)];
-    for (int j = 0; j < FA_GROUP; j++) FN(vstore)(strip + j * FN(lanes), v[j]);
-    for (int width = FA_GROUP * FN(lanes) / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) strip[i] += strip[i + width];
-    return strip[0];
+    vreal sum[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) sum[j] = v[j];
+    for (int width = FA_GROUP / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) sum[j] += sum[j + width];
+    return FN(vsum)(sum[0]);
 }
 
 FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
@@ -164,18 +173,37 @@ static const fa_activation FN(activations)[] = {FA_ACTIVATIONS(FA_ENTRY)};
 typedef vreal FN(learned_value)(vreal x, vreal weight);
 typedef vreal FN(learned_gradient)(vreal grad, vreal x, vreal weight, vreal *dweight);
 
-FA_INLINE void FN(learned_forward_loop)(FN(learned_value) *value, const real *x, const real *weight, int per_column,
-                                        real *y, ptrdiff_t rows, ptrdiff_t columns) {
-    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
-    const vreal one = FN(vset)(weight[0]);
+FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real *x, const real *weight, real *y,
+                                           ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes, whole = columns - columns % lanes;
+    const ptrdiff_t rest = columns - whole;
     for (ptrdiff_t row = 0; row < rows; row++, x += columns, y += columns) {
-        for (ptrdiff_t i = 0; i < whole; i += lanes)
-            FN(vstore)(y + i, value(FN(vload)(x + i), per_column ? FN(vload)(weight + i) : one));
+        ptrdiff_t i = 0;
+        for (; i + strip <= whole; i += strip) {
+            vreal v[FA_IN_FLIGHT];
+            for (int j = 0; j < FA_IN_FLIGHT; j++)
+                v[j] = value(FN(vload)(x + i + j * lanes), FN(vload)(weight + i + j * lanes));
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+        }
+        for (; i < whole; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), FN(vload)(weight + i)));
         if (rest) {
-            vreal w = per_column ? FN(vload_part)(weight + whole, rest) : one;
+            vreal w = FN(vload_part)(weight + whole, rest);
             FN(vstore_part)(y + whole, value(FN(vload_part)(x + whole, rest), w), rest);
         }
     }
+}
+
+FA_INLINE void FN(learned_forward_all)(FN(learned_value) *value, const real *x, real weight, real *y, ptrdiff_t n) {
+    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
+    const vreal w = FN(vset)(weight);
+    ptrdiff_t i = 0;
+    for (; i + strip <= n; i += strip) {
+        vreal v[FA_IN_FLIGHT];
+        for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(FN(vload)(x + i + j * lanes), w);
+        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+    }
+    for (; i + lanes <= n; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), w));
+    if (i < n) FN(vstore_part)(y + i, value(FN(vload_part)(x + i, n - i), w), n - i);
 }
 
 FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
@@ -184,16 +212,27 @@ FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, cons
     const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
     vreal dw;
     memset(dweight, 0, (size_t)columns * sizeof(real));
-    for (ptrdiff_t row = 0; row < rows; row++, grad += columns, x += columns, dx += columns) {
-        for (ptrdiff_t i = 0; i < whole; i += lanes) {
-            FN(vstore)(dx + i, gradient(FN(vload)(grad + i), FN(vload)(x + i), FN(vload)(weight + i), &dw));
-            FN(vstore)(dweight + i, FN(vload)(dweight + i) + dw);
+    /* Columns outermost, so that a column's sum stays in a register; in strips of 64 bytes of each row. */
+    for (ptrdiff_t i = 0; i < whole; i += lanes) {
+        const vreal w = FN(vload)(weight + i);
+        vreal sum = FN(vset)(0);
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            const ptrdiff_t at = row * columns + i;
+            FN(vstore)(dx + at, gradient(FN(vload)(grad + at), FN(vload)(x + at), w, &dw));
+            sum += dw;
         }
-        if (rest) {
-            vreal g = FN(vload_part)(grad + whole, rest), v = FN(vload_part)(x + whole, rest);
-            FN(vstore_part)(dx + whole, gradient(g, v, FN(vload_part)(weight + whole, rest), &dw), rest);
-            FN(vstore_part)(dweight + whole, FN(vload_part)(dweight + whole, rest) + dw, rest);
+        FN(vstore)(dweight + i, sum);
+    }
+    if (rest) {
+        const vreal w = FN(vload_part)(weight + whole, rest);
+        vreal sum = FN(vset)(0);
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            const ptrdiff_t at = row * columns + whole;
+            vreal g = FN(vload_part)(grad + at, rest), v = FN(vload_part)(x + at, rest);
+            FN(vstore_part)(dx + at, gradient(g, v, w, &dw), rest);
+            sum += dw;
         }
+        FN(vstore_part)(dweight + whole, sum, rest);
     }
 }
 
@@ -219,7 +258,8 @@ FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const re
 #define FA_LEARNED_LOOPS(name)                                                                                         \
     static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,              \
                                    ptrdiff_t columns) {                                                                \
-        FN(learned_forward_loop)(FN(name##_value), x, w, per_column, y, rows, columns);                                \
+        if (per_column) FN(learned_forward_columns)(FN(name##_value), x, w, y, rows, columns);                         \
+        else FN(learned_forward_all)(FN(name##_value), x, *(const real *)w, y, rows * columns);                        \
     }                                                                                                                  \
     static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,   \
                                     ptrdiff_t rows, ptrdiff_t columns) {                                               \

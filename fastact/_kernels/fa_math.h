@@ -94,10 +94,14 @@ FA_INLINE vreal FN(exp_scaled)(vreal x) {
     return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale);
 }
 
-/* exp(x) - 1 for x <= 0, with full relative accuracy at 0 (and +0 for -0) */
-FA_INLINE vreal FN(expm1_negative)(vreal x) {
-    FN(exp_reduced) e = FN(exp_reduce)(FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -40 : -20)), x), 0); /* -1 long before */
-    return FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale - (real)1);
+/* 1 - exp(x) for x <= 0, with full relative accuracy at 0 (+0 for -0). ln 2 as one constant will do: its error times n
+ * is nothing beside a result of at least 1 - 2^-1/2. */
+FA_INLINE vreal FN(one_minus_exp)(vreal x) {
+    FN(exp_reduced) e;
+    vreal t = FN(vmax)(FN(vset)((real)(FA_DOUBLE ? -40 : -20)), x); /* 1 long before */
+    vreal n = FN(exp_scale)(t, 0, &e);
+    vreal r = FN(vfma)(n, FN(vset)((real)-0x1.62e42fefa39efp-1), t);
+    return FN(vfma)(-e.scale, FN(expm1_core)(r), (real)1 - e.scale);
 }
 
 /* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e. Coefficients from bench/fit_polynomials.py. */

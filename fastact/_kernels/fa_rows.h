@@ -9,77 +9,110 @@
 #define FA_SHORT_ROW 32
 #endif
 
-/* scratch[c] holds column c of `count` rows; missing rows are filled with row 0 */
+/* scratch[c] holds column c of `count` rows; missing rows are filled with row 0. A square of vectors at a time. */
 FA_INLINE void FN(load_columns)(vreal *scratch, const real *x, ptrdiff_t count, ptrdiff_t columns) {
-    real *strip = (real *)scratch;
-    for (ptrdiff_t r = 0; r < FN(lanes); r++) {
-        const real *row = x + (r < count ? r : 0) * columns;
-        for (ptrdiff_t c = 0; c < columns; c++) strip[c * FN(lanes) + r] = row[c];
-    }
+    ptrdiff_t c = 0;
+    do {
+        const ptrdiff_t wide = columns - c < FN(lanes) ? columns - c : FN(lanes);
+        const FN(tail) part = FN(vtail)(wide);
+        vreal v[FN(lanes)];
+        if (count == FN(lanes)) {
+            FA_UNROLL
+            for (int r = 0; r < FN(lanes); r++) v[r] = FN(vload_tail)(x + r * columns + c, part);
+        } else {
+            for (int r = 0; r < FN(lanes); r++) v[r] = FN(vload_tail)(x + (r < count ? r : 0) * columns + c, part);
+        }
+        FN(vtranspose)(v);
+        if (wide == FN(lanes)) {
+            FA_UNROLL
+            for (int i = 0; i < FN(lanes); i++) scratch[c + i] = v[i];
+        } else {
+            FA_UNROLL
+            for (int i = 0; i < FN(lanes) - 1; i++)
+                if (i < wide) scratch[c + i] = v[i];
+        }
+    } while ((c += FN(lanes)) < columns);
 }
 
 FA_INLINE void FN(store_columns)(const vreal *scratch, real *y, ptrdiff_t count, ptrdiff_t columns) {
-    const real *strip = (const real *)scratch;
-    for (ptrdiff_t r = 0; r < count; r++)
-        for (ptrdiff_t c = 0; c < columns; c++) y[r * columns + c] = strip[c * FN(lanes) + r];
+    for (ptrdiff_t c = 0; c < columns; c += FN(lanes)) {
+        const ptrdiff_t wide = columns - c < FN(lanes) ? columns - c : FN(lanes);
+        const FN(tail) part = FN(vtail)(wide);
+        vreal v[FN(lanes)];
+        FA_UNROLL
+        for (int i = 0; i < FN(lanes); i++) v[i] = i < wide ? scratch[c + i] : scratch[c];
+        FN(vtranspose)(v);
+        FA_UNROLL
+        for (int r = 0; r < FN(lanes); r++)
+            if (r < count) FN(vstore_tail)(y + r * columns + c, v[r], part);
+    }
 }
 
 FA_INLINE vreal FN(exp_difference)(vreal x, vreal top) {
     return FN(exp_scaled)(x - top) * FA_UNSCALE;
 }
 
+/* The exponentials keep their factor 2^FA_EXP_SHIFT: so does their sum, and in the quotient it is gone. */
 FA_INLINE void FN(softmax_columns)(vreal *v, ptrdiff_t columns, int logarithm) {
     vreal top = v[0];
     for (ptrdiff_t c = 1; c < columns; c++) top = FN(vmax)(v[c], top); /* a NaN is not seen here, but by the sum */
     vreal sum = FN(vset)(0);
     for (ptrdiff_t c = 0; c < columns; c++) {
-        vreal e = FN(exp_difference)(v[c], top);
+        vreal below = v[c] - top, e = FN(exp_scaled)(below);
         sum += e;
-        v[c] = logarithm ? v[c] - top : e;
+        v[c] = logarithm ? below : e;
     }
-    vreal last = logarithm ? FN(log_above_one)(sum) : (real)1 / sum;
+    vreal last = logarithm ? FN(log_above_one)(sum * FA_UNSCALE) : (real)1 / sum;
     for (ptrdiff_t c = 0; c < columns; c++) v[c] = logarithm ? v[c] - last : v[c] * last;
 }
 
-FA_INLINE real FN(row_maximum)(const real *x, ptrdiff_t n) {
-    vreal v[FA_GROUP], top[FA_GROUP];
-    for (int j = 0; j < FA_GROUP; j++) top[j] = FN(vset)(-(real)INFINITY);
-    for (ptrdiff_t i = 0; i < n; i += FA_GROUP * FN(lanes)) {
-        FN(load_group)(v, x, i, n, -(real)INFINITY);
-        for (int j = 0; j < FA_GROUP; j++) top[j] = FN(vmax)(v[j], top[j]);
-    }
-    real largest = -(real)INFINITY;
-    for (int j = 0; j < FA_GROUP; j++)
-        for (int i = 0; i < FN(lanes); i++) largest = top[j][i] > largest ? top[j][i] : largest;
-    return largest;
-}
+/* Two long rows at once (the same one twice is fine), as one alone mostly waits: for its maximum, its sum, its quotient */
+enum { FN(rows_at_once) = 2 };
 
-FA_INLINE void FN(softmax_row)(const real *x, real *y, ptrdiff_t n, int logarithm) {
-    const ptrdiff_t step = FA_GROUP * FN(lanes);
-    const vreal top = FN(vset)(FN(row_maximum)(x, n));
-    vreal v[FA_GROUP], sum[FA_GROUP];
-    for (int j = 0; j < FA_GROUP; j++) sum[j] = FN(vset)(0);
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(v, x, i, n, -(real)INFINITY);
-        for (int j = 0; j < FA_GROUP; j++) {
-            vreal e = FN(exp_difference)(v[j], top);
-            sum[j] += e;
-            if (!logarithm) v[j] = e;
+FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t n, int logarithm) {
+    enum { count = FN(rows_at_once), step = FA_GROUP * FN(lanes) };
+    vreal v[count][FA_GROUP], top[count][FA_GROUP], sum[count][FA_GROUP], last[count];
+    for (int r = 0; r < count; r++)
+        for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vset)(-(real)INFINITY), sum[r][j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < n; i += step)
+        for (int r = 0; r < count; r++) {
+            FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
+            for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vmax)(v[r][j], top[r][j]); /* the sum sees a NaN */
         }
-        if (!logarithm) FN(store_group)(y, i, n, v);
+    for (int r = 0; r < count; r++) {
+        for (int j = 1; j < FA_GROUP; j++) top[r][0] = FN(vmax)(top[r][0], top[r][j]);
+        top[r][0] = FN(vset)(FN(vlargest)(top[r][0]));
     }
-    const vreal total = FN(vset)(FN(group_sum)(sum));
-    const vreal last = logarithm ? FN(log_above_one)(total) : (real)1 / total;
     for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(v, logarithm ? x : y, i, n, 0);
-        for (int j = 0; j < FA_GROUP; j++) v[j] = logarithm ? (v[j] - top) - last : v[j] * last;
-        FN(store_group)(y, i, n, v);
+        for (int r = 0; r < count; r++) FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
+        for (int r = 0; r < count; r++)
+            for (int j = 0; j < FA_GROUP; j++) {
+                v[r][j] = FN(exp_scaled)(v[r][j] - top[r][0]);
+                sum[r][j] += v[r][j];
+            }
+        for (int r = 0; r < count; r++)
+            if (!logarithm) FN(store_group)(y[r], i, n, v[r]);
+    }
+    for (int r = 0; r < count; r++) {
+        const vreal total = FN(vset)(FN(group_sum)(sum[r]));
+        last[r] = logarithm ? FN(log_above_one)(total * FA_UNSCALE) : (real)1 / total;
+    }
+    for (ptrdiff_t i = 0; i < n; i += step) {
+        for (int r = 0; r < count; r++) FN(load_group)(v[r], logarithm ? x[r] : y[r], i, n, 0);
+        for (int r = 0; r < count; r++)
+            for (int j = 0; j < FA_GROUP; j++)
+                v[r][j] = logarithm ? (v[r][j] - top[r][0]) - last[r] : v[r][j] * last[r];
+        for (int r = 0; r < count; r++) FN(store_group)(y[r], i, n, v[r]);
     }
 }
 
 FA_INLINE void FN(softmax_rows)(const real *x, real *y, ptrdiff_t rows, ptrdiff_t columns, int logarithm) {
     if (columns > FA_SHORT_ROW) {
-        for (ptrdiff_t r = 0; r < rows; r++) FN(softmax_row)(x + r * columns, y + r * columns, columns, logarithm);
+        for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
+            const ptrdiff_t next = (r + 1 < rows ? r + 1 : r) * columns;
+            FN(softmax_pair)((const real *const[]){x + r * columns, x + next},
+                             (real *const[]){y + r * columns, y + next}, columns, logarithm);
+        }
         return;
     }
     vreal scratch[FA_SHORT_ROW];
@@ -100,30 +133,38 @@ static void FN(log_softmax)(const void *x, void *y, ptrdiff_t rows, ptrdiff_t co
 }
 
 /* softmax: y (g - sum g y); log-softmax: g - exp(y) sum g */
-FA_INLINE void FN(softmax_row_gradient)(const real *g, const real *y, real *dx, ptrdiff_t n, int logarithm) {
-    const ptrdiff_t step = FA_GROUP * FN(lanes);
-    vreal a[FA_GROUP], b[FA_GROUP], sum[FA_GROUP];
-    for (int j = 0; j < FA_GROUP; j++) sum[j] = FN(vset)(0);
+FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const *y, real *const *dx, ptrdiff_t n,
+                                         int logarithm) {
+    enum { count = FN(rows_at_once), step = FA_GROUP * FN(lanes) };
+    vreal a[count][FA_GROUP], b[count][FA_GROUP], sum[count][FA_GROUP], total[count];
+    for (int r = 0; r < count; r++)
+        for (int j = 0; j < FA_GROUP; j++) sum[r][j] = FN(vset)(0);
+    for (ptrdiff_t i = 0; i < n; i += step)
+        for (int r = 0; r < count; r++) {
+            FN(load_group)(a[r], g[r], i, n, 0);
+            if (!logarithm) FN(load_group)(b[r], y[r], i, n, 0);
+            for (int j = 0; j < FA_GROUP; j++)
+                sum[r][j] = logarithm ? sum[r][j] + a[r][j] : FN(vfma)(a[r][j], b[r][j], sum[r][j]);
+        }
+    for (int r = 0; r < count; r++) total[r] = FN(vset)(FN(group_sum)(sum[r]));
     for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(a, g, i, n, 0);
-        if (!logarithm) FN(load_group)(b, y, i, n, 0);
-        for (int j = 0; j < FA_GROUP; j++) sum[j] = logarithm ? sum[j] + a[j] : FN(vfma)(a[j], b[j], sum[j]);
-    }
-    const vreal total = FN(vset)(FN(group_sum)(sum));
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(a, g, i, n, 0);
-        FN(load_group)(b, y, i, n, 0);
-        for (int j = 0; j < FA_GROUP; j++)
-            a[j] = logarithm ? a[j] - FN(exp_difference)(b[j], FN(vset)(0)) * total : b[j] * (a[j] - total);
-        FN(store_group)(dx, i, n, a);
+        for (int r = 0; r < count; r++) FN(load_group)(a[r], g[r], i, n, 0), FN(load_group)(b[r], y[r], i, n, 0);
+        for (int r = 0; r < count; r++)
+            for (int j = 0; j < FA_GROUP; j++)
+                a[r][j] = logarithm ? a[r][j] - FN(exp_difference)(b[r][j], FN(vset)(0)) * total[r]
+                                    : b[r][j] * (a[r][j] - total[r]);
+        for (int r = 0; r < count; r++) FN(store_group)(dx[r], i, n, a[r]);
     }
 }
 
 FA_INLINE void FN(softmax_rows_gradient)(const real *g, const real *y, real *dx, ptrdiff_t rows, ptrdiff_t columns,
                                          int logarithm) {
     if (columns > FA_SHORT_ROW) {
-        for (ptrdiff_t r = 0; r < rows; r++)
-            FN(softmax_row_gradient)(g + r * columns, y + r * columns, dx + r * columns, columns, logarithm);
+        for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
+            const ptrdiff_t at = r * columns, next = (r + 1 < rows ? r + 1 : r) * columns;
+            FN(softmax_pair_gradient)((const real *const[]){g + at, g + next}, (const real *const[]){y + at, y + next},
+                                      (real *const[]){dx + at, dx + next}, columns, logarithm);
+        }
         return;
     }
     vreal a[FA_SHORT_ROW], b[FA_SHORT_ROW];
@@ -152,76 +193,173 @@ static const fa_row_function FN(row_functions)[] = {
     {"log_softmax", FN(log_softmax), FN(log_softmax_backward)},
 };
 
-/* y[i] = max of x[i * pieces ...]; the first of equals wins, and the first NaN wins over everything */
+/* y[i] = max of x[i * pieces ...]; the first of equals wins, and the first NaN wins over everything. v: the pieces of
+ * one vector of outputs. */
+FA_INLINE void FN(maxout_vector)(const vreal *v, int pieces, vreal *best, vreal *winner) {
+    *best = v[0], *winner = FN(vset)(0);
+    for (int p = 1; p < pieces; p++) {
+        /* best stays where it is NaN, and a NaN replaces a number */
+        vmask better = FN(vand)(FN(vnot)(FN(vle)(v[p], *best)), FN(veq)(*best, *best));
+        *best = FN(vselect)(better, v[p], *best);
+        *winner = FN(vselect)(better, FN(vset)((real)p), *winner);
+    }
+}
+
+/* v[p]: piece p of the next vector of outputs, of 2 or 4 pieces */
+FA_INLINE void FN(load_pieces)(vreal *v, const real *x, int pieces) {
+    const ptrdiff_t lanes = FN(lanes);
+    FN(vpair) a = FN(vdeinterleave)(FN(vload)(x), FN(vload)(x + lanes));
+    if (pieces == 2) {
+        v[0] = a.first, v[1] = a.second;
+    } else {
+        FN(vpair) b = FN(vdeinterleave)(FN(vload)(x + 2 * lanes), FN(vload)(x + 3 * lanes));
+        FN(vpair) even = FN(vdeinterleave)(a.first, b.first), odd = FN(vdeinterleave)(a.second, b.second);
+        v[0] = even.first, v[1] = odd.first, v[2] = even.second, v[3] = odd.second;
+    }
+}
+FA_INLINE void FN(store_pieces)(const vreal *v, real *x, int pieces) {
+    const ptrdiff_t lanes = FN(lanes);
+    if (pieces == 2) {
+        FN(vpair) a = FN(vinterleave)(v[0], v[1]);
+        FN(vstore)(x, a.first), FN(vstore)(x + lanes, a.second);
+    } else {
+        FN(vpair) even = FN(vinterleave)(v[0], v[2]), odd = FN(vinterleave)(v[1], v[3]);
+        FN(vpair) a = FN(vinterleave)(even.first, odd.first), b = FN(vinterleave)(even.second, odd.second);
+        FN(vstore)(x, a.first), FN(vstore)(x + lanes, a.second);
+        FN(vstore)(x + 2 * lanes, b.first), FN(vstore)(x + 3 * lanes, b.second);
+    }
+}
+
+/* Whole vectors of outputs; returns how many outputs that is. */
+FA_INLINE ptrdiff_t FN(maxout_whole)(const real *x, real *y, uint8_t *index, ptrdiff_t n, int pieces) {
+    ptrdiff_t i = 0;
+    vreal v[4], best, winner;
+    for (; i + FN(lanes) <= n; i += FN(lanes)) {
+        FN(load_pieces)(v, x + i * pieces, pieces);
+        FN(maxout_vector)(v, pieces, &best, &winner);
+        FN(vstore)(y + i, best);
+        FN(vstore_bytes)(index + i, winner);
+    }
+    return i;
+}
+
 static void FN(maxout)(const void *x, void *y, uint8_t *index, ptrdiff_t n, ptrdiff_t pieces) {
     const real *from = x;
     real *to = y;
-    for (ptrdiff_t i = 0; i < n; i++, from += pieces) {
-        real best = from[0];
-        int winner = 0;
-        for (int p = 1; p < (int)pieces; p++) {
-            /* written without a branch: best stays where it is NaN, and a NaN replaces a number */
-            int better = (from[p] > best) | ((from[p] != from[p]) & (best == best));
-            best = better ? from[p] : best;
-            winner = better ? p : winner;
-        }
-        to[i] = best;
-        index[i] = (uint8_t)winner;
+    ptrdiff_t i = pieces == 2   ? FN(maxout_whole)(from, to, index, n, 2)
+                  : pieces == 4 ? FN(maxout_whole)(from, to, index, n, 4)
+                                : 0;
+    vreal v[FA_SHORT_ROW], best, winner;
+    uint8_t bytes[FN(lanes)];
+    for (; pieces <= FA_SHORT_ROW && i < n; i += FN(lanes)) {
+        const ptrdiff_t count = n - i < FN(lanes) ? n - i : FN(lanes);
+        FN(load_columns)(v, from + i * pieces, count, pieces);
+        FN(maxout_vector)(v, (int)pieces, &best, &winner);
+        FN(vstore_bytes)(bytes, winner);
+        memcpy(index + i, bytes, (size_t)count);
+        FN(vstore_part)(to + i, best, count);
     }
+    for (; i < n; i++) { /* many pieces: one output after the other, without a branch */
+        real most = from[i * pieces];
+        int number = 0;
+        for (int p = 1; p < (int)pieces; p++) {
+            real next = from[i * pieces + p];
+            int better = (next > most) | ((next != next) & (most == most));
+            most = better ? next : most;
+            number = better ? p : number;
+        }
+        to[i] = most;
+        index[i] = (uint8_t)number;
+    }
+}
+
+FA_INLINE void FN(maxout_shares)(vreal *v, vreal g, vreal winner, int pieces) {
+    for (int p = 0; p < pieces; p++) v[p] = FN(vselect)(FN(veq)(winner, FN(vset)((real)p)), g, FN(vset)(0));
+}
+
+FA_INLINE ptrdiff_t FN(maxout_backward_whole)(const real *g, const uint8_t *index, real *dx, ptrdiff_t n, int pieces) {
+    ptrdiff_t i = 0;
+    vreal v[4];
+    for (; i + FN(lanes) <= n; i += FN(lanes)) {
+        FN(maxout_shares)(v, FN(vload)(g + i), FN(vload_bytes)(index + i), pieces);
+        FN(store_pieces)(v, dx + i * pieces, pieces);
+    }
+    return i;
 }
 
 static void FN(maxout_backward)(const void *grad, const uint8_t *index, void *dx, ptrdiff_t n, ptrdiff_t pieces) {
     const real *g = grad;
     real *to = dx;
-    for (ptrdiff_t i = 0; i < n; i++, to += pieces)
-        for (int p = 0; p < (int)pieces; p++) to[p] = p == index[i] ? g[i] : (real)0;
+    ptrdiff_t i = pieces == 2   ? FN(maxout_backward_whole)(g, index, to, n, 2)
+                  : pieces == 4 ? FN(maxout_backward_whole)(g, index, to, n, 4)
+                                : 0;
+    vreal v[FA_SHORT_ROW];
+    uint8_t bytes[FN(lanes)] = {0};
+    for (; pieces <= FA_SHORT_ROW && i < n; i += FN(lanes)) {
+        const ptrdiff_t count = n - i < FN(lanes) ? n - i : FN(lanes);
+        memcpy(bytes, index + i, (size_t)count);
+        FN(maxout_shares)(v, FN(vload_part)(g + i, count), FN(vload_bytes)(bytes), (int)pieces);
+        FN(store_columns)(v, to + i * pieces, count, pieces);
+    }
+    for (; i < n; i++)
+        for (int p = 0; p < (int)pieces; p++) to[i * pieces + p] = p == index[i] ? g[i] : (real)0;
 }
 
-/* Masks: bit i, least significant first, belongs to element i. A step is at least 8 elements, whole bytes. */
-enum { FN(mask_step) = FN(lanes) < 8 ? 8 : FN(lanes) };
+/* Masks: bit i, least significant first, belongs to element i. A strip's bits fill 8 bytes. */
+enum { FN(mask_strip) = 64 };
 
-/* y = x where x >= 0, else 0 (NaN stays); the bits say x >= 0. A whole step unless fewer are left. */
-FA_INLINE unsigned FN(relu_masked_step)(const real *x, real *y, ptrdiff_t left) {
+/* y = x where x >= 0, else 0 (-0 and NaN stay); the bits say x >= 0 */
+FA_INLINE uint64_t FN(relu_masked_strip)(const real *x, real *y) {
     const vreal zero = FN(vset)(0);
-    const ptrdiff_t lanes = FN(lanes);
-    unsigned bits = 0;
-    for (ptrdiff_t j = 0; j < FN(mask_step) && j < left; j += lanes) {
-        vreal v = left - j >= lanes ? FN(vload)(x + j) : FN(vload_part)(x + j, left - j);
-        bits |= FN(vmask_bits)(FN(vle)(zero, v)) << j;
-        v = FN(vselect)(FN(vlt)(v, zero), zero, v);
-        if (left - j >= lanes) FN(vstore)(y + j, v);
-        else FN(vstore_part)(y + j, v, left - j);
+    uint64_t bits = 0;
+    FA_UNROLL
+    for (int j = 0; j < FN(mask_strip); j += FN(lanes)) {
+        vreal v = FN(vload)(x + j);
+        bits |= (uint64_t)FN(vmask_bits)(FN(vle)(zero, v)) << j;
+        FN(vstore)(y + j, FN(vmax)(zero, v)); /* v second: it is taken where it is -0 or NaN */
     }
-    return left < FN(mask_step) ? bits & ((1u << left) - 1) : bits; /* padding is not an element */
+    return bits;
 }
 
 static void FN(relu_masked)(const void *x, void *y, uint8_t *mask, ptrdiff_t n) {
     const real *from = x;
     real *to = y;
     ptrdiff_t i = 0;
-    for (; i + FN(mask_step) <= n; i += FN(mask_step)) {
-        unsigned bits = FN(relu_masked_step)(from + i, to + i, FN(mask_step));
-        mask[i / 8] = (uint8_t)bits;
-        if (FN(mask_step) > 8) mask[i / 8 + 1] = (uint8_t)(bits >> 8);
+    for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        uint64_t bits = FN(relu_masked_strip)(from + i, to + i);
+        memcpy(mask + i / 8, &bits, sizeof bits); /* both architectures are little-endian */
     }
     if (i < n) {
-        unsigned bits = FN(relu_masked_step)(from + i, to + i, n - i);
-        mask[i / 8] = (uint8_t)bits;
-        if (n - i > 8) mask[i / 8 + 1] = (uint8_t)(bits >> 8);
+        real strip[FN(mask_strip)];
+        for (ptrdiff_t j = 0; j < FN(mask_strip); j++) strip[j] = i + j < n ? from[i + j] : -1; /* padding's bits are 0 */
+        uint64_t bits = FN(relu_masked_strip)(strip, strip);
+        memcpy(to + i, strip, (size_t)(n - i) * sizeof(real));
+        memcpy(mask + i / 8, &bits, (size_t)((n - i + 7) / 8));
+    }
+}
+
+FA_INLINE void FN(relu_masked_backward_strip)(const real *g, uint64_t bits, real *dx) {
+    FA_UNROLL
+    for (int j = 0; j < FN(mask_strip); j += FN(lanes)) {
+        vmask kept = FN(vmask_from_bits)((unsigned)(bits >> j));
+        FN(vstore)(dx + j, FN(vselect)(kept, FN(vload)(g + j), FN(vset)(0)));
     }
 }
 
 static void FN(relu_masked_backward)(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n) {
     const real *g = grad;
     real *to = dx;
-    const vreal zero = FN(vset)(0);
-    const ptrdiff_t lanes = FN(lanes);
-    for (ptrdiff_t i = 0; i < n; i += lanes) {
-        const ptrdiff_t left = n - i;
-        unsigned bits = (unsigned)mask[i / 8] >> (i % 8);
-        if (lanes > 8 && left > 8) bits |= (unsigned)mask[i / 8 + 1] << 8;
-        vmask kept = FN(vmask_from_bits)(bits);
-        if (left >= lanes) FN(vstore)(to + i, FN(vselect)(kept, FN(vload)(g + i), zero));
-        else FN(vstore_part)(to + i, FN(vselect)(kept, FN(vload_part)(g + i, left), zero), left);
+    uint64_t bits = 0;
+    ptrdiff_t i = 0;
+    for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        memcpy(&bits, mask + i / 8, sizeof bits);
+        FN(relu_masked_backward_strip)(g + i, bits, to + i);
+    }
+    if (i < n) {
+        real strip[FN(mask_strip)] = {0};
+        memcpy(strip, g + i, (size_t)(n - i) * sizeof(real));
+        memcpy(&bits, mask + i / 8, (size_t)((n - i + 7) / 8));
+        FN(relu_masked_backward_strip)(strip, bits, strip);
+        memcpy(to + i, strip, (size_t)(n - i) * sizeof(real));
     }
 }

@@ -155,10 +155,14 @@ FA_INLINE unsigned FN(vmask_bits)(vmask m) {
     return (unsigned)_mm256_movemask_pd((__m256d)m);
 #elif FA_VECTOR_BYTES == 32
     return (unsigned)_mm256_movemask_ps((__m256)m);
+#elif defined(__x86_64__) && FA_DOUBLE
+    return (unsigned)_mm_movemask_pd((__m128d)m);
+#elif defined(__x86_64__)
+    return (unsigned)_mm_movemask_ps((__m128)m);
+#elif FA_DOUBLE
+    return (unsigned)vaddvq_u64((uint64x2_t)(m & (vint){1, 2}));
 #else
-    unsigned bits = 0;
-    for (int i = 0; i < FN(lanes); i++) bits |= (unsigned)(m[i] & 1) << i;
-    return bits;
+    return (unsigned)vaddvq_u32((uint32x4_t)(m & (vint){1, 2, 4, 8}));
 #endif
 }
 FA_INLINE vmask FN(vmask_from_bits)(unsigned bits) {
@@ -171,13 +175,123 @@ FA_INLINE vmask FN(vmask_from_bits)(unsigned bits) {
 #endif
 }
 
-/* Lane sum in one fixed order: halves added until one lane is left. */
+/* Lanes from bytes, and to bytes where they are whole numbers from 0 to 255. */
+FA_INLINE vreal FN(vload_bytes)(const uint8_t *p) {
+#if FA_VECTOR_BYTES == 64 && FA_DOUBLE
+    return (vreal)_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#elif FA_VECTOR_BYTES == 64
+    return (vreal)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif FA_VECTOR_BYTES == 32 && !FA_DOUBLE
+    return (vreal)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    vreal v;
+    for (int i = 0; i < FN(lanes); i++) v[i] = p[i];
+    return v;
+#endif
+}
+FA_INLINE void FN(vstore_bytes)(uint8_t *p, vreal v) {
+#if FA_VECTOR_BYTES == 64 && FA_DOUBLE
+    _mm_storel_epi64((__m128i *)p, _mm256_cvtepi32_epi8(_mm512_cvttpd_epi32((__m512d)v)));
+#elif FA_VECTOR_BYTES == 64
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32((__m512)v)));
+#elif FA_VECTOR_BYTES == 32 && !FA_DOUBLE
+    __m256i n = _mm256_cvttps_epi32((__m256)v);
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+#else
+    for (int i = 0; i < FN(lanes); i++) p[i] = (uint8_t)v[i];
+#endif
+}
+
+/* a0 b0 a1 b1 ... of two vectors, and back */
+#define FA_2(f, i) f(i), f(i + 1)
+#define FA_4(f, i) FA_2(f, i), FA_2(f, i + 2)
+#define FA_8(f, i) FA_4(f, i), FA_4(f, i + 4)
+#define FA_16(f, i) FA_8(f, i), FA_8(f, i + 8)
+#if FA_VECTOR_BYTES / (FA_DOUBLE + 1) == 64
+#define FA_EACH(f) FA_16(f, 0)
+#elif FA_VECTOR_BYTES / (FA_DOUBLE + 1) == 32
+#define FA_EACH(f) FA_8(f, 0)
+#elif FA_VECTOR_BYTES / (FA_DOUBLE + 1) == 16
+#define FA_EACH(f) FA_4(f, 0)
+#else
+#define FA_EACH(f) FA_2(f, 0)
+#endif
+#define FA_ZIP_LOW(i) (i) / 2 + (i) % 2 * FN(lanes)
+#define FA_ZIP_HIGH(i) ((i) + FN(lanes)) / 2 + (i) % 2 * FN(lanes)
+#define FA_EVEN(i) 2 * (i)
+#define FA_ODD(i) 2 * (i) + 1
+#define FA_TURNED_8(i) ((i) + 8) % FN(lanes)
+#define FA_TURNED_4(i) ((i) + 4) % FN(lanes)
+#define FA_TURNED_2(i) ((i) + 2) % FN(lanes)
+#define FA_TURNED_1(i) ((i) + 1) % FN(lanes)
+typedef struct {
+    vreal first, second;
+} FN(vpair);
+FA_INLINE FN(vpair) FN(vinterleave)(vreal a, vreal b) {
+    return (FN(vpair)){FA_SHUFFLE(a, b, FA_EACH(FA_ZIP_LOW)), FA_SHUFFLE(a, b, FA_EACH(FA_ZIP_HIGH))};
+}
+FA_INLINE FN(vpair) FN(vdeinterleave)(vreal a, vreal b) {
+    return (FN(vpair)){FA_SHUFFLE(a, b, FA_EACH(FA_EVEN)), FA_SHUFFLE(a, b, FA_EACH(FA_ODD))};
+}
+/* Lanes turned by n places, for n = 8, 4, 2, 1 (by n modulo the lanes) */
+FA_INLINE vreal FN(vturn)(vreal v, int n) {
+    return n == 8   ? FA_SHUFFLE(v, v, FA_EACH(FA_TURNED_8))
+           : n == 4 ? FA_SHUFFLE(v, v, FA_EACH(FA_TURNED_4))
+           : n == 2 ? FA_SHUFFLE(v, v, FA_EACH(FA_TURNED_2))
+                    : FA_SHUFFLE(v, v, FA_EACH(FA_TURNED_1));
+}
+#undef FA_2
+#undef FA_4
+#undef FA_8
+#undef FA_16
+#undef FA_EACH
+#undef FA_ZIP_LOW
+#undef FA_ZIP_HIGH
+#undef FA_EVEN
+#undef FA_ODD
+#undef FA_TURNED_8
+#undef FA_TURNED_4
+#undef FA_TURNED_2
+#undef FA_TURNED_1
+
+/* Rows to columns, of as many vectors as they have lanes: each turn interleaves the first half with the second. */
+FA_INLINE void FN(vtranspose)(vreal *v) {
+    enum { half = FN(lanes) / 2 };
+    FA_UNROLL
+    for (int turn = FN(lanes); turn > 1; turn /= 2) {
+        vreal t[FN(lanes)];
+        FA_UNROLL
+        for (int i = 0; i < half; i++) {
+            FN(vpair) p = FN(vinterleave)(v[i], v[i + half]);
+            t[2 * i] = p.first, t[2 * i + 1] = p.second;
+        }
+        FA_UNROLL
+        for (int i = 0; i < FN(lanes); i++) v[i] = t[i];
+    }
+}
+
+/* Lane sum in one fixed order: halves added until one lane is left; and the largest lane. */
 FA_INLINE real FN(vsum)(vreal v) {
-    real strip[FN(lanes)];
-    FN(vstore)(strip, v);
-    for (int width = FN(lanes) / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) strip[i] += strip[i + width];
-    return strip[0];
+    if (FN(lanes) > 8) v += FN(vturn)(v, 8);
+    if (FN(lanes) > 4) v += FN(vturn)(v, 4);
+    if (FN(lanes) > 2) v += FN(vturn)(v, 2);
+    v += FN(vturn)(v, 1);
+    return v[0];
+}
+FA_INLINE real FN(vlargest)(vreal v) {
+    if (FN(lanes) > 8) v = FN(vmax)(v, FN(vturn)(v, 8));
+    if (FN(lanes) > 4) v = FN(vmax)(v, FN(vturn)(v, 4));
+    if (FN(lanes) > 2) v = FN(vmax)(v, FN(vturn)(v, 2));
+    v = FN(vmax)(v, FN(vturn)(v, 1));
+    return v[0];
+}
+
+/* 0, 1, 2, ... */
+FA_INLINE vreal FN(vlane)(void) {
+    vreal v;
+    for (int i = 0; i < FN(lanes); i++) v[i] = (real)i;
+    return v;
 }
 
 /* The first n lanes of a row's last vector, without touching memory beyond them: vtail(n) once, then load and store
