@@ -240,7 +240,8 @@ def labels(function: str, value: object, rows: int, classes: int, ignored: int |
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"{function}: expected labels to be whole class numbers or rows of probabilities, got {describe(value)}"
+            f"{function}: expected labels to be whole class numbers or rows of probabilities, got {describe(value)}; "
+            "convert class numbers with labels.astype(np.int64)"
         )
     if array.shape != (rows,):
         raise ValueError(f"{function}: expected labels of shape ({rows},), one per row of logits, got {array.shape}")
@@ -286,6 +287,14 @@ def whole(function: str, name: str, value: object, low: int) -> int:
 def real(function: str, name: str, value: object, low: float = 0.0, low_included: bool = True) -> float:
     """A finite number from low on."""
     return parameter(function, Parameter(name, 0.0, low, low_included), value)
+
+
+def generator(function: str, value: object) -> np.random.Generator:
+    """The generator of a seed, or the one given."""
+    try:
+        return np.random.default_rng(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{function}: expected rng to be a seed or a numpy Generator ({error})") from error
 
 
 def choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:

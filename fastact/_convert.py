@@ -71,7 +71,7 @@ def classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | No
     """Class numbers as int64, or rows of probabilities in the network's dtype."""
     array = numeric(function, "y", y)
     if array.shape == (rows, net.outputs) and net.outputs > 1:
-        return floats(function, "y", array, net.dtype)
+        return _distributions(function, floats(function, "y", array, net.dtype))
     array = _column(array)
     if array.dtype.kind == "b":
         array = array.astype(np.int64)
@@ -88,6 +88,19 @@ def classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | No
             f"({rows}, {net.outputs}), got {np.shape(y)}"
         )
     return _checks.labels(function, array, rows, net.outputs, ignored)
+
+
+def _distributions(function: str, array: np.ndarray) -> np.ndarray:
+    """Rows of probabilities, as they are: not values to be met, nor several classes at once."""
+    wrong = (array < 0).any(axis=1) | ~(np.abs(array.sum(axis=1, dtype=np.float64) - 1) <= 1e-3)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{function}: expected class numbers or rows of probabilities that sum to 1 for softmax_cross_entropy, got "
+            f"{array[row].tolist()} at row {row} of y; for values use loss='squared_error', for several classes at "
+            "once loss='bce_with_logits'"
+        )
+    return array
 
 
 def values(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:

@@ -284,6 +284,10 @@ class Checkpoint(Callback):
         self.path: Path = persistence.checked_path("Checkpoint", path)
         self.every = _checks.whole("Checkpoint", "every", every, 1)
 
+    def on_train_begin(self, run: Run) -> None:
+        """See that there is a folder to write to, before hours of training."""
+        persistence.checked_folder("Checkpoint", self.path)
+
     def on_epoch_end(self, run: Run) -> None:
         """Write, where it is time."""
         if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopping:

@@ -61,6 +61,7 @@ class Layer:
     in_place_backward = False  # backward can write over grad where ``plan`` allows it
     transient: tuple[str, ...] = ()  # attributes that ``attach`` makes, which copies do without
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
+    attached = False  # whether it is part of a network, as ``attach`` notes
 
     def __init__(self) -> None:
         """Start without parameters; the network attaches them."""
@@ -96,6 +97,7 @@ class Layer:
         """Take the views, and what memory this layer may overwrite."""
         self.parameters, self.gradients, self.buffers = parameters, gradients, buffers
         self.plan, self._saved, self.workspaces = plan, None, {}
+        self.attached = True
 
     def freeze(self, names: frozenset[str]) -> None:
         """Take note of which parameters are frozen: their gradients need not be computed."""
@@ -141,7 +143,8 @@ class Layer:
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network and to a running step."""
         kept = {name: value for name, value in vars(self).items() if name not in self.transient}
-        return kept | {"parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "_saved": None}
+        network = {"parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "attached": False}
+        return kept | network | {"_saved": None}
 
     def __repr__(self) -> str:
         """The class and its widths."""

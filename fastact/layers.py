@@ -625,7 +625,7 @@ class LayerNorm(Normalization):
     inputs : the width, needed only where no layer stands before
     """
 
-    def __init__(self, eps: float = 1e-5, *, weight: bool = True, bias: bool = True, inputs: int | None = None) -> None:
+    def __init__(self, *, eps: float = 1e-5, weight: bool = True, bias: bool = True, inputs: int | None = None) -> None:
         """Check the arguments."""
         super().__init__(eps, weight, bias, inputs)
 
@@ -688,7 +688,9 @@ class BatchNorm(Normalization):
         super().__init__(eps, weight, bias, inputs)
         self.momentum = None if momentum is None else _checks.real("BatchNorm", "momentum", momentum)
         if self.momentum is not None and self.momentum > 1:
-            raise ValueError(f"BatchNorm: expected momentum to be a number from 0 to 1, got {momentum!r}")
+            raise ValueError(
+                f"BatchNorm: expected momentum to be a number from 0 to 1, got {momentum!r}; a width is inputs=..."
+            )
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
         """The running statistics, and how many batches they have seen."""

@@ -96,7 +96,7 @@ def softmax_cross_entropy(
     smoothing = _unit(name, "label_smoothing", label_smoothing)
     ignored = _index(name, ignore_index)
     numbers, targets = None, None
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f" and labels.ndim == 2:
         targets = _checks.real_array(name, "labels", labels)
         _checks.same_shape(name, logits=z, labels=targets)
         targets = _checks.plain(targets)

@@ -49,6 +49,11 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
         for one in flattened(layer):
             if any(one is other for other in seen):
                 raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
+            if one.attached:
+                raise ValueError(
+                    f"{function}: layer {i} ({type(layer).__name__}) is part of another network, which would lose it; "
+                    "make a new one, and take the numbers over with set_parameters"
+                )
             seen.append(one)
     return layers
 
@@ -362,16 +367,19 @@ class Sequential:
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
         """Lay out the buffers and initialise the parameters."""
+        generator = _checks.generator("Sequential", rng)
         self._build(layers, dtype)
-        generator = np.random.default_rng(rng)
         for layer in self.layers:
             layer.initialize(generator)
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
         """All but the starting values."""
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in _checks.FLOATS:
-            raise TypeError(f"Sequential: expected dtype float32 or float64, got {self.dtype}")
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            self.dtype = np.dtype(object)
+        if dtype is None or self.dtype not in _checks.FLOATS:  # None would be float64
+            raise TypeError(f"Sequential: expected dtype float32 or float64, got {dtype!r}")
         self.layers = check_layers("Sequential", layers)
         connect("Sequential", self.layers)
         self.metadata: dict[str, str] = {}
@@ -575,7 +583,10 @@ class Sequential:
         return result if free or not np.may_share_memory(result, x) else result.copy()
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Outputs for x; with training, a view that the next forward overwrites, and backward may follow."""
+        """Outputs for x; with training, a view that the next forward overwrites, and backward may follow.
+
+        Backward may read that view, so leave it as it is until then; a loss's ``out=`` had better be other memory.
+        """
         if not training:
             return self(x)
         if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
@@ -700,10 +711,8 @@ def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.
     if name.endswith("num_batches_tracked"):
         array = array.astype(target.dtype).reshape(array.shape or (1,))
     elif array.dtype not in _checks.FLOATS or not np.can_cast(array.dtype, target.dtype):
-        raise TypeError(
-            f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it, or use a network of "
-            f"dtype={str(array.dtype)!r}"
-        )
+        other = f", or use a network of dtype={str(array.dtype)!r}" if array.dtype in _checks.FLOATS else ""
+        raise TypeError(f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it{other}")
     if array.shape != target.shape[::-1]:
         raise ValueError(
             f"{function}: expected {name} to have shape {target.shape[::-1]}, (out, in) for weights, got {array.shape}"

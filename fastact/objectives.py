@@ -70,10 +70,14 @@ class Objective:
         self._takes_out = _takes(loss, "out")
 
     def targets(self, function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
-        """People's y as this loss wants it."""
+        """People's y as this loss wants it; the loss then looks at its options, on no row at all."""
         if self.kind.convert is _convert.classes:
-            return _convert.classes(function, net, y, rows, self._ignored)
-        return self.kind.convert(function, net, y, rows)
+            targets = _convert.classes(function, net, y, rows, self._ignored)
+        else:
+            targets = self.kind.convert(function, net, y, rows)
+        if self.kind is not _OWN:
+            self.loss(np.empty((0, net.outputs), net.dtype), targets[:0])
+        return targets
 
     def weights(self, function: str, sample_weight: Any, rows: int) -> np.ndarray | None:
         """Sample weights, checked."""

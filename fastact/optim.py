@@ -162,6 +162,7 @@ class Group:
 
     ``match`` is a pattern for names ("2.*", "*.bias") or a function of a ``Segment`` (name, shape, decayed);
     ``lr`` is a number or schedule, ``weight_decay`` a number that then holds for biases too. None: as the optimiser.
+    The first step raises ValueError for a pattern that matches no parameter.
     """
 
     match: str | Callable[[Segment], bool]
@@ -209,6 +210,8 @@ class Optimizer:
     clip_value : clip each element of the gradient to +-this number (after clip_norm)
     groups : ``Group`` objects; the first that matches a parameter decides
 
+    An optimiser belongs to the network of its first step; a copy of it can go on with a copy of the network.
+
     ``net.gradients`` is read only. ``steps`` counts the steps; ``lr``, ``weight_decay``, ``clip_norm`` and
     ``clip_value`` may be changed between steps.
     """
@@ -231,9 +234,9 @@ class Optimizer:
         self.steps = 0
         self.lr = lr
         self.weight_decay = weight_decay
-        self.clip_norm = None if clip_norm is None else _checks.real(name, "clip_norm", clip_norm, low_included=False)
-        self.clip_value = None if clip_value is None else _checks.real(name, "clip_value", clip_value, 0, False)
-        self.groups = tuple(groups)
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        self.groups = (groups,) if isinstance(groups, Group) else tuple(groups)
         for group in self.groups:
             if not isinstance(group, Group):
                 raise TypeError(f"{name}: expected groups of optim.Group, got {_checks.describe(group)}")
@@ -264,6 +267,27 @@ class Optimizer:
         self._weight_decay = _checks.real(type(self).__name__, "weight_decay", value)
         self._replan()
 
+    @property
+    def clip_norm(self) -> float | None:
+        """The longest gradient that is left as it is."""
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self._clip_norm = self._limit("clip_norm", value)
+
+    @property
+    def clip_value(self) -> float | None:
+        """The largest element of the gradient that is left as it is."""
+        return self._clip_value
+
+    @clip_value.setter
+    def clip_value(self, value: float | None) -> None:
+        self._clip_value = self._limit("clip_value", value)
+
+    def _limit(self, name: str, value: float | None) -> float | None:
+        return None if value is None else _checks.real(type(self).__name__, name, value, low_included=False)
+
     def numbers(self, rate: float, decay: float, age: int) -> tuple[float, ...]:
         """The kernel's scalars for parameters that have taken ``age`` steps before this one.
 
@@ -281,8 +305,8 @@ class Optimizer:
         parameters, gradients = net.parameters, net.gradients
         if self._plan is None or net.segments is not self._segments or parameters is not self._parameters:
             self._bind(net)
-        scale = 1.0 if self.clip_norm is None else self._clip_scale(net)
-        limit = math.inf if self.clip_value is None else self.clip_value
+        scale = 1.0 if self._clip_norm is None else self._clip_scale(net)
+        limit = math.inf if self._clip_value is None else self._clip_value
         # A rate is asked for once per step and schedule, and before anything is written.
         for run in self._plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
@@ -330,7 +354,8 @@ class Optimizer:
                 raise ValueError(f"{name}: expected flat arrays of one length and dtype, got {given.shape} for {key}")
             state[key] = aligned_empty(given.shape, given.dtype.newbyteorder("="))
             state[key][...] = given
-        self.steps, self._ages, self.state, self._plan, self._segments = steps, ages, state, None, None
+        self.steps, self._ages, self.state = steps, ages, state
+        self._plan = self._segments = self._parameters = None
 
     # -------------------------------------------------------------------------------------------- internals
 
@@ -358,13 +383,22 @@ class Optimizer:
 
     def _bind(self, net: Sequential) -> None:
         """Make the state where there is none, and plan the calls of a step."""
+        name = type(self).__name__
+        if self._parameters is not None and self._parameters is not net.parameters:
+            raise ValueError(
+                f"{name}.step: expected the network of the steps before, got another one; make an optimiser per "
+                "network, or go on with a copy of this one (copy.deepcopy)"
+            )
         if not self._fits(net) or not self._ages.keys() <= {s.name for s in net.segments}:
             array = next(iter(self.state.values()), np.empty(0))
             raise ValueError(
-                f"{type(self).__name__}.step: this optimiser has the state of a network with {array.size} "
-                f"{array.dtype} parameters, got another one with {net.parameters.size} {net.dtype}; "
-                "make an optimiser per network"
+                f"{name}.step: this optimiser has the state of a network with {array.size} {array.dtype} parameters, "
+                f"got another one with {net.parameters.size} {net.dtype}; make an optimiser per network"
             )
+        for one in self.groups:
+            if isinstance(one.match, str) and not any(map(one.matches, net.segments)):
+                names = ", ".join(segment.name for segment in net.segments)
+                raise ValueError(f"{name}.step: expected groups to match among {names}, got {one.match!r}")
         self._replan()
         for name in self._used_states():
             if name not in self.state:

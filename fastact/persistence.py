@@ -76,12 +76,28 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def a_path(function: str, path: Any) -> Path:
+    """A path of any ending."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f"{function}: expected a path, got {_checks.describe(path)}") from None
+
+
 def checked_path(function: str, path: Any) -> Path:
     """A path that ends as one of our formats does."""
-    file = Path(path)
+    file = a_path(function, path)
     if file.suffix not in ENDINGS:
         raise ValueError(f"{function}: expected a file name that ends in {' or '.join(ENDINGS)}, got {file.name!r}")
     return file
+
+
+def checked_folder(function: str, file: Path) -> None:
+    """The folder that the file shall lie in is there."""
+    if not file.parent.is_dir():
+        raise FileNotFoundError(
+            f"{function}: there is no folder {str(file.parent)!r} to write {file.name!r} to; make it first"
+        )
 
 
 def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
@@ -234,9 +250,11 @@ def save(
     may hold any function). ``metadata`` (texts) come back as ``load(path).metadata``. ``training`` is what a
     checkpoint adds, from ``fit``.
 
-    Raises ValueError for another file ending and TypeError for metadata that are not texts.
+    Raises ValueError for another file ending, FileNotFoundError for a missing folder and TypeError for metadata that
+    are not texts.
     """
     file = checked_path("save", path)
+    checked_folder("save", file)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"save: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}")
     _check_number(net.layers)
@@ -304,7 +322,7 @@ class Content:
 
     def __init__(self, function: str, path: Any) -> None:
         """Read the file; function is whose messages they are."""
-        self.function, self.path = function, Path(path)
+        self.function, self.path = function, a_path(function, path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{function}: there is no file {str(self.path)!r}")
         with self.path.open("rb") as file, self.trusting_nothing():

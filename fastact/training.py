@@ -6,6 +6,7 @@ import math
 import numbers
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,8 @@ def fit(
     ----------
     x : data of shape (rows, inputs). Lists, NumPy arrays, pandas frames and CPU torch tensors are converted once to
         the network's dtype.
-    y : what the loss compares with: class numbers of shape (rows,) or rows of probabilities for softmax_cross_entropy;
+    y : what the loss compares with: class numbers of shape (rows,) or rows of probabilities (of sum 1) for
+        softmax_cross_entropy;
         else targets of shape (rows, outputs), or (rows,) for one output
     loss : a name ("softmax_cross_entropy", "bce_with_logits", "squared_error", "absolute_error", "huber", "quantile");
         such a function with options, ``functools.partial(fa.huber, delta=0.5)``; or a function of your own:
@@ -147,10 +149,7 @@ def fit(
         optimizer = SGD(lr=0.01, momentum=0.9)
     elif not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}")
-    try:
-        generator = np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"fit: expected rng to be a seed or a numpy Generator ({error})") from error
+    generator = _checks.generator("fit", rng)
     measured = objective.metrics("fit", metrics)
 
     data = _convert.features("fit", net, x)
@@ -175,6 +174,8 @@ def fit(
         held_out = valid, objective.targets("fit (validation)", net, validation[1], len(valid))
 
     mass = objective.mass("fit", net, targets, weights)
+    if held_out is not None:
+        objective.mass("fit (validation)", net, held_out[1], None)
     size = min(batch_size, len(data))
     if 1 in (size, len(data) % size) and any(
         isinstance(one, BatchNorm) for layer in net.layers for one in flattened(layer)
@@ -211,24 +212,29 @@ def fit(
         outputs = _predict(net, data, BATCH)
         return measure("fit", measured, outputs, targets)
 
-    with Progress(run, progress) as bar, Interrupts() as interrupts:
-        begun: list[Callback] = []
-        try:
-            for hook in hooks:
-                begun.append(hook)
-                hook.on_train_begin(run)
-            if saved is not None:
-                saved.restore_callbacks()
-            _train(run, objective, batches, hooks, after_epoch, bar, interrupts)
-        except KeyboardInterrupt as stop:
-            run.history.interrupted = True
-            stop.history = run.history  # type: ignore[attr-defined]
-            raise
-        finally:
-            run.checkpoint = None
-            run.history.steps = run.step
-            for hook in begun:
-                hook.on_train_end(run)
+    try:
+        with Progress(run, progress) as bar, Interrupts() as interrupts:
+            begun: list[Callback] = []
+            try:
+                for hook in hooks:
+                    begun.append(hook)
+                    hook.on_train_begin(run)
+                if saved is not None:
+                    saved.restore_callbacks()
+                _train(run, objective, batches, hooks, after_epoch, bar, interrupts)
+            except KeyboardInterrupt:
+                run.history.interrupted = True
+                raise
+            finally:
+                run.checkpoint = None
+                run.history.steps = run.step
+                with ExitStack() as ends:  # calls each, whatever the others raise, and the last one pushed first
+                    for hook in reversed(begun):
+                        ends.callback(hook.on_train_end, run)
+    except KeyboardInterrupt as stop:  # also one that was held back to the very end
+        run.history.interrupted = True
+        stop.history = run.history  # type: ignore[attr-defined]
+        raise
     return run.history
 
 
@@ -315,6 +321,8 @@ def _network(function: str, net: Any) -> None:
 
 
 def _callbacks(given: Any, patience: int | None, checkpoint: Any, validated: bool) -> tuple[Callback, ...]:
+    if not isinstance(given, (Callback, Iterable)):
+        raise TypeError(f"fit: expected callbacks to be Callback objects, got {_checks.describe(given)}")
     hooks = [given] if isinstance(given, Callback) else list(given)
     if patience is not None:
         hooks.append(EarlyStopping(patience, "validation_loss" if validated else "loss"))

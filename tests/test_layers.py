@@ -733,8 +733,12 @@ def test_load_state_dict_by_name_and_by_position():
             r"0.weight to have shape \(5, 3\), \(out, in\) for weights",
             {**state, "0.weight": np.ones((3, 5), "f4")},
         ),
-        (TypeError, "2.bias to be float32, got float64", {**state, "2.bias": np.ones(2)}),
-        (TypeError, "0.bias to be float32, got int64", {**state, "0.bias": np.ones(5, np.int64)}),
+        (
+            TypeError,
+            "2.bias to be float32, got float64.* network of dtype=.float64",
+            {**state, "2.bias": np.ones(2)},
+        ),
+        (TypeError, "0.bias to be float32, got int64; convert it$", {**state, "0.bias": np.ones(5, np.int64)}),
         (ValueError, "expected values for 0.weight", {k: v for k, v in state.items() if k != "2.bias"}),
         (ValueError, "expected values for 0.weight", {**state, "4.weight": np.ones(3, "f4")}),
         (TypeError, "expected a mapping", [1]),
@@ -956,6 +960,23 @@ def test_widths():
     shared = fa.Dense(4, 4)
     with pytest.raises(ValueError, match="layer 1 is there twice"):
         fa.Sequential(shared, fa.Residual(shared))
+    first = fa.Sequential(fa.Dense(4, 4), fa.Residual(fa.Dense(4, 4)), rng=0)
+    x = np.ones((2, 4), np.float32)
+    before = first(x)
+    for layer in (*first.layers, first.layers[1].block[0]):
+        with pytest.raises(ValueError, match=r"layer 1 \(.*\) is part of another network"):
+            fa.Sequential(fa.Dense(4, 4), layer)
+        fa.Sequential(fa.Dense(4, 4), copy.deepcopy(layer))
+    np.testing.assert_array_equal(first(x), before)
+    layer = fa.Dense(4, 4)
+    with pytest.raises(TypeError, match="Sequential: expected rng to be a seed or a numpy Generator"):
+        fa.Sequential(layer, rng="x")
+    fa.Sequential(layer, rng=0)  # it was left alone
+    for dtype in (None, "float16", ">f4", "flaot32"):
+        with pytest.raises(TypeError, match=f"Sequential: expected dtype float32 or float64, got {dtype!r}"):
+            fa.Sequential(fa.Dense(4, 4), dtype=dtype)
+    with pytest.raises(TypeError, match="positional"):
+        fa.LayerNorm(64)  # a width in PyTorch; here it would be eps
     with pytest.raises(TypeError, match="expected layer 1 to be a Layer, got str"):
         fa.Sequential(fa.Dense(3, 3), "relu")
 

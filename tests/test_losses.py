@@ -522,3 +522,11 @@ def test_against_pytorch(way, rng, reduction):
         loss.sum().backward()
         np.testing.assert_allclose(ours.loss, loss.detach().numpy(), rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(ours.grad, x.grad.numpy(), rtol=1e-11, atol=1e-13)
+
+
+def test_class_numbers_of_other_types_are_told_what_to_do():
+    """In particular, floats of one dimension are no rows of probabilities."""
+    z = np.zeros((4, 3), np.float32)
+    for labels in (np.array([0.0, 1.0, 2.0, 0.0]), np.ones(4, np.float32), np.ones(4, bool), [0.0, 1.0, 0.0, 1.0]):
+        with pytest.raises(TypeError, match=r"whole class numbers .* convert .* with labels.astype\(np.int64"):
+            fa.softmax_cross_entropy(z, labels)

@@ -475,3 +475,45 @@ def test_training_with_each_optimiser_lowers_the_loss(way):
             optimizer.step(net)
             losses.append(loss)
         assert losses[-1] < losses[0], name
+
+
+def stepped(net, optimizer):
+    net.gradients[...] = 0.5
+    optimizer.step(net)
+    return net.parameters.copy()
+
+
+def test_what_is_set_between_steps_is_checked():
+    optimizer = optim.Adam(clip_norm=1.0, clip_value=0.1)
+    for name in ("lr", "clip_norm", "clip_value"):
+        for bad, error in ((-1.0, ValueError), (0, ValueError), ("1", TypeError)):
+            with pytest.raises(error, match=f"Adam: expected {name} to be a finite number > 0"):
+                setattr(optimizer, name, bad)
+    assert (optimizer.clip_norm, optimizer.clip_value) == (1.0, 0.1)
+    optimizer.clip_norm = optimizer.clip_value = None
+    assert optimizer.clip_norm is None
+
+
+def test_an_optimiser_belongs_to_one_network():
+    """The momentum of one network is not carried over to another of the same shape; copies go on together."""
+    net, other = (fa.Sequential(fa.Dense(3, 2), rng=0) for _ in range(2))
+    optimizer = optim.SGD(0.1, 0.9)
+    stepped(net, optimizer)
+    before, state = other.parameters.copy(), optimizer.state["momentum_buffer"].copy()
+    with pytest.raises(ValueError, match=r"SGD.step: expected the network of the steps before, got another one"):
+        stepped(other, optimizer)
+    np.testing.assert_array_equal(other.parameters, before)
+    np.testing.assert_array_equal(optimizer.state["momentum_buffer"], state)
+    twin, its = copy.deepcopy((net, optimizer))
+    np.testing.assert_array_equal(stepped(twin, its), stepped(net, optimizer))
+
+
+def test_a_group_for_no_parameter_is_told():
+    net = fa.Sequential(fa.Dense(3, 2), rng=0)
+    before = net.parameters.copy()
+    optimizer = optim.SGD(0.1, groups=[optim.Group("*.bias", lr=0.2), optim.Group("0.weigth", lr=1e-5)])
+    with pytest.raises(ValueError, match=r"SGD.step: expected groups to match among 0.weight, 0.bias, got '0.weigth'"):
+        stepped(net, optimizer)
+    np.testing.assert_array_equal(net.parameters, before)
+    stepped(net, optim.SGD(0.1, groups=optim.Group("0.weight", lr=1e-5)))  # one alone need not be in a list
+    stepped(net, optim.SGD(0.1, groups=[optim.Group(lambda segment: segment.kind == "norm", weight_decay=0)]))

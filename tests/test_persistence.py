@@ -262,6 +262,9 @@ def test_wrong_arguments(tmp_path):
     with pytest.raises(ValueError, match="expected at most 16777216 bytes of metadata"):
         net.save(tmp_path / "a.npz", metadata={"a": "x" * (17 << 20)})
     assert list(tmp_path.iterdir()) == []
+    for call in (fa.load, net.save):
+        with pytest.raises(TypeError, match=r"(load|save): expected a path, got NoneType"):
+            call(None)
     for missing in (tmp_path / "a.npz", tmp_path):
         with pytest.raises(FileNotFoundError, match="load: there is no file"):
             fa.load(missing)

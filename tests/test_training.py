@@ -359,6 +359,24 @@ def test_on_train_end_is_called_after_an_error():
     assert ended == [1]
 
 
+def test_on_train_end_is_called_whatever_that_of_another_raises():
+    x, labels, _ = table()
+    ended = []
+
+    class End(fa.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_train_end(self, run):
+            ended.append(self.name)
+            if self.name == "b":
+                raise LookupError(self.name)
+
+    with pytest.raises(LookupError, match="b"):
+        fit(network(), x, labels, epochs=1, callbacks=[End("a"), End("b"), End("c")])
+    assert ended == ["a", "b", "c"]
+
+
 def scripted(values, **options):
     """What EarlyStopping does when the monitored number takes these values: (epochs, best epoch, parameters)."""
     x, labels, _ = table(rows=20)

@@ -257,7 +257,18 @@ BAD_OPTIONS = {
     "validation": ({"validation": X}, TypeError, r"expected validation to be \(x, y\) or a fraction, got an array"),
     "validation share": ({"validation": 3}, ValueError, "fraction that leaves rows on both sides, got 3.0 of 12 rows"),
     "class weights": (
-        {"loss": functools.partial(fa.softmax_cross_entropy, class_weight=[1, 2])}, ValueError, "fit: .*class_weight",
+        {"loss": functools.partial(fa.softmax_cross_entropy, class_weight=[1, 2])}, ValueError,
+        r"softmax_cross_entropy: expected class_weight to have shape \(3,\), got \(2,\)",
+    ),
+    "several classes": (
+        {"y": np.eye(3)[LABELS] + np.eye(3)[0]}, ValueError,
+        r"probabilities that sum to 1.* at row \d+ .*bce_with_logits",
+    ),
+    "values for classes": ({"y": VALUES}, ValueError, "probabilities that sum to 1 .* loss='squared_error'"),
+    "no callbacks": ({"callbacks": None}, TypeError, "fit: expected callbacks to be Callback objects, got NoneType"),
+    "no path": ({"checkpoint": 3}, TypeError, "Checkpoint: expected a path, got int"),
+    "validation ignored": (
+        {"validation": (X, np.full(12, -100))}, ValueError, r"fit \(validation\): expected rows that count",
     ),
     "validation rows": ({"validation": (X[:0], LABELS[:0])}, ValueError, "at least one row of validation data"),
     "no rows": ({"x": X[:0], "y": LABELS[:0]}, ValueError, "at least one row of data, got none"),
@@ -278,6 +289,29 @@ def test_bad_options(case):
     arguments = {"net": network(), "x": X, "y": LABELS, "progress": False, **options}
     with pytest.raises(error, match=message):
         fa.fit(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (functools.partial(fa.huber, delta=-1.0), ValueError, "huber: expected delta"),
+        (functools.partial(fa.quantile, q=1.5), ValueError, "quantile: expected q below 1"),
+        (functools.partial(fa.squared_error, factr=2), TypeError, "factr"),
+        (functools.partial(fa.bce_with_logits, pos_weight=[1, 2]), ValueError, "bce_with_logits: expected pos_weight"),
+    ],
+)
+def test_options_of_a_loss_are_looked_at_before_anything_is_written(loss, error, message):
+    net = fa.Sequential(fa.Dense(4, 3), fa.BatchNorm(), rng=0)
+    before, begun = net.buffers.copy(), []
+
+    class Begun(fa.Callback):
+        def on_train_begin(self, run):
+            begun.append(run)
+
+    with pytest.raises(error, match=message):
+        fa.fit(net, X, abs(VALUES) % 1, loss=loss, callbacks=[Begun()], progress=False)
+    assert not begun
+    support.assert_same_bits(net.buffers, before)
 
 
 def test_batches_of_one_row_and_batch_norm():

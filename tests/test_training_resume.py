@@ -406,14 +406,36 @@ def test_ctrl_c_comes_through_within_a_step():
                 signal.raise_signal(signal.SIGINT)
                 seen.append(run.step)
 
-    optimizer = fa.optim.SGD(0.1)
     for times, expected in ((1, [1]), (2, [1])):
         seen.clear()
+        optimizer = fa.optim.SGD(0.1)
         with pytest.raises(KeyboardInterrupt) as stop:
             fa.fit(network(), X, LABELS, callbacks=[Interrupt(times)], optimizer=optimizer, progress=False)
         assert seen == expected
         assert stop.value.history.steps == 1
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_at_the_very_end_has_its_history_too():
+    class Interrupt(fa.Callback):
+        def on_train_end(self, run):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fa.fit(network(), X, LABELS, epochs=2, callbacks=[Interrupt()], progress=False)
+    assert stop.value.history.epochs == 2
+    assert stop.value.history.interrupted
+
+
+def test_a_missing_folder_is_told_before_the_training(tmp_path):
+    net, file = network(), tmp_path / "none" / "a.npz"
+    before = net.parameters.copy()
+    with pytest.raises(FileNotFoundError, match=r"Checkpoint: there is no folder '.*none' to write 'a.npz' to"):
+        fa.fit(net, X, LABELS, checkpoint=file, progress=False)
+    np.testing.assert_array_equal(net.parameters, before)
+    with pytest.raises(FileNotFoundError, match=r"save: there is no folder"):
+        net.save(file)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
