@@ -3,7 +3,9 @@
 - fastact/functional.pyi: the typed signatures of all functions, made ones and hand-written ones;
 - README.md, between <!-- activations:begin --> and <!-- activations:end -->: the table of activations. Columns of
   measured figures come from bench/results: accuracy-*.json (fastact accuracy --json FILE) and speed-*.json
-  (bench/compare.py --save). Without such files the table has no such columns.
+  (bench/compare.py --save). Without such files the table has no such columns;
+- README.md, between <!-- measured:begin --> and <!-- measured:end -->: speeds from steps-*.json (bench/steps.py --save)
+  and dense-*.json (bench/dense.py --save).
 
 --check writes nothing: it prints the differences, if there are any, and exits with status 1.
 """
@@ -15,6 +17,7 @@ import ast
 import difflib
 import inspect
 import json
+import math
 import re
 import sys
 import textwrap
@@ -27,7 +30,6 @@ from fastact.registry import ACTIVATIONS, Entry, Parameter
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
-BEGIN, END = "<!-- activations:begin -->", "<!-- activations:end -->"
 DTYPES = ("float32", "float64")
 ERRORS = ("forward", "backward", "derivative")
 WIDTH = 120
@@ -336,16 +338,98 @@ def table() -> str:
         )
     lines = [heads, ["---"] * len(heads), *rows.values()]
     text = "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
-    return f"{text}\n\n{textwrap.fill(' '.join(legend), WIDTH, break_long_words=False, break_on_hyphens=False)}"
+    return f"{text}\n\n{wrapped(' '.join(legend))}"
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
+
+
+def conditions(file: dict[str, Any]) -> str:
+    """On what and with what a results file was measured."""
+    versions = ", ".join(f"{library} {version}" for library, version in file["versions"].items())
+    return f"{file['cpu']}, {file['isa']}, {file['date']}, {versions}"
+
+
+def best(seconds: dict[str, float], *libraries: str) -> float:
+    """The least time of these libraries, infinite without any."""
+    return min((seconds[library] for library in libraries if library in seconds), default=math.inf)
+
+
+def steps_table(files: list[dict[str, Any]]) -> str:
+    """Whole training steps with relu: microseconds, and how many times faster than the others, by threads."""
+    heads, rows = ["batch; layers", "optimiser"], {}
+    for file in files:
+        threads = f"{file['threads']} thread{'s' if file['threads'] > 1 else ''}"
+        heads += [f"us, {threads}", "PyTorch", "JAX", "NumPy"]
+        for row in file["rows"]:
+            if row["activation"] == "relu":
+                label = f"{row['batch']}; {'-'.join(map(str, row['layers']))}"
+                kind = "inference" if row["optimizer"] == "policy" else row["optimizer"]
+                own = row["seconds"]["fastact"]
+                peers = (
+                    best(row["seconds"], *names) / own for names in (("torch", "torch fused"), ("jax",), ("numpy",))
+                )
+                ratios = [f"{ratio:.2f}x" if ratio < math.inf else "" for ratio in peers]
+                rows.setdefault((label, kind), [label, kind]).extend([f"{1e6 * own:.3g}", *ratios])
+    legend = (
+        "A training step (forward, softmax cross-entropy, backward, update) with relu, float32: microseconds, and how "
+        "many times as long the best of PyTorch (eager, fused=True where that is faster), JAX (jit) and NumPy by hand "
+        f"take. {conditions(files[0])}."
+    )
+    return f"{wrapped(legend)}\n\n{markdown(heads, list(rows.values()))}"
+
+
+def dense_table(file: dict[str, Any]) -> str:
+    """Dense layers: microseconds, and how many times faster than the best of the others."""
+    columns = [(d, a) for d in ("forward", "backward") for a in ("relu", "gelu")]
+    heads = ["rows, inputs, outputs", *(f"{direction}, {act}" for direction, act in columns)]
+    rows: dict[str, list[str]] = {}
+    for column in columns:
+        for row in file["rows"]:
+            if (row["direction"], row["activation"]) == column:
+                label = ", ".join(map(str, row["shape"]))
+                own = row["seconds"]["fastact"]
+                rows.setdefault(label, [label]).append(f"{1e6 * own:.3g} ({row['ratio']:.2f}x)")
+    legend = (
+        "A dense layer, float32, one thread: microseconds, and how many times as long the best of NumPy (relu only) "
+        f"and PyTorch takes; the machine multiplies and adds at most {file['peak_gflops']:.0f} GFLOP/s a thread. "
+        f"{conditions(file)}."
+    )
+    return f"{wrapped(legend)}\n\n{markdown(heads, list(rows.values()))}"
+
+
+def measured() -> str:
+    """The generated section of measured speeds."""
+    parts = []
+    steps = sorted(results("steps-*.json"), key=lambda file: file["threads"])
+    if steps:
+        parts.append(steps_table(steps))
+    dense = [file for file in results("dense-*.json") if file["threads"] == 1 and file["dtype"] == "float32"]
+    if dense:
+        parts.append(dense_table(max(dense, key=lambda file: file["isa"])))
+    return "\n\n".join(parts)
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+SECTIONS = {"measured": measured, "activations": table}
 
 
 def readme(current: str) -> str:
-    """The README with its generated section brought up to date."""
-    before, begin, rest = current.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise LookupError(f"README.md has no {BEGIN} and {END}; put the two where the table of activations belongs")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The README with its generated sections brought up to date."""
+    for name, make in SECTIONS.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        before, found, rest = current.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise LookupError(f"README.md has no {begin} and {end}; put the two where that section belongs")
+        current = f"{before}{begin}\n{make()}\n{end}{after}"
+    return current
 
 
 # ------------------------------------------------------------------------------------------ all of it

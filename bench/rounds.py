@@ -16,18 +16,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import workers
+
 Call = Callable[[], object]
 
-# What holds everybody to AVX2: OpenBLAS, MKL, oneDNN, PyTorch, JAX.
+# What holds everybody to AVX2: OpenBLAS, MKL, oneDNN, PyTorch. JAX's products take no notice of its own setting.
 LIMITED = {
     "OPENBLAS_CORETYPE": "Haswell",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
-    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
 }
 FLAGS = {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
 SHORTEST = 5e-5  # seconds between two looks at the clock, at least
@@ -42,7 +44,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--isa", choices=tuple(FLAGS), default="avx2")
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--seconds", type=float, default=0.05, help="of one turn of one library")
-    made.add_argument("--json", type=Path, help="write the results there too")
+    made.add_argument("--save", action="store_true", help="write the results to bench/results too")
     return made
 
 
@@ -117,6 +119,20 @@ class Rounds:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def save(name: str, options: argparse.Namespace, libraries: Sequence[str], found: dict[str, Any]) -> None:
+    """Write what was found to bench/results, with what it was measured on and how."""
+    packages = dict.fromkeys(library.split()[0] for library in libraries)
+    about = {
+        "cpu": workers.cpu_model(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {package: metadata.version(package) for package in packages},
+        **{key: getattr(options, key) for key in ("isa", "threads", "clock", "rounds", "seconds")},
+    }
+    path = Path(__file__).parent / "results" / f"{name}.json"
+    path.write_text(json.dumps(about | found, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten to {path}")
 
 
 def fma_peak(isa: str) -> float:

@@ -9,7 +9,6 @@ before anything is timed the losses of the first steps must agree. "policy" is i
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import subprocess
 import sys
@@ -274,7 +273,7 @@ def main() -> None:
         print(f"{options.threads} thread(s), {options.isa}, {options.clock} clock: microseconds a step")
         print(f"{'':44}" + "".join(f"{n:>12}" for n in names) + f"{'torch/':>9}{'wanted':>7}{'jax/':>7}{'wanted':>7}")
 
-        def row(optimizer: str, act: str, batch: int, layers: tuple[int, ...], wanted: tuple[float, float]) -> None:
+        def measure(optimizer: str, act: str, batch: int, layers: tuple[int, ...], wanted: tuple[float, float]) -> None:
             best = bench.measure(optimizer, act, batch, layers)
             torch = min((t for n, t in best.items() if n.startswith("torch")), default=math.nan)
             ratios = torch / best["fastact"], best.get("jax", math.nan) / best["fastact"]
@@ -289,12 +288,11 @@ def main() -> None:
             for act in options.activations.split(","):
                 for i, ((batch, layers), wanted) in enumerate(STEPS.items()):
                     if str(i) in shapes:
-                        row(optimizer, act, batch, layers, wanted)
+                        measure(optimizer, act, batch, layers, wanted)
         if "policy" in shapes:
-            row("policy", "relu", 1, POLICY, (1, 1))
-    if options.json:
-        about = {"threads": options.threads, "isa": options.isa, "clock": options.clock, "rows": results}
-        options.json.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            measure("policy", "relu", 1, POLICY, (1, 1))
+    if options.save:
+        rounds.save(f"steps-{options.isa}-{options.threads}t", options, names, {"rows": results})
 
 
 if __name__ == "__main__":

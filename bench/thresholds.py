@@ -41,7 +41,9 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
         return "dense, 64 inputs and outputs", lambda: functional.dense(rows, weight)
     if cost == "updates":
         velocity = np.zeros_like(x)
-        return "sgd, momentum", lambda: runtime._core.sgd(y, x, velocity, 1e-3, 0.9, 0.0)
+        number, all_of_it = runtime.OPTIMIZER_NUMBERS["sgd"], (0, size, 1.0, float("inf"))
+        numbers = (1e-3, 0.0, 1.0, 0.9, 1.0, 0.0, 0.0, 1.0, 0.0, False)
+        return "sgd, momentum", lambda: runtime._core.update(number, y, x, (velocity,), *all_of_it, *numbers)
     function = getattr(functional, cheapest(cost))
     return cheapest(cost), lambda: function(x, out=y)
 

@@ -6,6 +6,7 @@ straight to the compiled core; everything else, errors included, takes the road 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -170,7 +171,7 @@ def {name}_backward(grad, {saved}{signature}, *{approximate}, out=None):
     return result if result is not None else backward("{name}_backward", entry, grad, {saved}, out, ({values}))
 """
 _CHECK = """
-    if {name} is not default_{name}:
+    if {name} is not default_{name} and not (type({name}) is float and low_{name} {below} {name} < inf):
         {name} = parameter("{function}", spec_{name}, {name})"""
 
 _FORWARD_DOC = """{name}: y = {formula}, elementwise.
@@ -238,10 +239,15 @@ def _define(entry: Entry) -> tuple[Callable[..., Any], Callable[..., Any]]:
     for p in entry.parameters:
         namespace[f"default_{p.name}"] = p.default
         namespace[f"spec_{p.name}"] = p
+        namespace[f"low_{p.name}"] = p.low
+        namespace["inf"] = math.inf
     values = "".join(f"{n}, " for n in names)
 
     def checks(function: str, suffix: str, arguments: str) -> str:
-        lines = [_CHECK.format(name=n, function=function) for n in names]
+        lines = [
+            _CHECK.format(name=p.name, function=function, below="<=" if p.low_included and p.low > -math.inf else "<")
+            for p in entry.parameters
+        ]
         if entry.approximations:
             lines.append(_CHECK_APPROXIMATE.format(function=function, suffix=suffix, arguments=arguments))
         if entry.ordered:

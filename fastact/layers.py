@@ -411,7 +411,7 @@ class Learned(SameWidth):
     reads_output = False
     function = ""  # the name in ``registry.LEARNED``
 
-    def __init__(self, per_channel: bool = False, init: float | None = None, inputs: int | None = None) -> None:
+    def __init__(self, *, per_channel: bool = False, init: float | None = None, inputs: int | None = None) -> None:
         """Check the arguments."""
         super().__init__(inputs)
         name = type(self).__name__

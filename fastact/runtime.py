@@ -23,10 +23,11 @@ from .registry import ACTIVATIONS
 
 BACKENDS = ("native", "numpy")
 
-# Elements from which work is shared between threads, per cost class. bench/thresholds.py measures where two threads
-# begin to win; below, a team costs more to wake than it saves.
-# "products" counts multiplications.
-THRESHOLDS = {"light": 262_144, "heavy": 65_536, "rows": 65_536, "updates": 262_144, "products": 524_288}
+# Elements ("products": multiplications) from which work is shared between threads, per cost class. bench/thresholds.py
+# measured them on two AVX-512 cores: a team that has just worked costs 1 to 2 us and pays from an eighth of these sizes
+# on; one that sleeps takes 50 us to wake and pays from two to four times as much. An update comes right after the
+# products of the backward pass, so its team is awake.
+THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
 try:
     from . import _core

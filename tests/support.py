@@ -24,6 +24,9 @@ FMA_SETS = tuple(name for name in INSTRUCTION_SETS if name != "baseline" or plat
 # From zero past four vectors of the widest instruction set, around its multiples, and one long array with a tail.
 LENGTHS = (*range(18), 31, 32, 33, 63, 64, 65, 97, 4097)
 
+# Elements from which any elementwise call and any call of rows is shared between threads.
+SHARED = max(size for cost, size in runtime.THRESHOLDS.items() if cost not in ("updates", "products"))
+
 # The dtype in which reference values are computed.
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
 EXTENDED = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant

@@ -25,7 +25,7 @@ PARENT = textwrap.dedent("""
     import fastact as fa
     from fastact import functional, registry, runtime
 
-    x = np.linspace(-9, 9, 2 * max(runtime.THRESHOLDS.values()))
+    x = np.linspace(-9, 9, 2 * runtime.THRESHOLDS["light"])
     entry = max(registry.ACTIVATIONS.values(), key=lambda e: e.cost == "heavy")
     call, back = getattr(functional, entry.name), getattr(functional, entry.name + "_backward")
 

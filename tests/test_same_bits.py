@@ -5,6 +5,7 @@ import pytest
 from support import (
     ENTRIES,
     FMA_SETS,
+    SHARED,
     assert_same_bits,
     backward,
     forward,
@@ -16,10 +17,9 @@ from support import (
 )
 
 import fastact as fa
-from fastact import runtime
 
 # Over every threshold: several blocks for each of four threads, and a tail.
-MANY = max(runtime.THRESHOLDS.values()) + 3 * 8192 + 37
+MANY = SHARED + 3 * 8192 + 37
 
 
 @pytest.fixture

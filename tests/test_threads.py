@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from support import ENTRIES, assert_same_bits, backward, forward, inputs, saved_by
+from support import ENTRIES, SHARED, assert_same_bits, backward, forward, inputs, saved_by
 
 import fastact as fa
 from fastact import runtime
@@ -18,7 +18,7 @@ openmp = pytest.mark.skipif(not runtime.config()["openmp"], reason="built withou
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="sets the CPU affinity")
 SHOW = "import fastact as fa; print(fa.get_num_threads())"
 CPUS = runtime._usable_cpus()
-LARGE = 2 * max(runtime.THRESHOLDS.values())
+LARGE = 2 * SHARED
 
 
 @pytest.fixture
