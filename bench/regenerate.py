@@ -352,6 +352,11 @@ def conditions(file: dict[str, Any]) -> str:
     return f"{file['cpu']}, {file['isa']}, {file['date']}, {versions}"
 
 
+def microseconds(seconds: float) -> str:
+    """Three digits, or whole microseconds."""
+    return f"{1e6 * seconds:,.0f}" if seconds >= 1e-3 else f"{1e6 * seconds:.3g}"
+
+
 def best(seconds: dict[str, float], *libraries: str) -> float:
     """The least time of these libraries, infinite without any."""
     return min((seconds[library] for library in libraries if library in seconds), default=math.inf)
@@ -372,7 +377,7 @@ def steps_table(files: list[dict[str, Any]]) -> str:
                     best(row["seconds"], *names) / own for names in (("torch", "torch fused"), ("jax",), ("numpy",))
                 )
                 ratios = [f"{ratio:.2f}x" if ratio < math.inf else "" for ratio in peers]
-                rows.setdefault((label, kind), [label, kind]).extend([f"{1e6 * own:.3g}", *ratios])
+                rows.setdefault((label, kind), [label, kind]).extend([microseconds(own), *ratios])
     legend = (
         "A training step (forward, softmax cross-entropy, backward, update) with relu, float32: microseconds, and how "
         "many times as long the best of PyTorch (eager, fused=True where that is faster), JAX (jit) and NumPy by hand "
@@ -391,7 +396,7 @@ def dense_table(file: dict[str, Any]) -> str:
             if (row["direction"], row["activation"]) == column:
                 label = ", ".join(map(str, row["shape"]))
                 own = row["seconds"]["fastact"]
-                rows.setdefault(label, [label]).append(f"{1e6 * own:.3g} ({row['ratio']:.2f}x)")
+                rows.setdefault(label, [label]).append(f"{microseconds(own)} ({row['ratio']:.2f}x)")
     legend = (
         "A dense layer, float32, one thread: microseconds, and how many times as long the best of NumPy (relu only) "
         f"and PyTorch takes; the machine multiplies and adds at most {file['peak_gflops']:.0f} GFLOP/s a thread. "

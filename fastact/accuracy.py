@@ -54,10 +54,14 @@ def ulp_error(got: np.ndarray, reference: np.ndarray) -> np.ndarray:
     odd = ~np.isfinite(error)  # NaN, infinity, or overflow on either side: sorted out one by one
     if odd.any():
         g, r = wide[odd], reference[odd]
-        largest = float(kind.max)
-        r = np.where(np.abs(r) >= largest * (1 + 2.0 ** -(kind.nmant + 2)), np.copysign(np.inf, r), r)
-        same = (g == r) | (np.isnan(g) & np.isnan(r))
-        error[odd] = np.where(same, 0.0, np.inf)
+        largest, beyond = float(kind.max), math.ldexp(1, kind.maxexp) if kind.bits == 32 else math.inf
+        rounds_to_infinity = np.abs(r) >= largest * (1 + 2.0 ** -(kind.nmant + 2))
+        same = (g == np.where(rounds_to_infinity, np.copysign(np.inf, r), r)) | (np.isnan(g) & np.isnan(r))
+        # Where rounding decides whether a result overflows, infinity counts as the number after the largest.
+        close = ~np.isnan(g) & (np.abs(r) <= beyond * (1 + 4 * float(kind.eps))) & np.isfinite(r)
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(np.clip(g, -beyond, beyond) - np.clip(r, -beyond, beyond)) / (beyond - largest)
+        error[odd] = np.where(same, 0.0, np.where(close & (beyond < math.inf), distance, np.inf))
     return error
 
 

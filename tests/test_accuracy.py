@@ -146,3 +146,18 @@ def test_committed_results_are_measured_again(name, dtype, result):
     # float64 is known from few points, and the gradients of backward depend on the place in the sample
     assert sample.forward.ulp <= result["forward"]["ulp"] * 1.1 + (0.1 if dtype == "float32" else 0.5)
     assert sample.backward.ulp <= result["backward"]["ulp"] * 1.25 + 0.5
+
+
+def test_infinity_counts_as_the_number_after_the_largest_where_rounding_decides():
+    largest = float(np.finfo(np.float32).max)
+    for got, reference, low, high in (
+        (np.inf, largest * (1 + 2.0**-26), 0.5, 1),  # it should have been the largest number, by a hair
+        (largest, 2.0**128, 0, 1),  # or infinity
+        (np.inf, 1e39, 0, 0),
+        (-np.inf, 1e39, np.inf, np.inf),
+        (np.nan, 1.0, np.inf, np.inf),
+        (np.inf, np.nan, np.inf, np.inf),
+        (np.inf, 3.0, 1e7, np.inf),
+    ):
+        error = accuracy.ulp_error(np.array([got], np.float32), np.array([reference]))[0]
+        assert low <= error <= high, (got, reference, error)
