@@ -248,7 +248,7 @@ class _Tracker:
         if isinstance(activation, BoundActivation):
             self.flat = activation.entry.piecewise_linear
         else:
-            self.flat = not isinstance(layer, Swish)
+            self.flat = not isinstance(layer, Swish) and getattr(activation, "name", "") != "swish"
         self.name = type(layer).__name__ if activation is None else f"{type(layer).__name__} {activation}"
         self.table = np.empty((5, layer.outputs))
         self.slopes = Workspace(layer.outputs, dtype)

@@ -460,3 +460,13 @@ def test_swish_rounds_its_slope_to_zero_and_prelu_does_not_die():
             net.forward(values((5, 1), np.float32), training=True)
         got = stats.layers[1]
         assert (got.dead, got.saturated) == (float(kind == "dead"), float(kind == "saturated"))
+
+
+def test_the_same_where_the_dense_layer_learns_the_activation():
+    for name, kind in (("swish", "saturated"), ("prelu", None), ("relu", "dead")):
+        net = fa.Sequential(fa.Dense(1, 2, name), rng=0)
+        net.layers[0].parameters["bias"][...] = -1000
+        with observe(net) as stats:
+            net.forward(values((5, 1), np.float32), training=True)
+        got = stats.layers[0]
+        assert (got.dead, got.saturated) == (float(kind == "dead"), float(kind == "saturated"))
