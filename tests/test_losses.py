@@ -1,15 +1,14 @@
 """Losses against formulas in float64, finite differences and PyTorch; memory, threads, special values, errors."""
 
 import math
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from support import INSTRUCTION_SETS, using_instruction_set
 
 import fastact as fa
-from fastact import losses, runtime
+from fastact import losses
 
-SETS = [name for name, supported in runtime._core.instruction_sets() if supported] if runtime._core else []
 POINTWISE = {
     "squared_error": {"factor": 0.5},
     "absolute_error": {},
@@ -20,27 +19,6 @@ POINTWISE = {
 SHAPES = [(1, 1), (3, 5), (70, 7), (2, 3, 11), (9001,)]
 ROWS = [(1, 2), (7, 3), (70, 10), (33, 32), (5, 33), (130, 100), (3, 1), (65, 257)]
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
-
-
-@contextmanager
-def instructions(name):
-    before = runtime.instruction_set
-    runtime._core.use_instruction_set(name)
-    try:
-        yield
-    finally:
-        runtime._core.use_instruction_set(before)
-
-
-@pytest.fixture(params=[*SETS, "numpy"])
-def way(request):
-    """Every instruction set, and the NumPy twin."""
-    if request.param == "numpy":
-        with fa.use_backend("numpy"):
-            yield request.param
-    else:
-        with instructions(request.param):
-            yield request.param
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -109,7 +87,7 @@ def pair(rng, shape, dtype):
 
 @pytest.mark.parametrize("name", POINTWISE)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pointwise_against_formula(way, dtype, rng, name, shape):
+def test_pointwise_against_formula(engine, dtype, rng, name, shape):
     x, t = pair(rng, shape, dtype)
     options = POINTWISE[name]
     loss, grad = pointwise_oracle(name, x, t, **options)
@@ -124,7 +102,7 @@ def test_pointwise_against_formula(way, dtype, rng, name, shape):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_pointwise_defaults(name, way, dtype, rng):
+def test_pointwise_defaults(name, engine, dtype, rng):
     x, t = pair(rng, (13, 3), dtype)
     loss, grad = pointwise_oracle(name, x, t)
     result = getattr(fa, name)(x, t)
@@ -133,7 +111,7 @@ def test_pointwise_defaults(name, way, dtype, rng):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_sample_weights_make_a_weighted_mean(way, dtype, rng, name):
+def test_sample_weights_make_a_weighted_mean(engine, dtype, rng, name):
     x, t = pair(rng, (37, 3), dtype)
     loss, grad = pointwise_oracle(name, x, t)
     w = rng.random(37)
@@ -151,14 +129,14 @@ def test_sample_weights_make_a_weighted_mean(way, dtype, rng, name):
     assert not nothing.grad.any()
 
 
-def test_squared_error_of_the_lectures(way):
+def test_squared_error_of_the_lectures(engine):
     outputs, targets = np.array([0.75136507, 0.772928465]), np.array([0.01, 0.99])
     loss, grad = fa.squared_error(outputs, targets, factor=0.5, reduction="sum")
     assert loss == pytest.approx(0.298371109, abs=1e-8)
     np.testing.assert_allclose(grad, [0.74136507, -0.217071535], atol=1e-9)
 
 
-def test_bce_positive_weight_per_column(way, dtype, rng):
+def test_bce_positive_weight_per_column(engine, dtype, rng):
     x, t = pair(rng, (9, 3), dtype)
     w = np.array([0.5, 1, 3])
     loss, grad = pointwise_oracle("bce_with_logits", x, t, pos_weight=w)
@@ -167,7 +145,7 @@ def test_bce_positive_weight_per_column(way, dtype, rng):
     close(result.grad, grad / x.size, dtype)
 
 
-def test_bce_limits(way, dtype):
+def test_bce_limits(engine, dtype):
     inf = np.inf
     z = np.array([inf, inf, -inf, -inf, inf, -inf], dtype)
     t = np.array([1, 0, 1, 0, 0.25, 0.25], dtype)
@@ -176,7 +154,7 @@ def test_bce_limits(way, dtype):
     np.testing.assert_array_equal(grad, [0, 1, -1, 0, 0.75, -0.25])
 
 
-def test_bce_keeps_relative_accuracy_in_the_tails(way, dtype):
+def test_bce_keeps_relative_accuracy_in_the_tails(engine, dtype):
     z = np.array([-80, -30, -12, 12, 30, 80], dtype)
     loss, grad = fa.bce_with_logits(z, (z > 0).astype(dtype), reduction="none")
     tail = np.exp(-np.abs(z.astype(np.float64)))
@@ -185,7 +163,7 @@ def test_bce_keeps_relative_accuracy_in_the_tails(way, dtype):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_pointwise_special_values(way, dtype, name):
+def test_pointwise_special_values(engine, dtype, name):
     function = getattr(fa, name)
     nan = np.nan
     for x, t in ((nan, 0.5), (0.5, nan), (nan, 0.0), (nan, 1.0), (nan, nan)):
@@ -201,7 +179,7 @@ def test_pointwise_special_values(way, dtype, name):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_pointwise_empty_and_scalar(way, dtype, name):
+def test_pointwise_empty_and_scalar(engine, dtype, name):
     function = getattr(fa, name)
     empty = np.empty((0, 3), dtype)
     assert math.isnan(function(empty, empty).loss)
@@ -213,7 +191,7 @@ def test_pointwise_empty_and_scalar(way, dtype, name):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_pointwise_finite_differences(way, rng, name):
+def test_pointwise_finite_differences(engine, rng, name):
     x, t = pair(rng, (6, 5), "float64")
     x.flat[0] += 0.4
     function, options, h = getattr(fa, name), POINTWISE[name], 1e-6
@@ -233,7 +211,7 @@ def test_pointwise_finite_differences(way, rng, name):
 @pytest.mark.parametrize("smoothing", [0.0, 0.15])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["numbers", "probabilities"])
-def test_cross_entropy_against_formula(way, dtype, rng, shape, smoothing, weighted, kind):
+def test_cross_entropy_against_formula(engine, dtype, rng, shape, smoothing, weighted, kind):
     rows, classes = shape
     z = rng.normal(0, 3, shape).astype(dtype)
     labels = rng.integers(0, classes, rows)
@@ -259,7 +237,7 @@ def test_cross_entropy_against_formula(way, dtype, rng, shape, smoothing, weight
 
 
 @pytest.mark.parametrize("classes", [3, 40])
-def test_ignored_rows_and_sample_weights(way, dtype, rng, classes):
+def test_ignored_rows_and_sample_weights(engine, dtype, rng, classes):
     rows = 41
     z = rng.normal(0, 3, (rows, classes)).astype(dtype)
     labels = rng.integers(0, classes, rows)
@@ -283,7 +261,7 @@ def test_ignored_rows_and_sample_weights(way, dtype, rng, classes):
 
 
 @pytest.mark.parametrize("classes", [2, 5, 31, 33, 100])
-def test_cross_entropy_extreme_logits(way, dtype, classes):
+def test_cross_entropy_extreme_logits(engine, dtype, classes):
     large = 1e4 if dtype == "float32" else 1e300
     z = np.zeros((4, classes), dtype)
     z[0, 0], z[1, 0], z[2, 1], z[3, 0] = large, large, -np.inf, -large
@@ -296,7 +274,7 @@ def test_cross_entropy_extreme_logits(way, dtype, classes):
 
 
 @pytest.mark.parametrize("classes", [3, 50])
-def test_cross_entropy_nan(way, dtype, classes):
+def test_cross_entropy_nan(engine, dtype, classes):
     for position, value in ((0, np.nan), (classes - 1, np.nan), (1, np.inf)):
         z = np.zeros((20, classes), dtype)
         z[3, position] = value
@@ -312,7 +290,7 @@ def test_cross_entropy_nan(way, dtype, classes):
     assert np.isnan(grad[1]).all()
 
 
-def test_cross_entropy_rows_do_not_see_each_other(way, dtype, rng):
+def test_cross_entropy_rows_do_not_see_each_other(engine, dtype, rng):
     for classes in (3, 10, 47):
         z = rng.normal(0, 3, (29, classes)).astype(dtype)
         labels = rng.integers(0, classes, 29)
@@ -323,14 +301,14 @@ def test_cross_entropy_rows_do_not_see_each_other(way, dtype, rng):
             np.testing.assert_array_equal(g[0], grad[i])
 
 
-def test_cross_entropy_no_rows(way, dtype):
+def test_cross_entropy_no_rows(engine, dtype):
     empty = np.empty((0, 3), dtype)
     assert math.isnan(fa.softmax_cross_entropy(empty, np.empty(0, int)).loss)
     assert fa.softmax_cross_entropy(empty, np.empty(0, int), reduction="sum").loss == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"class_weight": [0.5, 1, 2, 1]}])
-def test_cross_entropy_finite_differences(way, rng, options):
+def test_cross_entropy_finite_differences(engine, rng, options):
     z, labels, h = rng.normal(0, 2, (5, 4)), np.array([0, 3, 2, 2, 1]), 1e-6
     _, grad = fa.softmax_cross_entropy(z, labels, **options)
     for i in range(z.size):
@@ -360,7 +338,7 @@ def calls(rng, dtype, shape=(61, 9)):
     yield fa.softmax_cross_entropy, x, labels, {"label_smoothing": 0.1, "sample_weight": weights}
 
 
-def test_out(way, dtype, rng):
+def test_out(engine, dtype, rng):
     for function, x, t, options in calls(rng, dtype):
         loss, grad = function(x, t, **options)
         out = np.full_like(x, 7)
@@ -376,7 +354,7 @@ def test_out(way, dtype, rng):
         np.testing.assert_array_equal(strided, grad)
 
 
-def test_layouts(way, dtype, rng):
+def test_layouts(engine, dtype, rng):
     for function, x, t, options in calls(rng, dtype):
         loss, grad = function(x, t, **options)
         swapped = x.astype(x.dtype.newbyteorder())
@@ -390,7 +368,7 @@ def test_layouts(way, dtype, rng):
             np.testing.assert_array_equal(result.grad, grad)
 
 
-def test_overlapping_out_is_refused_before_anything_is_written(way, dtype, rng):
+def test_overlapping_out_is_refused_before_anything_is_written(engine, dtype, rng):
     for function, x, t, options in calls(rng, dtype):
         memory = np.zeros(x.size + 4, dtype)
         inside = memory[: x.size].reshape(x.shape)
@@ -412,9 +390,9 @@ def test_overlapping_out_is_refused_before_anything_is_written(way, dtype, rng):
             function(x, t, out=np.zeros(x.shape, "float32" if dtype == "float64" else "float64"), **options)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 def test_threads_change_no_bit(dtype, rng, name):
-    with instructions(name):
+    with using_instruction_set(name):
         for shape in ((30_000, 9), (900, 301)):
             for function, x, t, options in calls(rng, dtype, shape):
                 with fa.num_threads(1):
@@ -426,7 +404,7 @@ def test_threads_change_no_bit(dtype, rng, name):
                     np.testing.assert_array_equal(result.grad, grad)
 
 
-def test_sums_are_exact_to_double(way):
+def test_sums_are_exact_to_double(engine):
     x = np.full(1_000_003, 0.1, np.float32)
     loss, _ = fa.absolute_error(x, np.zeros_like(x), reduction="sum")
     assert loss == pytest.approx(float(np.float32(0.1)) * 1_000_003, rel=1e-12)
@@ -472,7 +450,7 @@ def test_sums_are_exact_to_double(way):
         (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], reduction="all")),
     ],
 )
-def test_errors_write_nothing(way, kind, call):
+def test_errors_write_nothing(engine, kind, call):
     x = np.linspace(-1, 1, 12).reshape(4, 3)
     before = x.copy()
     with pytest.raises(kind, match=r"^(squared_error|huber|quantile|bce_with_logits|softmax_cross_entropy): "):
@@ -480,7 +458,7 @@ def test_errors_write_nothing(way, kind, call):
     np.testing.assert_array_equal(x, before)
 
 
-def test_labels_of_other_kinds(way, rng):
+def test_labels_of_other_kinds(engine, rng):
     z = rng.normal(size=(4, 3))
     expected = fa.softmax_cross_entropy(z, np.array([0, 2, 1, 1]))
     strided = np.array([0, 9, 2, 9, 1, 9, 1, 9])[::2]
@@ -494,7 +472,7 @@ def test_labels_of_other_kinds(way, rng):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_against_pytorch(way, rng, reduction):
+def test_against_pytorch(engine, rng, reduction):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     z, t = rng.normal(0, 2, (12, 5)), rng.random((12, 5))

@@ -3,15 +3,13 @@
 import copy
 import math
 import pickle
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from support import INSTRUCTION_SETS, using_instruction_set
 
 import fastact as fa
-from fastact import optim, runtime
-
-SETS = [name for name, supported in runtime._core.instruction_sets() if supported] if runtime._core else []
+from fastact import optim
 
 MAKERS = {
     "sgd": lambda **k: optim.SGD(0.1, **k),
@@ -28,27 +26,6 @@ MAKERS = {
     "adam betas": lambda **k: optim.Adam(0.02, (0.8, 0.95), 1e-6, **k),
     "adamw": optim.AdamW,
 }
-
-
-@contextmanager
-def instructions(name):
-    before = runtime.instruction_set
-    runtime._core.use_instruction_set(name)
-    try:
-        yield
-    finally:
-        runtime._core.use_instruction_set(before)
-
-
-@pytest.fixture(params=[*SETS, "numpy"])
-def way(request):
-    """Every instruction set, and the NumPy twin."""
-    if request.param == "numpy":
-        with fa.use_backend("numpy"):
-            yield request.param
-    else:
-        with instructions(request.param):
-            yield request.param
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -106,7 +83,7 @@ def reference(o, gradients, p, decay):
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("decay", [0.0, 0.05])
-def test_against_formula(way, dtype, name, decay):
+def test_against_formula(engine, dtype, name, decay):
     net, rng = network(dtype), np.random.default_rng(3)
     optimizer = MAKERS[name](weight_decay=decay)
     start, seen = net.parameters.copy(), []
@@ -176,7 +153,7 @@ def test_defaults_are_pytorchs(kind):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_no_gradient_leaves_parameters_alone(way, dtype, name):
+def test_no_gradient_leaves_parameters_alone(engine, dtype, name):
     net = network(dtype)
     before = net.parameters.copy()
     optimizer = MAKERS[name](weight_decay=0.0)
@@ -186,7 +163,7 @@ def test_no_gradient_leaves_parameters_alone(way, dtype, name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_nan_reaches_its_own_parameter_only(way, dtype, name):
+def test_nan_reaches_its_own_parameter_only(engine, dtype, name):
     net = network(dtype)
     fill_gradients(net, np.random.default_rng(0))
     net.gradients[3] = np.nan
@@ -195,12 +172,12 @@ def test_nan_reaches_its_own_parameter_only(way, dtype, name):
     assert np.isnan(net.parameters).sum() == 1
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("maker", ["nesterov", "rmsprop both", "adagrad", "adamw"])
 def test_threads_change_no_bit(name, maker):
     results = []
     for threads in (1, 2, 5):
-        with instructions(name), fa.num_threads(threads):
+        with using_instruction_set(name), fa.num_threads(threads):
             net = fa.Sequential(fa.Dense(700, 501), fa.Dense(501, 7), rng=0)
             optimizer, rng = MAKERS[maker](weight_decay=0.1, clip_norm=1.0), np.random.default_rng(0)
             for _ in range(2):
@@ -215,7 +192,7 @@ def test_threads_change_no_bit(name, maker):
 # ------------------------------------------------------------------------------------------------------- clipping
 
 
-def test_gradient_norm(way, dtype):
+def test_gradient_norm(engine, dtype):
     net = network(dtype)
     fill_gradients(net, np.random.default_rng(0))
     expected = math.sqrt(sum(float(g) ** 2 for g in net.gradients))
@@ -226,7 +203,7 @@ def test_gradient_norm(way, dtype):
 
 
 @pytest.mark.parametrize("size", [0.001, 10.0])
-def test_clipping(way, dtype, size):
+def test_clipping(engine, dtype, size):
     rng = np.random.default_rng(0)
     for options in ({"clip_norm": 1.0}, {"clip_value": 0.3}, {"clip_norm": 2.0, "clip_value": 0.1}):
         net = network(dtype)
@@ -240,7 +217,7 @@ def test_clipping(way, dtype, size):
         np.testing.assert_allclose(net.parameters, expected, rtol=1e-5, atol=1e-7 if dtype == "float32" else 1e-15)
 
 
-def test_clipping_by_a_norm_that_is_not_a_number(way):
+def test_clipping_by_a_norm_that_is_not_a_number(engine):
     net = network()
     net.gradients[:3] = 1, np.nan, 2
     optim.SGD(0.1, clip_norm=1.0).step(net)
@@ -250,7 +227,7 @@ def test_clipping_by_a_norm_that_is_not_a_number(way):
 # ------------------------------------------------------------------------------------------------ groups, freezing
 
 
-def test_groups(way):
+def test_groups(engine):
     net = network()
     before = {k: v.copy() for k, v in net.named_parameters().items()}
     net.gradients[~padding(net)] = 1
@@ -269,7 +246,7 @@ def test_groups(way):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_frozen_parameters_stay(way, name):
+def test_frozen_parameters_stay(engine, name):
     net, rng = network(), np.random.default_rng(0)
     optimizer = MAKERS[name](weight_decay=0.1)
     net.freeze(net.layers[0])
@@ -357,7 +334,7 @@ def test_schedules_are_pytorchs(up):
                 scheduler.step()
 
 
-def test_schedule_is_followed_and_checked(way):
+def test_schedule_is_followed_and_checked(engine):
     net = network()
     net.gradients[~padding(net)] = 1
     optimizer = optim.SGD(optim.StepDecay(0.5, 1, 0.5), clip_value=1)
@@ -380,7 +357,7 @@ def test_schedule_is_followed_and_checked(way):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_state_is_restored_exactly(way, dtype, name):
+def test_state_is_restored_exactly(engine, dtype, name):
     def train(net, optimizer, steps, rng):
         for _ in range(steps):
             fill_gradients(net, rng)
@@ -462,7 +439,7 @@ def test_errors(kind, call):
         call()
 
 
-def test_training_with_each_optimiser_lowers_the_loss(way):
+def test_training_with_each_optimiser_lowers_the_loss(engine):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 5)).astype(np.float32)
     labels = (x[:, 0] > x[:, 1]).astype(int)
