@@ -11,7 +11,6 @@ from cpython.ref cimport Py_DECREF, PyObject
 from cython.parallel cimport prange, threadid
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 cnp.import_array()
@@ -220,8 +219,9 @@ cdef extern from *:
     /* Workspace of one call. A block for each use is kept for the next caller, so that a training step allocates
        nothing; who comes while it is out gets one from malloc. The word before the memory holds its size. */
     #include <stdlib.h>
-    enum { FA_PACKED, FA_GRADIENT, FA_INFERENCE, FA_USES };
+    enum { FA_PACKED, FA_GRADIENT, FA_INFERENCE, FA_SUMS, FA_USES };
     static void *fa_spare[FA_USES];
+    static long fa_allocated; /* blocks asked of the system since the start */
     static void *fa_take(int use, size_t bytes) {
         char *block = (char *)__atomic_exchange_n(&fa_spare[use], NULL, __ATOMIC_ACQ_REL);
         if (block && *(size_t *)block < bytes) {
@@ -231,6 +231,7 @@ cdef extern from *:
         if (!block) {
             block = (char *)aligned_alloc(64, 64 + (bytes + 63) / 64 * 64);
             if (!block) return NULL;
+            __atomic_add_fetch(&fa_allocated, 1, __ATOMIC_RELAXED);
             *(size_t *)block = bytes;
         }
         return block + 64;
@@ -248,6 +249,8 @@ cdef extern from *:
         FA_PACKED
         FA_GRADIENT
         FA_INFERENCE
+        FA_SUMS
+    long fa_allocated
     void *fa_take(int, size_t) nogil
     void fa_give(int, void *) nogil
 
@@ -355,6 +358,11 @@ def configure(backend, native_value, threads, int limit, list activation_thresho
     for i, value in enumerate(activation_thresholds):
         thresholds[i] = value
     row_threshold, update_threshold, product_threshold = rows, updates, products
+
+
+def allocations():
+    """Workspaces that the kernels have asked of the system since the start; it stands still in a trained step."""
+    return fa_allocated
 
 
 def set_threads(int n):

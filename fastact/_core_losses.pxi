@@ -30,7 +30,7 @@ cdef double sum_blocks(block_sum of, const void *kernel, const void *a, Py_ssize
             total += of(kernel, a, start + i * step * size, min(step, n - i * step))
         return total
     if blocks > STACK_PARTS:
-        parts = <double *>malloc(blocks * sizeof(double))
+        parts = <double *>fa_take(FA_SUMS, blocks * sizeof(double))
         if parts == NULL:
             raise MemoryError()
     with nogil:
@@ -43,7 +43,7 @@ cdef double sum_blocks(block_sum of, const void *kernel, const void *a, Py_ssize
         for i in range(blocks):
             total += parts[i]
         if parts != few:
-            free(parts)
+            fa_give(FA_SUMS, parts)
     return total
 
 

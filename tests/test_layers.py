@@ -12,7 +12,7 @@ import pytest
 from support import BACKENDS
 
 import fastact as fa
-from fastact import _norms
+from fastact import _norms, runtime
 from fastact.network import network_from
 
 ROWS = 5
@@ -434,6 +434,38 @@ def test_nothing_is_allocated_after_the_first_epoch():
     kept = after.filter_traces(arrays).compare_to(before.filter_traces(arrays), "lineno")
     assert sum(line.size_diff for line in kept) <= 0
     assert peak - held < width * 4  # not even one row of float32
+
+
+@pytest.mark.skipif(runtime._core is None, reason="needs the compiled core")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_workspace_is_allocated_after_the_first_epoch(threads):
+    """What the kernels ask of the system themselves, which tracemalloc does not see."""
+    net = fa.Sequential(
+        fa.Dense(40, 300, "gelu"), fa.BatchNorm(), fa.PReLU(), fa.Dense(300, 200, "prelu"), fa.LayerNorm(),
+        fa.Dropout(0.1), fa.Dense(200, 100, fa.activation("maxout", pieces=2)), fa.Swish(), fa.Dense(100, 10), rng=0,
+    )  # fmt: skip
+    dense = fa.Sequential(fa.Dense(40, 300, "relu"), fa.Dense(300, 1), rng=0)
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(700, 40)).astype(np.float32), rng.integers(0, 10, 700)
+    adam, sgd = fa.optim.Adam(), fa.optim.SGD(clip_norm=1.0)
+
+    def epoch():
+        for start in range(0, 700, 256):
+            some, wanted = x[start : start + 256], labels[start : start + 256]
+            net.backward(fa.softmax_cross_entropy(net.forward(some, training=True), wanted).grad)
+            adam.step(net)
+            y = dense.forward(some, training=True)
+            dense.backward(fa.huber(y, np.zeros_like(y)).grad)
+            sgd.step(dense)
+            dense(some)
+
+    with fa.num_threads(threads):
+        epoch()
+        epoch()  # blocks have grown to the largest of their use
+        before = runtime._core.allocations()
+        epoch()
+        assert runtime._core.allocations() == before
+        assert before > 0
 
 
 def test_frozen_layers(backend):
