@@ -318,9 +318,14 @@ def table() -> str:
         heads += ["measured error: forward", "backward", "derivative"]
         for name in rows:
             rows[name] += error_cells(accuracy, name)
+        known = {name: [file[name]["float32"] for file in accuracy if "float32" in file.get(name, {})] for name in rows}
+        whole = [code(name) for name, found in known.items() if any(f["exhaustive"] for f in found)]
         legend.append(
-            "Measured errors are the largest in ULP, float32 / float64: of forward, of backward against the slope at "
-            "what it was given, and against the true derivative at x, of which a rounded y cannot know more."
+            "Measured errors are the largest found in ULP, float32 / float64: of forward, of backward against the "
+            "slope at what it was given, and against the true derivative at x, of which a rounded y cannot know more. "
+            "float32: every 4099th number and the surroundings of special ones"
+            + (f", for {', '.join(whole)} all 2^32" if whole else "")
+            + "; float64: about 3,000 points."
         )
     speeds = [file for file in results("speed-*.json") if file["threads"] == 1]
     if speeds:

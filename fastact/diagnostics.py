@@ -487,8 +487,8 @@ class Monitor(Callback):
     Parameters
     ----------
     every : observe the first batch and then every so many. Between them nothing is seen: a unit counts as dead over
-        an epoch where it is dead in all batches observed in it. The default adds 2 to 4 % to
-        steps of 0.2 ms and more, and a fifth to one of 20 us (200 adds a twentieth there); 1 sees all.
+        an epoch where it is dead in all batches observed in it. The default adds 2 to 4 % to steps of 0.2 ms and
+        more, and about a fifth to one of 15 us (take more there); 1 sees all.
     saturation : |slope| below which a unit counts as saturated
     limits : from which value on to warn, of "dead" and "saturated" (shares of a layer's units over an epoch, 0.25) and
         "step" (change of the weights by one step as a share of them, 0.1)

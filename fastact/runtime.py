@@ -23,10 +23,10 @@ from .registry import ACTIVATIONS
 
 BACKENDS = ("native", "numpy")
 
-# Elements ("products": multiplications) from which work is shared between threads, per cost class. bench/thresholds.py
-# measured them on two AVX-512 cores: a team that has just worked costs 1 to 2 us and pays from an eighth of these sizes
-# on; one that sleeps takes 50 us to wake and pays from two to four times as much. An update comes right after the
-# products of the backward pass, so its team is awake.
+# Elements ("products": multiplications) from which work is shared between threads, per cost class: between the two
+# sizes that bench/thresholds.py finds. On two AVX-512 cores a team that has just worked costs 1 to 3 us and pays from
+# 32 Ki (light), 16 Ki (heavy, rows, updates) and 512 Ki (products) on; one that sleeps takes 50 us to wake and pays
+# from 512 Ki (updates 256 Ki; products not up to 4 Mi). An update comes right after the products of a backward pass.
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
 try:

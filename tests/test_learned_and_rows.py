@@ -274,3 +274,29 @@ def test_relu_masked_refuses():
         fa.relu_masked(x, mask=np.zeros(2))
     with pytest.raises(ValueError, match="overlaps"):
         fa.relu_masked(x, mask=x.view(np.uint8)[:2])
+
+
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+@pytest.mark.parametrize("over", ["grad", "x", "out"])
+def test_the_weights_gradient_touches_no_other_array(name, over, dtype, backend):
+    rng = np.random.default_rng(3)
+    arrays = {key: rng.standard_normal((5, 4)).astype(dtype) for key in ("grad", "x", "out")}
+    before = {key: array.copy() for key, array in arrays.items()}
+    word = "weight" if name == "prelu" else "beta"
+    call = getattr(fa, f"{name}_backward")
+    with pytest.raises(ValueError, match=f"{name}_backward.*out_{word}"):
+        call(arrays["grad"], arrays["x"], np.ones(4, dtype), out=arrays["out"], **{f"out_{word}": arrays[over][2]})
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_maxout_writes_over_nothing(dtype, backend):
+    memory = np.arange(24, dtype=dtype)
+    x = memory[:12].reshape(2, 6)
+    for out, index in ((memory[6:12].reshape(2, 3), None), (None, memory[:6].view(np.uint8)[:6].reshape(2, 3))):
+        with pytest.raises(ValueError, match="maxout"):
+            fa.maxout(x, 2, out=out, out_index=index)
+        np.testing.assert_array_equal(memory, np.arange(24))
+    y = np.empty((2, 3), dtype)
+    with pytest.raises(ValueError, match="maxout"):
+        fa.maxout(x, 2, out=y, out_index=y.view(np.uint8).reshape(-1)[:6].reshape(2, 3))

@@ -86,6 +86,45 @@ def test_the_stack_is_what_runs(monkeypatch):
     assert calls == [("forward", True), ("backward", True), ("infer", True)]
 
 
+def test_gradients_accumulate():
+    net, slow = pair(NETWORKS["relu"])
+    for rows in (9, 6):  # from now on the stack knows both sizes
+        net.forward(samples(net, rows)[0], training=True)
+    total = np.zeros_like(net.gradients)
+    for step, rows in enumerate((6, 9, 6)):
+        x, grad = samples(net, rows, 10 + step)
+        for n in (net, slow):
+            n.forward(x, training=True)
+            n.backward(grad, accumulate=step > 0)
+        single, _ = pair(NETWORKS["relu"])
+        single.forward(x, training=True)
+        single.backward(grad)
+        total += single.gradients
+    np.testing.assert_allclose(net.gradients, total, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(slow.gradients, total, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["numpy", "observer"])
+def test_backward_belongs_to_the_last_forward_whoever_made_it(way):
+    """The stack went forward first, then the layers one by one with other data of the same size."""
+    net, slow = pair(NETWORKS["relu"], "float64")
+    (x, grad), (other, _) = samples(net, 6), samples(net, 6, 1)
+    net.forward(x, training=True)
+    net.backward(grad)
+    net.forward(other, training=True)  # by the stack, and never taken back
+    if way == "numpy":
+        with fa.use_backend("numpy"):
+            net.forward(x, training=True)
+    else:
+        net.observer = Watcher()
+        net.forward(x, training=True)
+        net.observer = None
+    net.backward(grad)
+    slow.forward(x, training=True)
+    slow.backward(grad)
+    np.testing.assert_allclose(net.gradients, slow.gradients, rtol=1e-12, atol=1e-14)
+
+
 def test_gradient_of_the_input_only_when_asked():
     net, _ = pair(NETWORKS["relu"])
     x, grad = samples(net, 6)
@@ -160,6 +199,15 @@ def test_inference_in_blocks_of_rows():
     assert whole[2000:2100].tobytes() == net(x[2000:2100]).tobytes()
 
 
+def test_workspaces_that_were_outgrown_are_let_go():
+    net, _ = pair(NETWORKS["relu"])
+    for rows in (3, 5, 9):
+        net.forward(samples(net, rows)[0], training=True)
+        assert list(net._stack.views) == [rows]
+    net.forward(samples(net, 4)[0], training=True)
+    assert sorted(net._stack.views) == [4, 9]
+
+
 def test_empty_batches():
     net, _ = pair(NETWORKS["relu"])
     x, grad = samples(net, 0)
@@ -198,8 +246,11 @@ def test_frozen_layers_stay_right():
         n.forward(x, training=True)
         n.backward(grad)
         n.freeze(0)
-        n.forward(x, training=True)
-        n.backward(grad)
+        n.layers[0].gradients["weight"][...] = 7
+        for _ in range(2):
+            n.forward(x, training=True)
+            n.backward(grad)
+        assert (n.layers[0].gradients["weight"] == 7).all()  # nothing was computed for it
     assert net.gradients.tobytes() == slow.gradients.tobytes()
     net.unfreeze()
     slow.unfreeze()
