@@ -263,8 +263,21 @@ if __name__ == "__main__":
         c, e = fit(log1p_tail, lambda w: w / 2, list(range(degree + 1)), 0, "0.02944", digits)
         show(f"log_tail, {digits} bits, degree {degree}", c, e, suffix)
 
-    # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE
-    for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -32, "f"), (53, (9, 10), 38.82, -64, "")):
+    # gelu's exp(r), with r shifted by 3/1024 and stretched from half-periods of ln 2 to those of the kernel
+    period, shift, margin = mp.mpf(22713) / 2**15, mp.mpf(3) / 1024, mp.mpf(10) ** -4 / 2
+    c, e = fit(
+        lambda r: mp.expm1((r - shift) * mp.log(2) / period),
+        lambda r: mp.exp(-r),
+        list(range(7)),
+        shift - period / 2 - margin,
+        shift + period / 2 + margin,
+        24,
+    )
+    show("gelu_exp, 24 bits, degree 6", c, e, "f")
+    print(f"gelu_exp, what of t^2 / 2 goes into r: {float(round_to(period / mp.log(2) - 1, 24)).hex()}f")
+
+    # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE, in float 2^-33
+    for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -33, "f"), (53, (9, 10), 38.82, -64, "")):
         q = fit_denominator(
             [(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, digits
         )

@@ -227,7 +227,12 @@ FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, 
  *   (gelu'(x) - 1/2) / x = near(-x^2 / 2) on [-1/2, 1/2], the same for gelu_tanh in x^2
  *
  * The fractions vanish at infinity, and the rounding errors of both polynomials with them. tail and slope carry the
- * factor FA_GATE_UNSCALE. */
+ * factor FA_GATE_UNSCALE, in float 2^-33.
+ *
+ * In float, -t^2 / 2 = r - n C with a C near ln 2 of so few bits that n C is exact. magic - n has the exponent field of
+ * 2^(33 - n) in its low bits, and magic C is so near a float that one FMA makes of it n C + 3/1024, exactly. 2^-n is
+ * exp(-n C) but for exp(n (C - ln 2)), which goes into r as a multiple of t^2. Then exp(-t^2 / 2) is
+ * 2^-n (1 + gelu_exp(r)), where gelu_exp knows of the 3/1024. */
 #if FA_DOUBLE
 static const real FN(gelu_denominator)[] = {0x1.9733e90a92147p20, 0x1.f5e60c43498fbp21, 0x1.217c2d4f0b5a1p22,
                                             0x1.9d6540604d459p21, 0x1.96f9b16b9f1a4p20, 0x1.22d55bdd65979p19,
@@ -254,12 +259,14 @@ static const real FN(gelu_tanh_near)[] = {0x1.9884533d43651p-1, -0x1.11b14cd3695
 #else
 static const real FN(gelu_denominator)[] = {0x1.5b97e8p6f, 0x1.27ed2cp7f, 0x1.b0edd2p6f, 0x1.591614p5f, 0x1.32b11cp3f,
                                             0x1.p0f};
-static const real FN(gelu_tail)[] = {-0x1.15565ap-27f, -0x1.f2925ep-29f, -0x1.ee871ap-31f, -0x1.965eep-34f,
-                                     -0x1.86fffep-47f};
-static const real FN(gelu_slope)[] = {0x1.72072ep-28f, 0x1.807024p-28f, 0x1.649ffap-29f, 0x1.59bafcp-31f,
-                                      0x1.331e78p-34f};
+static const real FN(gelu_tail)[] = {-0x1.15565ap-28f, -0x1.f2925ep-30f, -0x1.ee871ap-32f, -0x1.965eep-35f,
+                                     -0x1.86fffep-48f};
+static const real FN(gelu_slope)[] = {0x1.72072ep-29f, 0x1.807024p-29f, 0x1.649ffap-30f, 0x1.59bafcp-32f,
+                                      0x1.331e78p-35f};
 static const real FN(gelu_centre)[] = {0x1.988454p-1f, 0x1.1058aap-2f, 0x1.46e348p-4f, 0x1.37ab2ep-6f, 0x1.c5b3c6p-9f};
 static const real FN(gelu_near)[] = {0x1.988454p-1f, 0x1.105876p-1f, 0x1.ea4f16p-3f, 0x1.38af06p-4f, 0x1.35f368p-6f};
+static const real FN(gelu_exp)[] = {-0x1.7f7054p-9f, 0x1.fe80d6p-1f, 0x1.fe8116p-2f, 0x1.5454d6p-3f,
+                                     0x1.5457fep-5f, 0x1.11b05ap-7f, 0x1.6b274p-10f};
 static const real FN(gelu_tanh_near)[] = {0x1.988454p-1f, -0x1.11b18cp-2f, 0x1.f584acp-5f, -0x1.47668cp-7f,
                                           0x1.4052cap-10f};
 #endif
@@ -272,24 +279,32 @@ typedef struct {
 } FN(gelu_parts);
 
 FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
-    const real k = (real)0x1.9884533d43651p-2 * FA_GATE_UNSCALE;
+    const real k = (real)0x1.9884533d43651p-2 * (FA_DOUBLE ? FA_GATE_UNSCALE : (real)0x1p-33);
     const real root = (real)0.75, root_low = (real)0x1.d5a32fe0167bbp-10; /* root - t is exact for t >= 3/8 */
     FN(gelu_parts) g;
-    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.85), FN(vabs)(x));
+    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.89), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
     g.centre = FN(vlt)(t, FN(vset)((real)0.8125));
     g.value = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_centre)), square, -half);
     g.near = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_near)), x, FN(vset)((real)0.5));
 
+#if FA_DOUBLE
     FN(exp_reduced) e = FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_GATE_SHIFT);
     vreal expm1 = FN(expm1_core)(e.r);
+    g.scale = e.scale;
+#else
+    const real magic = (real)0x802ca0, period = (real)0x1.62e4p-1, magic_period = (real)5822446.5;
+    vreal shifted = FN(vfma)(square, FN(vset)(1 / period), FN(vset)(magic));
+    vreal r = FN(vfma)(half, t, FN(vfma)(shifted, FN(vset)(-period), FN(vset)(magic_period)));
+    vreal expm1 = FA_POLYNOMIAL(FN(vfma)(square, FN(vset)((real)-0x1.14a0eep-19), r), FN(gelu_exp));
+    g.scale = (vreal)(FN(vbits)(shifted) << 23);
+#endif
     vreal denominator = FA_POLYNOMIAL(t, FN(gelu_denominator));
     vreal tail = FA_POLYNOMIAL(t, FN(gelu_tail)) / denominator + k;
     vreal slope = FA_POLYNOMIAL(t, FN(gelu_slope)) / denominator + k;
     slope = FN(vfma)(slope, root - t, slope * root_low);
     g.tail = FN(vfma)(tail, expm1, tail);
     g.slope = FN(vfma)(slope, expm1, slope);
-    g.scale = e.scale;
     return g;
 }
 
