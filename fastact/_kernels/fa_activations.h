@@ -44,7 +44,7 @@ FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     const real root2 = (real)0x1.6a09e667f3bcdp0;
     const vreal one = FN(vset)(root2 * FA_TAIL_UNSCALE);
     vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), x)); /* 1 above, 0 below */
-    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
     vreal scale = e.scale * root2;
     return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
 }
@@ -145,7 +145,7 @@ FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) 
 FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
-    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
     vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
@@ -157,14 +157,15 @@ typedef struct {
 } FN(swish_parts);
 FA_INLINE FN(swish_parts) FN(swish_at)(vreal z, vreal lost) {
     FN(swish_parts) s;
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE);
     vreal t = FN(vmin)(FN(vset)(-FA_LOWEST), FN(vabs)(z));
-    FN(exp_reduced) e = FN(exp_reduce)(-t, FA_TAIL);
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r + lost);
     s.scale = e.scale;
     s.w = FN(vfma)(e.scale, f, e.scale);
-    vreal w = s.w * FA_TAIL_UNSCALE, sum = w + ((real)1 - t);
+    vreal sum = FN(vfma)(s.w, unscale, (real)1 - t);
     s.part = FN(vfma)(f, sum, sum);
-    s.square = FN(vfma)(s.w, w + (real)2, FN(vset)(1 / FA_TAIL_UNSCALE));
+    s.square = FN(vfma)(s.w, FN(vfma)(s.w, unscale, FN(vset)(2)), FN(vset)(1 / FA_TAIL_UNSCALE));
     return s;
 }
 /* grad times the slope, at z < 0 quotient * scale, else 1 minus that */

@@ -46,21 +46,31 @@ typedef struct {
 #define FA_LN2_HIGH (FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1)
 #define FA_LN2_LOW (FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20)
 
-/* n, and scale in e */
-FA_INLINE vreal FN(exp_scale)(vreal x, int shift, FN(exp_reduced) *e) {
+/* n, and scale in e; log2e: 1 / ln 2, or minus that for exp(-x) */
+FA_INLINE vreal FN(exp_scale_times)(vreal x, real log2e, int shift, FN(exp_reduced) *e) {
     /* The last bit of 1.5 * 2^23 (2^52) is worth 1: adding it rounds. The exponent's bias rides along, so that the low
      * bits are the exponent field. */
     const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (real)(shift + (FA_DOUBLE ? 1023 : 127));
-    const real log2e = (real)0x1.71547652b82fep0;
     vreal k = FN(vfma)(x, FN(vset)(log2e), FN(vset)(magic));
     e->scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
     return k - magic;
+}
+FA_INLINE vreal FN(exp_scale)(vreal x, int shift, FN(exp_reduced) *e) {
+    return FN(exp_scale_times)(x, (real)0x1.71547652b82fep0, shift, e);
 }
 
 FA_INLINE FN(exp_reduced) FN(exp_reduce)(vreal x, int shift) {
     FN(exp_reduced) e;
     vreal n = FN(exp_scale)(x, shift, &e);
     e.r = FN(vfma)(n, FN(vset)(-FA_LN2_LOW), FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), x));
+    return e;
+}
+
+/* For exp(-x), without an operation for the sign */
+FA_INLINE FN(exp_reduced) FN(exp_reduce_negated)(vreal x, int shift) {
+    FN(exp_reduced) e;
+    vreal n = FN(exp_scale_times)(x, (real)-0x1.71547652b82fep0, shift, &e);
+    e.r = FN(vfma)(n, FN(vset)(-FA_LN2_LOW), FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), -x));
     return e;
 }
 
