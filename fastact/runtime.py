@@ -45,14 +45,13 @@ def _environment(name: str, choices: tuple[str, ...]) -> str | None:
     return value
 
 
-def _cgroup_cpus() -> float:
+def _cgroup_cpus(membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
     """CPUs that the control group's quota amounts to; infinity without one."""
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        lines = membership.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
         return math.inf
     limit = math.inf
-    root = Path("/sys/fs/cgroup")
     for line in lines:
         _, controllers, path = line.split(":", 2)
         version_1 = "cpu" in controllers.split(",")
