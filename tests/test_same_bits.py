@@ -164,8 +164,7 @@ def masked(x, out):
     return y, np.unpackbits(mask, count=x.size, bitorder="little")
 
 
-# name: the arrays of a call from two given ones, elements or rows in step with theirs; the call, results likewise; which
-# arrays out may be
+# name: a call's arrays from two given ones, elements or rows in step with theirs; the call; which arrays out may be
 OTHERS = {
     "prelu": (lambda x, g: (x,), lambda x, out: (fa.prelu(x, 0.3, out=out),), (0,)),
     "swish": (lambda x, g: (x,), lambda x, out: (fa.swish(x, 0.7, out=out),), (0,)),
@@ -184,16 +183,16 @@ OTHERS = {
         (),
     ),
     **{
-        name: (lambda x, g: (np.stack([x, g, -x, x], -1),), lambda x, out, f=getattr(fa, name): (f(x, out=out),), (0,))
-        for name in ("softmax", "log_softmax")
+        f.__name__: (lambda x, g: (np.stack([x, g, -x, x], -1),), lambda x, out, f=f: (f(x, out=out),), (0,))
+        for f in (fa.softmax, fa.log_softmax)
     },
     **{
-        name: (
+        f.__name__: (
             lambda x, g: (np.stack([g, x, g], -1), np.stack([x, g, -x], -1) / 8),
-            lambda g, y, out, f=getattr(fa, name): (f(g, y, out=out),),
+            lambda g, y, out, f=f: (f(g, y, out=out),),
             (0, 1),
         )
-        for name in ("softmax_backward", "log_softmax_backward")
+        for f in (fa.softmax_backward, fa.log_softmax_backward)
     },
 }
 
