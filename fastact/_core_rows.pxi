@@ -194,7 +194,8 @@ def try_learned_backward(
                                 cnp.PyArray_TYPE(g), out_weight)
     else:
         dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
-    if dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)):
+    if (dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx))
+            or (given and not may_write(dweight, weight))):
         return None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
     cdef Py_ssize_t columns = last(s) if per_column else 1

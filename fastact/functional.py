@@ -646,6 +646,7 @@ def _learned_backward(
         raise ValueError(f"{function}: out overlaps {weight_name}; pass exactly grad or x or memory that touches none")
     others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
     weight_target = _checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
+    _checks.output(function, weight_target, w.shape, g.dtype, {weight_name: w}, f"out_{weight_name}")
     plain_g, plain_x = _checks.plain(g), _checks.plain(source)
     dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain_g.dtype)
     dw = np.empty(w.shape, plain_g.dtype)
