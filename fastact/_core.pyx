@@ -466,25 +466,31 @@ cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
 
 # ---------------------------------------------------------------------------------------------- elementwise
 
-cdef void forward_blocks(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
-                         int team) noexcept nogil:
-    cdef Py_ssize_t i
+cdef inline Py_ssize_t share(Py_ssize_t n, int team) noexcept nogil:
+    """Elements for each of the team's threads, in one piece: the kernel's length tells it how far its arrays reach."""
+    return ((n + team - 1) // team + 63) & ~63
+
+
+cdef void share_forward(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
+                        int team) noexcept nogil:
+    cdef Py_ssize_t i, step
     if team == 1:
         kernel(x, y, n, p)
         return
-    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-        kernel(x + i * BLOCK * size, y + i * BLOCK * size, min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+    step = share(n, team)
+    for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+        kernel(x + i * step * size, y + i * step * size, min(step, n - i * step), p)
 
 
-cdef void backward_blocks(fa_backward *kernel, const char *grad, const char *saved, char *dx, Py_ssize_t n,
-                          Py_ssize_t size, fa_parameters p, int team) noexcept nogil:
-    cdef Py_ssize_t i
+cdef void share_backward(fa_backward *kernel, const char *grad, const char *saved, char *dx, Py_ssize_t n,
+                         Py_ssize_t size, fa_parameters p, int team) noexcept nogil:
+    cdef Py_ssize_t i, step
     if team == 1:
         kernel(grad, saved, dx, n, p)
         return
-    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-        kernel(grad + i * BLOCK * size, saved + i * BLOCK * size, dx + i * BLOCK * size,
-               min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+    step = share(n, team)
+    for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+        kernel(grad + i * step * size, saved + i * step * size, dx + i * step * size, min(step, n - i * step), p)
 
 
 def try_forward(int number, object x, object out, double a, double b):
@@ -512,7 +518,7 @@ def try_forward(int number, object x, object out, double a, double b):
         return result
     team = threads() if n >= thresholds[number] else 1
     with nogil:
-        forward_blocks(kernel, from_, to, n, size, p, team)
+        share_forward(kernel, from_, to, n, size, p, team)
     return result
 
 
@@ -544,7 +550,7 @@ def try_backward(int number, object grad, object saved, object out, double a, do
         return result
     team = threads() if n >= thresholds[number] else 1
     with nogil:
-        backward_blocks(kernel, from_, state, to, n, size, p, team)
+        share_backward(kernel, from_, state, to, n, size, p, team)
     return result
 
 

@@ -120,6 +120,23 @@ def test_memory_order(case, order):
     assert_same_bits(forward(entry, transposed), shaped(y).transpose(1, 2, 0))
 
 
+def test_long_arrays(case):
+    """Where kernels ask for memory ahead (FA_FAR elements a thread), the values are those of short arrays."""
+    entry, *arrays = case
+    x, grad, saved, y, dx = (np.resize(array, 270_037) for array in arrays)
+    frame = np.full(x.size + 64, 7, x.dtype)
+    out = frame[3:-61]  # not aligned, and nothing around it may change
+    with fa.num_threads(2):
+        assert_same_bits(forward(entry, x, out=out), y)
+        out[...] = x
+        assert_same_bits(forward(entry, out, out=out), y)
+        assert_same_bits(backward(entry, grad, saved, out=out), dx)
+        out[...] = grad
+        assert_same_bits(backward(entry, out, saved, out=out), dx)
+    assert np.all(frame[:3] == 7)
+    assert np.all(frame[-61:] == 7)
+
+
 def test_threads(entry, dtype):
     x, grad = inputs(dtype, MANY), gradients(dtype, MANY)
     with fa.num_threads(1):

@@ -13,6 +13,16 @@ typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
 
+/* From so many elements on an array lies beyond the core's own cache, or some of it in another core's. A chain of FMAs
+ * leaves the core no room to run ahead to loads that take that long, so lines are asked for so many bytes before their
+ * turn. bench/streams.py measures both. */
+#ifndef FA_FAR
+#define FA_FAR 131072
+#endif
+#ifndef FA_AHEAD
+#define FA_AHEAD 4096
+#endif
+
 /* Lanes of vector j of the group at i that are among n elements */
 FA_INLINE ptrdiff_t FN(group_part)(ptrdiff_t i, ptrdiff_t n, int j) {
     const ptrdiff_t left = n - i - j * FN(lanes);
@@ -56,11 +66,26 @@ FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
     return (FN(parameters)){(real)p.a, (real)p.b};
 }
 
+/* Where the strips end whose lines ahead are still among the n elements; 0 for arrays that are near */
+FA_INLINE ptrdiff_t FN(prefetch_end)(ptrdiff_t n) {
+    return n < FA_FAR ? 0 : n - FA_AHEAD / (int)sizeof(real) - FA_IN_FLIGHT * FN(lanes);
+}
+
+FA_INLINE void FN(prefetch_strip)(const real *x) {
+    const char *ahead = (const char *)x + FA_AHEAD;
+    FA_UNROLL
+    for (int line = 0; line < FA_IN_FLIGHT * FA_VECTOR_BYTES; line += 64) __builtin_prefetch(ahead + line);
+}
+
 FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
+    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes, prefetch_end = FN(prefetch_end)(n);
     ptrdiff_t i = 0;
     for (; i + strip <= n; i += strip) {
         vreal v[FA_IN_FLIGHT];
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch_strip)(x + i);
+            if (y != x) FN(prefetch_strip)(y + i);
+        }
         for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
         for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
         for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
@@ -71,10 +96,14 @@ FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *
 
 FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dx,
                                  ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
+    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes, prefetch_end = FN(prefetch_end)(n);
     ptrdiff_t i = 0;
     for (; i + strip <= n; i += strip) {
         vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch_strip)(grad + i), FN(prefetch_strip)(saved + i);
+            if (dx != grad && dx != saved) FN(prefetch_strip)(dx + i);
+        }
         for (int j = 0; j < FA_IN_FLIGHT; j++) {
             g[j] = FN(vload)(grad + i + j * lanes);
             s[j] = FN(vload)(saved + i + j * lanes);
