@@ -467,7 +467,7 @@ cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
 # ---------------------------------------------------------------------------------------------- elementwise
 
 cdef inline Py_ssize_t share(Py_ssize_t n, int team) noexcept nogil:
-    """Elements for each of the team's threads, in one piece: the kernel's length tells it how far its arrays reach."""
+    """Elements for each of the team's threads, in one piece: a kernel prefetches where it is given many (FA_FAR)."""
     return ((n + team - 1) // team + 63) & ~63
 
 

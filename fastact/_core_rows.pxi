@@ -241,7 +241,7 @@ def try_maxout(object x, object pieces, object out, object out_index):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i, step
     ndim = cnp.PyArray_NDIM(source)
     if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(source) or last(source) % group:
         return None
@@ -266,9 +266,10 @@ def try_maxout(object x, object pieces, object out, object out_index):
         if team == 1:
             kernel(px, py, pi, n, group)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * group * size, py + i * BLOCK * size, pi + i * BLOCK,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), group)
+            step = share(n, team)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
+                       group)
     return y, index
 
 
@@ -325,7 +326,7 @@ def try_relu_masked(object x, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i, step
     if not cnp.PyArray_ISCARRAY_RO(source) or not is_mask(mask, n) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>mask):
         return None
     cdef cnp.ndarray result = output_like(source, out)
@@ -343,9 +344,9 @@ def try_relu_masked(object x, object mask, object out):
         if team == 1:
             kernel(px, py, pm, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * size, py + i * BLOCK * size, pm + i * BLOCK // 8,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * size, py + i * step * size, pm + i * step // 8, min(step, n - i * step))
     return result
 
 
@@ -355,7 +356,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i, step
     if not cnp.PyArray_ISCARRAY_RO(g) or not is_mask(mask, n):
         return None
     cdef cnp.ndarray result = output_like(g, out)
@@ -373,7 +374,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
         if team == 1:
             kernel(pg, pm, pd, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(pg + i * BLOCK * size, pm + i * BLOCK // 8, pd + i * BLOCK * size,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * size, pm + i * step // 8, pd + i * step * size, min(step, n - i * step))
     return result

@@ -193,13 +193,16 @@ static const fa_row_function FN(row_functions)[] = {
     {"log_softmax", FN(log_softmax), FN(log_softmax_backward)},
 };
 
-/* y[i] = max of x[i * pieces ...]; the first of equals wins, and the first NaN wins over everything. v: the pieces of
- * one vector of outputs. */
+/* Whether the next piece wins over the best before it: the first of equals does, and the first NaN over everything. */
+FA_INLINE vmask FN(better)(vreal next, vreal best) {
+    return FN(vand)(FN(vnot)(FN(vle)(next, best)), FN(veq)(best, best));
+}
+
+/* y[i] = max of x[i * pieces ...]. v: the pieces of one vector of outputs. */
 FA_INLINE void FN(maxout_vector)(const vreal *v, int pieces, vreal *best, vreal *winner) {
     *best = v[0], *winner = FN(vset)(0);
     for (int p = 1; p < pieces; p++) {
-        /* best stays where it is NaN, and a NaN replaces a number */
-        vmask better = FN(vand)(FN(vnot)(FN(vle)(v[p], *best)), FN(veq)(*best, *best));
+        vmask better = FN(better)(v[p], *best);
         *best = FN(vselect)(better, v[p], *best);
         *winner = FN(vselect)(better, FN(vset)((real)p), *winner);
     }
@@ -232,10 +235,19 @@ FA_INLINE void FN(store_pieces)(const vreal *v, real *x, int pieces) {
 
 /* Whole vectors of outputs; returns how many outputs that is. */
 FA_INLINE ptrdiff_t FN(maxout_whole)(const real *x, real *y, uint8_t *index, ptrdiff_t n, int pieces) {
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(lanes));
     ptrdiff_t i = 0;
     vreal v[4], best, winner;
     for (; i + FN(lanes) <= n; i += FN(lanes)) {
+        if (FA_RARELY(i < prefetch_end))
+            FN(prefetch)(x + i * pieces, pieces * FN(lanes)), FN(prefetch)(y + i, FN(lanes));
         FN(load_pieces)(v, x + i * pieces, pieces);
+        if (pieces == 2) {
+            const vmask second = FN(better)(v[1], v[0]);
+            FN(vstore)(y + i, FN(vselect)(second, v[1], v[0]));
+            FN(vstore_flags)(index + i, second);
+            continue;
+        }
         FN(maxout_vector)(v, pieces, &best, &winner);
         FN(vstore)(y + i, best);
         FN(vstore_bytes)(index + i, winner);
@@ -324,8 +336,13 @@ FA_INLINE uint64_t FN(relu_masked_strip)(const real *x, real *y) {
 static void FN(relu_masked)(const void *x, void *y, uint8_t *mask, ptrdiff_t n) {
     const real *from = x;
     real *to = y;
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(mask_strip));
     ptrdiff_t i = 0;
     for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch)(from + i, FN(mask_strip));
+            if (to != from) FN(prefetch)(to + i, FN(mask_strip));
+        }
         uint64_t bits = FN(relu_masked_strip)(from + i, to + i);
         memcpy(mask + i / 8, &bits, sizeof bits); /* both architectures are little-endian */
     }
@@ -349,9 +366,14 @@ FA_INLINE void FN(relu_masked_backward_strip)(const real *g, uint64_t bits, real
 static void FN(relu_masked_backward)(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n) {
     const real *g = grad;
     real *to = dx;
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(mask_strip));
     uint64_t bits = 0;
     ptrdiff_t i = 0;
     for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch)(g + i, FN(mask_strip));
+            if (to != g) FN(prefetch)(to + i, FN(mask_strip));
+        }
         memcpy(&bits, mask + i / 8, sizeof bits);
         FN(relu_masked_backward_strip)(g + i, bits, to + i);
     }
