@@ -264,6 +264,8 @@ cdef extern from "Python.h":
 cdef enum:
     # Elements per block: small enough to share out, large enough that a call through a pointer is nothing.
     BLOCK = 8192
+    # Elements that two threads never divide: a line of the cache, and whole bytes of a mask.
+    LINE = 64
     # Rows per block of everything that reduces over rows: fixed, so that a sum's bits do not depend on threads.
     ROWS = 64
     # Below this many elements a kernel is done before another thread could take the GIL.
@@ -466,9 +468,9 @@ cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
 
 # ---------------------------------------------------------------------------------------------- elementwise
 
-cdef inline Py_ssize_t share(Py_ssize_t n, int team) noexcept nogil:
-    """Elements for each of the team's threads, in one piece: a kernel prefetches where it is given many (FA_FAR)."""
-    return ((n + team - 1) // team + 63) & ~63
+cdef inline Py_ssize_t share(Py_ssize_t n, int team, Py_ssize_t unit) noexcept nogil:
+    """How many of n each thread does, whole units in one piece: a kernel prefetches where it is given many (FA_FAR)."""
+    return ((n + team - 1) // team + unit - 1) // unit * unit
 
 
 cdef void share_forward(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
@@ -477,7 +479,7 @@ cdef void share_forward(fa_forward *kernel, const char *x, char *y, Py_ssize_t n
     if team == 1:
         kernel(x, y, n, p)
         return
-    step = share(n, team)
+    step = share(n, team, LINE)
     for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
         kernel(x + i * step * size, y + i * step * size, min(step, n - i * step), p)
 
@@ -488,7 +490,7 @@ cdef void share_backward(fa_backward *kernel, const char *grad, const char *save
     if team == 1:
         kernel(grad, saved, dx, n, p)
         return
-    step = share(n, team)
+    step = share(n, team, LINE)
     for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
         kernel(grad + i * step * size, saved + i * step * size, dx + i * step * size, min(step, n - i * step), p)
 

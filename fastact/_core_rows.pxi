@@ -59,7 +59,7 @@ def try_rows(int number, object x, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns), i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_forward *kernel = table.kernels[dtype].row_functions[number].forward
     cdef const char *px = <const char *>cnp.PyArray_DATA(source)
     cdef char *py = <char *>cnp.PyArray_DATA(result)
@@ -68,6 +68,7 @@ def try_rows(int number, object x, object out):
         if team == 1:
             kernel(px, py, rows, columns)
         else:
+            step = share(rows, team, 2)
             for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * columns * size, py + i * step * columns * size, min(step, rows - i * step),
                        columns)
@@ -88,7 +89,7 @@ def try_rows_backward(int number, object grad, object y, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns) * columns, i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_backward *kernel = table.kernels[dtype].row_functions[number].backward
     cdef const char *pg = <const char *>cnp.PyArray_DATA(g)
     cdef const char *ps = <const char *>cnp.PyArray_DATA(s)
@@ -98,9 +99,10 @@ def try_rows_backward(int number, object grad, object y, object out):
         if team == 1:
             kernel(pg, ps, pd, rows, columns)
         else:
-            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
-                kernel(pg + i * step * size, ps + i * step * size, pd + i * step * size,
-                       min(step, n - i * step) // columns, columns)
+            step = share(rows, team, 2)
+            for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * columns * size, ps + i * step * columns * size, pd + i * step * columns * size,
+                       min(step, rows - i * step), columns)
     return result
 
 
@@ -266,7 +268,7 @@ def try_maxout(object x, object pieces, object out, object out_index):
         if team == 1:
             kernel(px, py, pi, n, group)
         else:
-            step = share(n, team)
+            step = share(n, team, LINE)
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
                        group)
@@ -344,7 +346,7 @@ def try_relu_masked(object x, object mask, object out):
         if team == 1:
             kernel(px, py, pm, n)
         else:
-            step = share(n, team)
+            step = share(n, team, LINE)
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * size, py + i * step * size, pm + i * step // 8, min(step, n - i * step))
     return result
@@ -374,7 +376,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
         if team == 1:
             kernel(pg, pm, pd, n)
         else:
-            step = share(n, team)
+            step = share(n, team, LINE)
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(pg + i * step * size, pm + i * step // 8, pd + i * step * size, min(step, n - i * step))
     return result

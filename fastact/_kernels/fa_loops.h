@@ -77,10 +77,9 @@ FA_INLINE ptrdiff_t FN(prefetch_end)(ptrdiff_t n, ptrdiff_t strip) {
     return n < FA_FAR ? 0 : n - FA_AHEAD / (int)sizeof(real) - strip;
 }
 
-FA_INLINE void FN(prefetch)(const real *x, int strip) {
+FA_INLINE void FN(prefetch)(const real *x, ptrdiff_t strip) {
     const char *ahead = (const char *)x + FA_AHEAD;
-    FA_UNROLL
-    for (int line = 0; line < strip * (int)sizeof(real); line += 64) __builtin_prefetch(ahead + line);
+    for (ptrdiff_t line = 0; line < strip * (ptrdiff_t)sizeof(real); line += 64) __builtin_prefetch(ahead + line);
 }
 
 /* How many of n outputs come before the first that is aligned to a vector; 0 where that does not pay */
