@@ -7,6 +7,7 @@ exactly an input, native backend); the caller then takes the road through ``_che
 """
 
 cimport numpy as cnp
+from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_DECREF, PyObject
 from cython.parallel cimport prange, threadid
 

@@ -39,6 +39,12 @@ cdef inline cnp.ndarray output_shaped(int ndim, cnp.npy_intp *shape, int dtype, 
     return <cnp.ndarray>out
 
 
+cdef inline object named(object kind, object first, object second):
+    """(first, second) as a named tuple of that class: tuple.__new__ without the call through its Python wrapper."""
+    cdef tuple arguments = ((first, second),)
+    return (<PyTypeObject *>tuple).tp_new(<type>kind, <PyObject *>arguments, NULL)
+
+
 cdef inline bint is_bytes(object array) noexcept:
     """Whether it is a plain uint8 array in C order."""
     return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_UINT8
@@ -167,8 +173,9 @@ def try_learned(int number, object x, object weight, object out):
     return result
 
 
-def try_learned_backward(int number, object grad, object x, object weight, object out, object out_weight):
-    """(dx, dweight) for the plain case, dweight summed in fixed blocks that are added in order; None otherwise."""
+def try_learned_backward(
+        int number, object grad, object x, object weight, object out, object out_weight, object kind):
+    """kind(dx, dweight) for the plain case, dweight summed in fixed blocks that are added in order; None otherwise."""
     cdef int dtype = dtype_of(grad), team
     if dtype < 0 or not isinstance(x, cnp.ndarray) or not use_native():
         return None
@@ -189,13 +196,14 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
                                 cnp.PyArray_TYPE(g), out_weight)
     else:
         dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
-    if dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)):
+    if (dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx))
+            or (given and not may_write(dweight, weight))):
         return None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
     cdef Py_ssize_t columns = last(s) if per_column else 1
     if n == 0:
         dweight[...] = 0
-        return dx, dweight
+        return named(kind, dx, dweight)
     cdef Py_ssize_t step = rows_per_block(columns) * columns, blocks = (n + step - 1) // step
     cdef fa_learned_backward *kernel = table.kernels[dtype].learned[number].backward
     cdef char *pg = data(g)
@@ -207,7 +215,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
     cdef bint own = blocks > 1 or pw == total
     if n <= KEEP_GIL and not own:
         kernel(pg, px, pw, per_column, pd, total, n // columns, columns)
-        return dx, dweight
+        return named(kind, dx, dweight)
     if own:
         parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
@@ -225,7 +233,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
         if own:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
             fa_give(FA_GRADIENT, parts)
-    return dx, dweight
+    return named(kind, dx, dweight)
 
 
 cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
@@ -237,8 +245,8 @@ cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
     return n if 1 <= n <= 256 else 0
 
 
-def try_maxout(object x, object pieces, object out, object out_index):
-    """(y, index) for the plain case, the largest of each group of neighbours; None otherwise, nothing written."""
+def try_maxout(object x, object pieces, object out, object out_index, object kind):
+    """kind(y, index) for the plain case, the largest of each group of neighbours; None otherwise, nothing written."""
     cdef int dtype = dtype_of(x), team, ndim
     if dtype < 0 or not use_native():
         return None
@@ -262,7 +270,7 @@ def try_maxout(object x, object pieces, object out, object out_index):
     cdef uint8_t *pi = <uint8_t *>data(index)
     if n * group <= KEEP_GIL:
         kernel(px, py, pi, n, group)
-        return y, index
+        return named(kind, y, index)
     team = row_team(n * group)
     with nogil:
         if team == 1:
@@ -272,7 +280,7 @@ def try_maxout(object x, object pieces, object out, object out_index):
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
                        group)
-    return y, index
+    return named(kind, y, index)
 
 
 def try_maxout_backward(object grad, object index, object pieces, object out):

@@ -215,6 +215,39 @@ def test_learned_special_values(functions, dtype):
         np.testing.assert_array_equal(forward(infinite, 0.0), [0, np.inf])
 
 
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0, 0.0, -0.5])
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_learned_limits_anywhere(name, weight, dtype):
+    """Infinities and NaN, in x and in grad, in every lane of a vector and in its tail; their neighbours untouched."""
+    forward, backward = getattr(fa, name), getattr(fa, f"{name}_backward")
+    inf, nan, sign = np.inf, np.nan, np.sign(weight)
+    if name == "prelu":
+        limits, slopes = {-inf: -inf if weight > 0 else inf if weight < 0 else 0, inf: inf}, {-inf: weight, inf: 1}
+    else:
+        limits = {-inf: 0 if weight > 0 else -inf, inf: 0 if weight < 0 else inf}
+        slopes = {-inf: (1 - sign) / 2, inf: (1 + sign) / 2}
+    x, g = numbers(37, dtype), np.full(37, 2, dtype)
+    y, (dx, _) = forward(x, weight), backward(g, x, weight)
+    for position in range(37):
+        others = np.arange(37) != position
+        for at in (-inf, inf, nan):
+            changed = x.copy()
+            changed[position] = at
+            got, (dgot, dweight) = forward(changed, weight), backward(g, changed, weight)
+            np.testing.assert_array_equal(got[position], limits.get(at, nan))
+            np.testing.assert_array_equal(dgot[position], 2 * slopes.get(at, nan))
+            np.testing.assert_array_equal(got[others], y[others])
+            np.testing.assert_array_equal(dgot[others], dx[others])
+            assert np.isnan(dweight) == np.isnan(at)
+        changed = g.copy()
+        changed[position] = nan
+        dgot, dweight = backward(changed, x, weight)
+        flat = name == "prelu" and weight == 0 and x[position] <= 0  # a slope of 0 selects 0
+        np.testing.assert_array_equal(dgot[position], 0 if flat else nan)
+        np.testing.assert_array_equal(dgot[others], dx[others])
+        assert np.isnan(dweight) == (name == "swish" or x[position] <= 0)
+
+
 @pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])
 def test_learned_refuses(functions):
     forward, backward = functions

@@ -17,12 +17,10 @@ FA_INLINE vreal FN(product_error)(vreal a, vreal b, vreal p) {
 #if FA_HAS_FMA || !FA_DOUBLE
     return FN(vfma)(a, b, -p);
 #else
-    /* Veltkamp's split into halves of 26 bits, Dekker's product of them */
-    const real splitter = (real)0x1p27 + 1;
-    vreal ah = a * splitter, bh = b * splitter;
-    ah -= ah - a, bh -= bh - b;
-    vreal al = a - ah, bl = b - bh, rounded = a * b;
-    return (rounded - p) + (((ah * bh - rounded) + ah * bl + al * bh) + al * bl);
+    /* Dekker's product of halves: 26 leading bits and the rest, cut off by a mask, because Veltkamp's split overflows */
+    const vuint leading = (vuint){0} + ((uint)-1 << 27);
+    vreal ah = (vreal)((vuint)a & leading), bh = (vreal)((vuint)b & leading), al = a - ah, bl = b - bh;
+    return (((ah * bh - p) + ah * bl) + al * bh) + al * bl;
 #endif
 }
 
