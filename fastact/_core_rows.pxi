@@ -65,7 +65,7 @@ def try_rows(int number, object x, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns), i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_forward *kernel = table.kernels[dtype].row_functions[number].forward
     cdef const char *px = <const char *>cnp.PyArray_DATA(source)
     cdef char *py = <char *>cnp.PyArray_DATA(result)
@@ -74,6 +74,7 @@ def try_rows(int number, object x, object out):
         if team == 1:
             kernel(px, py, rows, columns)
         else:
+            step = share(rows, team, 2)
             for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * columns * size, py + i * step * columns * size, min(step, rows - i * step),
                        columns)
@@ -94,7 +95,7 @@ def try_rows_backward(int number, object grad, object y, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns) * columns, i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_backward *kernel = table.kernels[dtype].row_functions[number].backward
     cdef const char *pg = <const char *>cnp.PyArray_DATA(g)
     cdef const char *ps = <const char *>cnp.PyArray_DATA(s)
@@ -104,9 +105,10 @@ def try_rows_backward(int number, object grad, object y, object out):
         if team == 1:
             kernel(pg, ps, pd, rows, columns)
         else:
-            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
-                kernel(pg + i * step * size, ps + i * step * size, pd + i * step * size,
-                       min(step, n - i * step) // columns, columns)
+            step = share(rows, team, 2)
+            for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * columns * size, ps + i * step * columns * size, pd + i * step * columns * size,
+                       min(step, rows - i * step), columns)
     return result
 
 
@@ -249,7 +251,7 @@ def try_maxout(object x, object pieces, object out, object out_index, object kin
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i, step
     ndim = cnp.PyArray_NDIM(source)
     if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(source) or last(source) % group:
         return None
@@ -274,9 +276,10 @@ def try_maxout(object x, object pieces, object out, object out_index, object kin
         if team == 1:
             kernel(px, py, pi, n, group)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * group * size, py + i * BLOCK * size, pi + i * BLOCK,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), group)
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
+                       group)
     return named(kind, y, index)
 
 
@@ -333,7 +336,7 @@ def try_relu_masked(object x, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i, step
     if not cnp.PyArray_ISCARRAY_RO(source) or not is_mask(mask, n) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>mask):
         return None
     cdef cnp.ndarray result = output_like(source, out)
@@ -351,9 +354,9 @@ def try_relu_masked(object x, object mask, object out):
         if team == 1:
             kernel(px, py, pm, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * size, py + i * BLOCK * size, pm + i * BLOCK // 8,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * size, py + i * step * size, pm + i * step // 8, min(step, n - i * step))
     return result
 
 
@@ -363,7 +366,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i, step
     if not cnp.PyArray_ISCARRAY_RO(g) or not is_mask(mask, n):
         return None
     cdef cnp.ndarray result = output_like(g, out)
@@ -381,7 +384,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
         if team == 1:
             kernel(pg, pm, pd, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(pg + i * BLOCK * size, pm + i * BLOCK // 8, pd + i * BLOCK * size,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * size, pm + i * step // 8, pd + i * step * size, min(step, n - i * step))
     return result

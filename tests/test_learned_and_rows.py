@@ -88,6 +88,30 @@ def test_a_row_has_the_same_bits_anywhere(function, columns, dtype):
     np.testing.assert_array_equal(inside, together)
 
 
+@pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
+@pytest.mark.parametrize("columns", [10, 32, 33, 500, 1100])
+def test_long_arrays_of_rows(function, columns, dtype, engine):
+    """Where kernels ask for memory ahead, in both threads here (FA_FAR), rows have the bits they have alone."""
+    if engine == "numpy":
+        pytest.skip("has no threads")
+    backward = getattr(fa, f"{function.__name__}_backward")
+    x, g = numbers((7, columns), dtype), numbers((7, columns), dtype, 1)
+    y = function(x)
+    dx = backward(g, y)
+    count = 2 * 140_000 // columns | 1
+    rows = np.arange(count) % 7
+    frame = np.full((count + 2, columns), 7, dtype)
+    out = frame[1:-1]
+    with fa.num_threads(2):
+        assert np.array_equal(function(x[rows], out=out), y[rows])
+        out[...] = x[rows]
+        assert np.array_equal(function(out, out=out), y[rows])
+        assert np.array_equal(backward(g[rows], y[rows], out=out), dx[rows])
+        out[...] = g[rows]
+        assert np.array_equal(backward(out, y[rows], out=out), dx[rows])
+    assert np.all(frame[[0, -1]] == 7)
+
+
 @pytest.mark.parametrize("columns", [4, 40])
 def test_special_rows_of_softmax(columns, dtype):
     x = numbers((6, columns), dtype)

@@ -49,19 +49,20 @@ def at_offset(array, offset):
     return copy
 
 
-def test_alignment(case):
-    entry, x, grad, saved, y, dx = case
-    n = 97
-    for offset in range(64):
-        misaligned = at_offset(x[:n], offset)
+@pytest.mark.parametrize(("n", "offsets"), [(97, range(64)), (1103, range(0, 64, 4))])
+def test_alignment(case, n, offsets):
+    entry, *arrays = case
+    x, grad, saved, y, dx = (np.resize(array, n) for array in arrays)
+    for offset in offsets:
+        misaligned = at_offset(x, offset)
         assert misaligned.flags.aligned == (offset % x.itemsize == 0)
-        assert_same_bits(forward(entry, misaligned), y[:n])
-        out = at_offset(np.zeros_like(x[:n]), (offset * 7) % 64)
-        assert forward(entry, x[:n], out=out) is out
-        assert_same_bits(out, y[:n])
-        out = at_offset(grad[:n], offset)
-        assert backward(entry, out, at_offset(saved[:n], (offset * 5) % 64), out=out) is out
-        assert_same_bits(out, dx[:n])
+        assert_same_bits(forward(entry, misaligned), y)
+        out = at_offset(np.zeros_like(x), (offset * 7) % 64)
+        assert forward(entry, x, out=out) is out
+        assert_same_bits(out, y)
+        out = at_offset(grad, offset)
+        assert backward(entry, out, at_offset(saved, (offset * 5) % 64), out=out) is out
+        assert_same_bits(out, dx)
 
 
 @pytest.mark.parametrize("step", [2, 3, 7, -1, -2])
@@ -118,6 +119,23 @@ def test_memory_order(case, order):
         assert_same_bits(out, shaped(y))
     transposed = shaped(x).transpose(1, 2, 0)
     assert_same_bits(forward(entry, transposed), shaped(y).transpose(1, 2, 0))
+
+
+def test_long_arrays(case):
+    """Where kernels ask for memory ahead, in every thread here (FA_FAR), the values are those of short arrays."""
+    entry, *arrays = case
+    x, grad, saved, y, dx = (np.resize(array, 270_037) for array in arrays)
+    frame = np.full(x.size + 64, 7, x.dtype)
+    out = frame[3:-61]  # not aligned, and nothing around it may change
+    with fa.num_threads(2):
+        assert_same_bits(forward(entry, x, out=out), y)
+        out[...] = x
+        assert_same_bits(forward(entry, out, out=out), y)
+        assert_same_bits(backward(entry, grad, saved, out=out), dx)
+        out[...] = grad
+        assert_same_bits(backward(entry, out, saved, out=out), dx)
+    assert np.all(frame[:3] == 7)
+    assert np.all(frame[-61:] == 7)
 
 
 def test_threads(entry, dtype):

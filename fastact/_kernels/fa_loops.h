@@ -13,6 +13,22 @@ typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
 
+/* From so many elements on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
+ * leaves the core no room to run ahead to loads that take that long: a line is asked for so many bytes before its turn.
+ * bench/streams.py measures it. */
+#ifndef FA_FAR
+#define FA_FAR 131072
+#endif
+#ifndef FA_AHEAD
+#define FA_AHEAD 4096
+#endif
+
+/* From so many elements on, the first ones are done apart, so that no store crosses a line: NumPy's arrays start 16
+ * bytes into one. */
+#ifndef FA_ALIGNED
+#define FA_ALIGNED 1024
+#endif
+
 /* Lanes of vector j of the group at i that are among n elements */
 FA_INLINE ptrdiff_t FN(group_part)(ptrdiff_t i, ptrdiff_t n, int j) {
     const ptrdiff_t left = n - i - j * FN(lanes);
@@ -56,37 +72,76 @@ FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
     return (FN(parameters)){(real)p.a, (real)p.b};
 }
 
+/* Where the strips end whose lines ahead are still among the n elements; 0 for arrays that are near */
+FA_INLINE ptrdiff_t FN(prefetch_end)(ptrdiff_t n, ptrdiff_t strip) {
+    return n < FA_FAR ? 0 : n - FA_AHEAD / (int)sizeof(real) - strip;
+}
+
+FA_INLINE void FN(prefetch)(const real *x, ptrdiff_t strip) {
+    const char *ahead = (const char *)x + FA_AHEAD;
+    for (ptrdiff_t line = 0; line < strip * (ptrdiff_t)sizeof(real); line += 64) __builtin_prefetch(ahead + line);
+}
+
+/* How many of n outputs come before the first that is aligned to a vector; 0 where that does not pay */
+FA_INLINE ptrdiff_t FN(head)(const real *y, ptrdiff_t n) {
+    return n < FA_ALIGNED ? 0 : (ptrdiff_t)(-(uintptr_t)y % FA_VECTOR_BYTES / sizeof(real));
+}
+
+/* How many of the elements that are left fill one vector at most */
+FA_INLINE ptrdiff_t FN(part)(ptrdiff_t left) {
+    return left < FN(lanes) ? left : FN(lanes);
+}
+
 FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
-    ptrdiff_t i = 0;
-    for (; i + strip <= n; i += strip) {
-        vreal v[FA_IN_FLIGHT];
-        for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+    enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    ptrdiff_t i = 0, part = FN(head)(y, n);
+    for (;; part = FN(part)(n - i)) {
+        if (part) {
+            const FN(tail) t = FN(vtail)(part);
+            FN(vstore_tail)(y + i, value(FN(vload_tail)(x + i, t), p), t);
+            i += part;
+        }
+        for (; i + strip <= n; i += strip) {
+            vreal v[FA_IN_FLIGHT];
+            if (FA_RARELY(i < prefetch_end)) {
+                FN(prefetch)(x + i, strip);
+                if (y != x) FN(prefetch)(y + i, strip);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+        }
+        if (i == n) return;
     }
-    for (; i + lanes <= n; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), p));
-    if (i < n) FN(vstore_part)(y + i, value(FN(vload_part)(x + i, n - i), p), n - i);
 }
 
 FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dx,
                                  ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
-    ptrdiff_t i = 0;
-    for (; i + strip <= n; i += strip) {
-        vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
-        for (int j = 0; j < FA_IN_FLIGHT; j++) {
-            g[j] = FN(vload)(grad + i + j * lanes);
-            s[j] = FN(vload)(saved + i + j * lanes);
+    enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    ptrdiff_t i = 0, part = FN(head)(dx, n);
+    for (;; part = FN(part)(n - i)) {
+        if (part) {
+            const FN(tail) t = FN(vtail)(part);
+            const vreal g = FN(vload_tail)(grad + i, t), s = FN(vload_tail)(saved + i, t);
+            FN(vstore_tail)(dx + i, gradient(g, s, p), t);
+            i += part;
         }
-        for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
-    }
-    for (; i + lanes <= n; i += lanes)
-        FN(vstore)(dx + i, gradient(FN(vload)(grad + i), FN(vload)(saved + i), p));
-    if (i < n) {
-        vreal g = FN(vload_part)(grad + i, n - i), s = FN(vload_part)(saved + i, n - i);
-        FN(vstore_part)(dx + i, gradient(g, s, p), n - i);
+        for (; i + strip <= n; i += strip) {
+            vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
+            if (FA_RARELY(i < prefetch_end)) {
+                FN(prefetch)(grad + i, strip), FN(prefetch)(saved + i, strip);
+                if (dx != grad && dx != saved) FN(prefetch)(dx + i, strip);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) {
+                g[j] = FN(vload)(grad + i + j * lanes);
+                s[j] = FN(vload)(saved + i + j * lanes);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
+        }
+        if (i == n) return;
     }
 }
 
