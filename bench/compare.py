@@ -48,7 +48,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", type=comma_list(peers.DTYPES), default=("float32",))
     parser.add_argument("--size", type=sizes, default=(65_536,), help="elements, e.g. 64,65536,1048576")
     parser.add_argument("--threads", type=int, default=1, help="of every library")
-    parser.add_argument("--isa", help="fastact's instruction set (default: what it chooses itself)")
+    parser.add_argument(
+        "--isa", help="fastact's instruction set (default: its choice); avx2 holds the others to it too"
+    )
     parser.add_argument("--peers", type=comma_list(peers.LIBRARIES[1:]), help="default: those that are installed")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each library in a row")
     parser.add_argument("--milliseconds", type=float, default=5, help="of one turn")

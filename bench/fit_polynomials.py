@@ -187,6 +187,11 @@ def exp_tail(r):
     return (mp.exp(r) - 1 - r) / (r * r)
 
 
+def exp_double_tail(r):
+    """(exp(2r) - 1) / r"""
+    return mp.expm1(2 * r) / r if r else mp.mpf(2)
+
+
 def log1p_tail(e):
     """(log(1 + e) - e) / e^2"""
     if abs(e) < mp.mpf(10) ** -10:
@@ -245,16 +250,18 @@ if __name__ == "__main__":
     for digits, degree, suffix in ((24, 4, "f"), (53, 9, "")):
         c, e = fit(exp_tail, lambda r: r * r / mp.exp(r), list(range(degree + 1)), -half, half, digits)
         show(f"exp_tail, {digits} bits, degree {degree}", c, e, suffix)
-        # exp(2r) = 1 + r (2 + ...): the same coefficients times powers of two, exactly
-        double = [mp.mpf(2)] + [a * mp.mpf(2) ** (i + 2) for i, a in enumerate(c)]
-        show(f"exp_double_tail, {digits} bits", double, e, suffix)
-    for title, function, weight, high, degrees in (
-        ("log1p_tail", log1p_tail, log1p_weight, 1, (8, None)),
-        ("atanh_tail", atanh_tail, atanh_weight, mp.mpf(1) / 9, (None, 9)),
-        ("tanh_tail", tanh_tail, tanh_weight, "0.3026", (4, 10)),
-        ("tanh_shrink_tail", tanh_shrink_tail, tanh_shrink_weight, "1.57", (8, 17)),  # minutes
+        if digits == 24:  # exp(2r) = 1 + r (2 + ...): one coefficient less
+            c, e = fit(exp_double_tail, lambda r: abs(r) / mp.exp(2 * r), list(range(5)), -half / 2, half / 2, digits)
+        else:  # the same coefficients times powers of two, exactly
+            c = [mp.mpf(2)] + [a * mp.mpf(2) ** (i + 2) for i, a in enumerate(c)]
+        show(f"exp_double_tail, {digits} bits", c, e, suffix)
+    for title, function, weight, highs, degrees in (
+        ("log1p_tail", log1p_tail, log1p_weight, (1, None), (8, None)),
+        ("atanh_tail", atanh_tail, atanh_weight, (None, mp.mpf(1) / 9), (None, 9)),
+        ("tanh_tail", tanh_tail, tanh_weight, ("0.3916", "0.3026"), (4, 9)),
+        ("tanh_shrink_tail", tanh_shrink_tail, tanh_shrink_weight, ("1.0405", "1.0405"), (6, 15)),  # minutes
     ):
-        for digits, degree, suffix in zip((24, 53), degrees, ("f", ""), strict=True):
+        for digits, degree, high, suffix in zip((24, 53), degrees, highs, ("f", ""), strict=True):
             if degree is None:
                 continue
             c, e = fit(function, weight, list(range(degree + 1)), 0, high, digits)

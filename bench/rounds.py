@@ -24,13 +24,6 @@ import workers
 
 Call = Callable[[], object]
 
-# What holds everybody to AVX2: OpenBLAS, MKL, oneDNN, PyTorch. JAX's products take no notice of its own setting.
-LIMITED = {
-    "OPENBLAS_CORETYPE": "Haswell",
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "ATEN_CPU_CAPABILITY": "avx2",
-}
 FLAGS = {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
 SHORTEST = 5e-5  # seconds between two looks at the clock, at least
 
@@ -89,7 +82,7 @@ class Rounds:
         environment = dict(os.environ, FASTACT_ISA=self.options.isa, OMP_NUM_THREADS=threads)
         environment.update(OPENBLAS_NUM_THREADS=threads, FASTACT_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
         if self.options.isa == "avx2":
-            environment.update(LIMITED)
+            environment.update(workers.LIMITED)
         if library.startswith("jax") and self.options.threads == 1:
             environment["XLA_FLAGS"] = environment.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
             environment["NPROC"] = "1"

@@ -179,7 +179,11 @@ class Jax:
         import jax
 
         self.jax = jax
-        self.information = {"version": jax.__version__, "threads": threads, "isa": "native"}
+        self.information = {
+            "version": jax.__version__,
+            "threads": threads,
+            "isa": "avx2" if "AVX2" in os.environ.get("XLA_FLAGS", "") else "native",
+        }
 
     def prepare(self, form: str, forward: bool, arrays: dict[str, np.ndarray]) -> None:
         function = eval(f"lambda x: {form}", {"jax": self.jax, "jnp": self.jax.numpy})
@@ -324,6 +328,23 @@ class WorkerError(Exception):
     """Why a worker could not do what it was asked."""
 
 
+# What holds everybody to AVX2: OpenBLAS, MKL, oneDNN, PyTorch, NumPy, JAX (but not its products). ONNX Runtime has no
+# such setting.
+LIMITED = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
+
+
+def limited() -> dict[str, str]:
+    """LIMITED, and NumPy without the instruction sets beyond AVX2 that this machine has."""
+    beyond = [f for f in np.show_config(mode="dicts")["SIMD Extensions"].get("found", []) if "512" in f or "V4" in f]
+    return {**LIMITED, "NPY_DISABLE_CPU_FEATURES": " ".join(beyond)} if beyond else LIMITED
+
+
 class Worker:
     """The process of one library."""
 
@@ -343,7 +364,7 @@ class Worker:
         }
         environment.pop("FASTACT_BACKEND", None)
         if isa is not None:
-            environment["FASTACT_ISA"] = isa
+            environment.update(limited() if isa == "avx2" else {}, FASTACT_ISA=isa)
         self.process = subprocess.Popen(
             [sys.executable, __file__, library, str(threads)],
             stdin=subprocess.PIPE,

@@ -76,7 +76,7 @@ def _same_place(a: np.ndarray, b: np.ndarray) -> bool:
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether a and b share memory; where that is too hard to tell, yes."""
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type] # the stub knows two values only
     except np.exceptions.TooHardError:
         return True
 

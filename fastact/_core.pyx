@@ -7,6 +7,7 @@ exactly an input, native backend); the caller then takes the road through ``_che
 """
 
 cimport numpy as cnp
+from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_DECREF, PyObject
 from cython.parallel cimport prange, threadid
 
@@ -264,6 +265,8 @@ cdef extern from "Python.h":
 cdef enum:
     # Elements per block: small enough to share out, large enough that a call through a pointer is nothing.
     BLOCK = 8192
+    # Elements that two threads never divide: a line of the cache, and whole bytes of a mask.
+    LINE = 64
     # Rows per block of everything that reduces over rows: fixed, so that a sum's bits do not depend on threads.
     ROWS = 64
     # Below this many elements a kernel is done before another thread could take the GIL.
@@ -466,25 +469,31 @@ cdef inline int sum_team(Py_ssize_t n, Py_ssize_t threshold) except -1:
 
 # ---------------------------------------------------------------------------------------------- elementwise
 
-cdef void forward_blocks(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
-                         int team) noexcept nogil:
-    cdef Py_ssize_t i
+cdef inline Py_ssize_t share(Py_ssize_t n, int team, Py_ssize_t unit) noexcept nogil:
+    """How many of n each thread does, whole units in one piece: a kernel prefetches where it is given many (FA_FAR)."""
+    return ((n + team - 1) // team + unit - 1) // unit * unit
+
+
+cdef void share_forward(fa_forward *kernel, const char *x, char *y, Py_ssize_t n, Py_ssize_t size, fa_parameters p,
+                        int team) noexcept nogil:
+    cdef Py_ssize_t i, step
     if team == 1:
         kernel(x, y, n, p)
         return
-    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-        kernel(x + i * BLOCK * size, y + i * BLOCK * size, min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+    step = share(n, team, LINE)
+    for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+        kernel(x + i * step * size, y + i * step * size, min(step, n - i * step), p)
 
 
-cdef void backward_blocks(fa_backward *kernel, const char *grad, const char *saved, char *dx, Py_ssize_t n,
-                          Py_ssize_t size, fa_parameters p, int team) noexcept nogil:
-    cdef Py_ssize_t i
+cdef void share_backward(fa_backward *kernel, const char *grad, const char *saved, char *dx, Py_ssize_t n,
+                         Py_ssize_t size, fa_parameters p, int team) noexcept nogil:
+    cdef Py_ssize_t i, step
     if team == 1:
         kernel(grad, saved, dx, n, p)
         return
-    for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-        kernel(grad + i * BLOCK * size, saved + i * BLOCK * size, dx + i * BLOCK * size,
-               min(<Py_ssize_t>BLOCK, n - i * BLOCK), p)
+    step = share(n, team, LINE)
+    for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+        kernel(grad + i * step * size, saved + i * step * size, dx + i * step * size, min(step, n - i * step), p)
 
 
 def try_forward(int number, object x, object out, double a, double b):
@@ -512,7 +521,7 @@ def try_forward(int number, object x, object out, double a, double b):
         return result
     team = threads() if n >= thresholds[number] else 1
     with nogil:
-        forward_blocks(kernel, from_, to, n, size, p, team)
+        share_forward(kernel, from_, to, n, size, p, team)
     return result
 
 
@@ -544,7 +553,7 @@ def try_backward(int number, object grad, object saved, object out, double a, do
         return result
     team = threads() if n >= thresholds[number] else 1
     with nogil:
-        backward_blocks(kernel, from_, state, to, n, size, p, team)
+        share_backward(kernel, from_, state, to, n, size, p, team)
     return result
 
 

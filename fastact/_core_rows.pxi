@@ -39,6 +39,12 @@ cdef inline cnp.ndarray output_shaped(int ndim, cnp.npy_intp *shape, int dtype, 
     return <cnp.ndarray>out
 
 
+cdef inline object named(object kind, object first, object second):
+    """(first, second) as a named tuple of that class: tuple.__new__ without the call through its Python wrapper."""
+    cdef tuple arguments = ((first, second),)
+    return (<PyTypeObject *>tuple).tp_new(<type>kind, <PyObject *>arguments, NULL)
+
+
 cdef inline bint is_bytes(object array) noexcept:
     """Whether it is a plain uint8 array in C order."""
     return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_UINT8
@@ -59,7 +65,7 @@ def try_rows(int number, object x, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns), i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_forward *kernel = table.kernels[dtype].row_functions[number].forward
     cdef const char *px = <const char *>cnp.PyArray_DATA(source)
     cdef char *py = <char *>cnp.PyArray_DATA(result)
@@ -68,6 +74,7 @@ def try_rows(int number, object x, object out):
         if team == 1:
             kernel(px, py, rows, columns)
         else:
+            step = share(rows, team, 2)
             for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * columns * size, py + i * step * columns * size, min(step, rows - i * step),
                        columns)
@@ -88,7 +95,7 @@ def try_rows_backward(int number, object grad, object y, object out):
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
     if n == 0:
         return result
-    cdef Py_ssize_t rows = n // columns, step = rows_per_block(columns) * columns, i
+    cdef Py_ssize_t rows = n // columns, step, i
     cdef fa_row_backward *kernel = table.kernels[dtype].row_functions[number].backward
     cdef const char *pg = <const char *>cnp.PyArray_DATA(g)
     cdef const char *ps = <const char *>cnp.PyArray_DATA(s)
@@ -98,9 +105,10 @@ def try_rows_backward(int number, object grad, object y, object out):
         if team == 1:
             kernel(pg, ps, pd, rows, columns)
         else:
-            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
-                kernel(pg + i * step * size, ps + i * step * size, pd + i * step * size,
-                       min(step, n - i * step) // columns, columns)
+            step = share(rows, team, 2)
+            for i in prange((rows + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * columns * size, ps + i * step * columns * size, pd + i * step * columns * size,
+                       min(step, rows - i * step), columns)
     return result
 
 
@@ -165,8 +173,9 @@ def try_learned(int number, object x, object weight, object out):
     return result
 
 
-def try_learned_backward(int number, object grad, object x, object weight, object out, object out_weight):
-    """(dx, dweight) for the plain case, dweight summed in fixed blocks that are added in order; None otherwise."""
+def try_learned_backward(
+        int number, object grad, object x, object weight, object out, object out_weight, object kind):
+    """kind(dx, dweight) for the plain case, dweight summed in fixed blocks that are added in order; None otherwise."""
     cdef int dtype = dtype_of(grad), team
     if dtype < 0 or not isinstance(x, cnp.ndarray) or not use_native():
         return None
@@ -187,13 +196,14 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
                                 cnp.PyArray_TYPE(g), out_weight)
     else:
         dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
-    if dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)):
+    if (dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx))
+            or (given and not may_write(dweight, weight))):
         return None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
     cdef Py_ssize_t columns = last(s) if per_column else 1
     if n == 0:
         dweight[...] = 0
-        return dx, dweight
+        return named(kind, dx, dweight)
     cdef Py_ssize_t step = rows_per_block(columns) * columns, blocks = (n + step - 1) // step
     cdef fa_learned_backward *kernel = table.kernels[dtype].learned[number].backward
     cdef char *pg = data(g)
@@ -205,7 +215,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
     cdef bint own = blocks > 1 or pw == total
     if n <= KEEP_GIL and not own:
         kernel(pg, px, pw, per_column, pd, total, n // columns, columns)
-        return dx, dweight
+        return named(kind, dx, dweight)
     if own:
         parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
@@ -223,7 +233,7 @@ def try_learned_backward(int number, object grad, object x, object weight, objec
         if own:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
             fa_give(FA_GRADIENT, parts)
-    return dx, dweight
+    return named(kind, dx, dweight)
 
 
 cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
@@ -235,13 +245,13 @@ cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
     return n if 1 <= n <= 256 else 0
 
 
-def try_maxout(object x, object pieces, object out, object out_index):
-    """(y, index) for the plain case, the largest of each group of neighbours; None otherwise, nothing written."""
+def try_maxout(object x, object pieces, object out, object out_index, object kind):
+    """kind(y, index) for the plain case, the largest of each group of neighbours; None otherwise, nothing written."""
     cdef int dtype = dtype_of(x), team, ndim
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t group = whole_pieces(pieces), n, size = cnp.PyArray_ITEMSIZE(source), i, step
     ndim = cnp.PyArray_NDIM(source)
     if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(source) or last(source) % group:
         return None
@@ -260,16 +270,17 @@ def try_maxout(object x, object pieces, object out, object out_index):
     cdef uint8_t *pi = <uint8_t *>data(index)
     if n * group <= KEEP_GIL:
         kernel(px, py, pi, n, group)
-        return y, index
+        return named(kind, y, index)
     team = row_team(n * group)
     with nogil:
         if team == 1:
             kernel(px, py, pi, n, group)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * group * size, py + i * BLOCK * size, pi + i * BLOCK,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK), group)
-    return y, index
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
+                       group)
+    return named(kind, y, index)
 
 
 def try_maxout_backward(object grad, object index, object pieces, object out):
@@ -325,7 +336,7 @@ def try_relu_masked(object x, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i, step
     if not cnp.PyArray_ISCARRAY_RO(source) or not is_mask(mask, n) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>mask):
         return None
     cdef cnp.ndarray result = output_like(source, out)
@@ -343,9 +354,9 @@ def try_relu_masked(object x, object mask, object out):
         if team == 1:
             kernel(px, py, pm, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(px + i * BLOCK * size, py + i * BLOCK * size, pm + i * BLOCK // 8,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(px + i * step * size, py + i * step * size, pm + i * step // 8, min(step, n - i * step))
     return result
 
 
@@ -355,7 +366,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i, step
     if not cnp.PyArray_ISCARRAY_RO(g) or not is_mask(mask, n):
         return None
     cdef cnp.ndarray result = output_like(g, out)
@@ -373,7 +384,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
         if team == 1:
             kernel(pg, pm, pd, n)
         else:
-            for i in prange((n + BLOCK - 1) // BLOCK, num_threads=team, schedule="static"):
-                kernel(pg + i * BLOCK * size, pm + i * BLOCK // 8, pd + i * BLOCK * size,
-                       min(<Py_ssize_t>BLOCK, n - i * BLOCK))
+            step = share(n, team, LINE)
+            for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
+                kernel(pg + i * step * size, pm + i * step // 8, pd + i * step * size, min(step, n - i * step))
     return result

@@ -460,7 +460,8 @@ def dense_backward(
             out_input, out_weight, out_bias, a, b,
         )  # fmt: skip
         if result is not None:
-            return DenseGradients(*result, None)
+            dx, dw, db = result
+            return DenseGradients(dx, dw, db, None)
     source, matrix, _ = _operands(function, x, weight, None)
     gradient = _checks.real_array(function, "grad", grad)
     bound, dtype = saved.activation, source.dtype.newbyteorder("=")

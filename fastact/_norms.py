@@ -5,6 +5,8 @@ Arrays are C-contiguous, aligned, native, of one dtype and of matching shapes: t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import runtime
@@ -29,10 +31,10 @@ def layer_norm_into(
         runtime._core.layer_norm(x, weight, bias, y, mean, rstd, eps)
         return
     with np.errstate(all="ignore"):
-        centre = np.mean(x, axis=1, dtype=np.float64, keepdims=True) if x.shape[1] else np.zeros((len(x), 1))
+        centre: Any = np.mean(x, axis=1, dtype=np.float64, keepdims=True) if x.shape[1] else np.zeros((len(x), 1))
         apart = x - centre
-        inverse = 1 / np.sqrt((apart * apart).mean(axis=1, keepdims=True) + eps) if x.shape[1] else centre
-        if mean is not None:
+        inverse: np.ndarray = 1 / np.sqrt((apart * apart).mean(axis=1, keepdims=True) + eps) if x.shape[1] else centre
+        if mean is not None and rstd is not None:
             mean[...], rstd[...] = centre[:, 0], inverse[:, 0]
         _affine(apart * inverse, weight, bias, y)
 
@@ -56,7 +58,7 @@ def layer_norm_backward_into(
         return
     with np.errstate(all="ignore"):
         z = (x - mean[:, np.newaxis].astype(np.float64)) * rstd[:, np.newaxis]
-        if dweight is not None:
+        if dweight is not None and dbias is not None:
             dweight[...], dbias[...] = (grad * z).sum(axis=0), grad.sum(axis=0, dtype=np.float64)
         if dx is not None and x.shape[1]:
             h = grad.astype(np.float64) if weight is None else grad * weight.astype(np.float64)

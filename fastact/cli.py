@@ -22,6 +22,7 @@ from .cli_options import (
     CommandError,
     activation,
     check_writable,
+    elementwise,
     hidden,
     momentum,
     number,
@@ -31,7 +32,7 @@ from .cli_options import (
     whole,
 )
 from .cli_train import predict, predict_options, train, train_options
-from .registry import BoundActivation
+from .registry import BoundActivation, BoundLearned
 
 __all__ = ["main"]
 
@@ -149,7 +150,7 @@ def examples(options: argparse.Namespace) -> int:
 # ------------------------------------------------------------------------------------------------------------- compare
 
 
-def _activations(text: str) -> list[BoundActivation]:
+def _activations(text: str) -> list[BoundActivation | BoundLearned]:
     """Names, with parameters if wanted, separated by commas; a comma before name=value goes on with parameters."""
     parts: list[str] = []
     for part in text.split(","):
@@ -268,7 +269,7 @@ def _plot_options(parser: argparse.ArgumentParser) -> None:
         "wrote. Needs matplotlib: pip install fastact[plot]."
     )
     parser.add_argument(
-        "names", nargs="*", type=activation, metavar="NAME", help="activations, as in relu or elu:alpha=0.5 (all)"
+        "names", nargs="*", type=elementwise, metavar="NAME", help="activations, as in relu or elu:alpha=0.5 (all)"
     )
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="draw the results in this JSON file")
     parser.add_argument("--low", type=number, default=-6.0, metavar="X", help="smallest input drawn (-6)")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import functional
-from .registry import BoundActivation
+from .registry import BoundActivation, BoundLearned, BoundMaxout
 
 
 class CommandError(Exception):
@@ -80,8 +80,8 @@ def hidden(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def activation(text: str) -> BoundActivation:
-    """``name`` or ``name:parameter=value,parameter=value``."""
+def activation(text: str) -> BoundActivation | BoundLearned:
+    """``name`` or ``name:parameter=value,parameter=value``, with one input for each output."""
     name, _, given = text.partition(":")
     parameters = {}
     for part in given.split(",") if given else ():
@@ -89,10 +89,22 @@ def activation(text: str) -> BoundActivation:
         if not equals or math.isnan(number(value)):
             raise argparse.ArgumentTypeError(f"expected name:parameter=number,..., got {text!r}")
         parameters[key.strip()] = float(value)
+    if name == "maxout":
+        raise argparse.ArgumentTypeError("maxout, with several inputs for each output, is for use from Python")
     try:
-        return functional.activation(name, **parameters)
+        found = functional.activation(name, **parameters)
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    assert not isinstance(found, BoundMaxout)
+    return found
+
+
+def elementwise(text: str) -> BoundActivation:
+    """The same, without a learned weight."""
+    found = activation(text)
+    if isinstance(found, BoundLearned):
+        raise argparse.ArgumentTypeError(f"{found.name} has a learned weight; name an activation without one")
+    return found
 
 
 def check_writable(option: str, path: Path, *endings: str) -> None:

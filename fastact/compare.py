@@ -15,7 +15,7 @@ import numpy as np
 from . import diagnostics, optim
 from .layers import Dense
 from .network import Sequential
-from .registry import BoundActivation
+from .registry import AnyActivation
 from .tables import load_digits, stratified_split
 from .timing import library_step
 
@@ -69,7 +69,7 @@ class Comparison:
 
 
 def compare(
-    activations: Iterable[BoundActivation],
+    activations: Iterable[AnyActivation],
     *,
     seeds: int = 5,
     epochs: int = 20,
@@ -98,7 +98,7 @@ def compare(
 
 
 def _one(
-    bound: BoundActivation,
+    bound: AnyActivation,
     seeds: int,
     epochs: int,
     sizes: tuple[int, ...],
@@ -137,8 +137,9 @@ def _one(
         accuracy.append(float(np.mean(net(test_x).argmax(axis=1) == test_y)))
         reached.append(next((i + 1 for i, error in enumerate(errors[-1]) if error <= threshold), None))
         shares.append(_shares(net, train_x))
-    shares_of_all = np.mean(shares, axis=0).tolist()
-    return Comparison(str(bound), accuracy, reached, *shares_of_all, 1e6 * statistics.median(times), errors)
+    dead, saturated, small_slopes, zeros = np.mean(shares, axis=0).tolist()
+    microseconds = 1e6 * statistics.median(times)
+    return Comparison(str(bound), accuracy, reached, dead, saturated, small_slopes, zeros, microseconds, errors)
 
 
 def _shares(net: Sequential, x: np.ndarray) -> tuple[float, ...]:

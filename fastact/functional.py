@@ -386,7 +386,6 @@ _try_rows, _try_rows_backward = _fast("try_rows"), _fast("try_rows_backward")
 _try_learned, _try_learned_backward = _fast("try_learned"), _fast("try_learned_backward")
 _try_maxout, _try_maxout_backward = _fast("try_maxout"), _fast("try_maxout_backward")
 _try_relu_masked, _try_relu_masked_backward = _fast("try_relu_masked"), _fast("try_relu_masked_backward")
-_tuple = tuple.__new__  # a named tuple of a tuple, at a third of the price of _make
 _PRELU, _SWISH = runtime.LEARNED_NUMBERS.get("prelu", -1), runtime.LEARNED_NUMBERS.get("swish", -1)
 _SOFTMAX = runtime.ROW_NUMBERS.get("softmax", -1)
 _LOG_SOFTMAX = runtime.ROW_NUMBERS.get("log_softmax", -1)
@@ -447,8 +446,8 @@ def maxout(x: np.ndarray, pieces: int, *, out: np.ndarray | None = None, out_ind
     -------
     (y, index) : the maxima, and which piece won. The first of equals wins; the first NaN wins over everything.
     """
-    found = _try_maxout(x, pieces, out, out_index)
-    return _tuple(Maxout, found if found is not None else _maxout(x, pieces, out, out_index))
+    found = _try_maxout(x, pieces, out, out_index, Maxout)
+    return found if found is not None else Maxout(*_maxout(x, pieces, out, out_index))
 
 
 def _maxout(x: Any, pieces: Any, out: Any, out_index: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -501,7 +500,7 @@ def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray
 
 def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) -> None:
     """``maxout`` for plain arrays."""
-    if _try_maxout(x, int(pieces), y, index) is None:
+    if _try_maxout(x, int(pieces), y, index, tuple) is None:
         groups = x.reshape(*y.shape, pieces)
         index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
         y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
@@ -626,7 +625,7 @@ def learned_backward_into(
     dweight: np.ndarray,
 ) -> None:
     """dx, which may be grad or x, and dweight, for plain arrays."""
-    if _try_learned_backward(runtime.LEARNED_NUMBERS.get(name, -1), grad, x, weight, dx, dweight) is None:
+    if _try_learned_backward(runtime.LEARNED_NUMBERS.get(name, -1), grad, x, weight, dx, dweight, tuple) is None:
         entry = registry.LEARNED[name]
         change = entry.weight_gradient(grad, x, weight)
         result = entry.gradient(grad, x, weight)
@@ -647,6 +646,7 @@ def _learned_backward(
         raise ValueError(f"{function}: out overlaps {weight_name}; pass exactly grad or x or memory that touches none")
     others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
     weight_target = _checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
+    _checks.output(function, weight_target, w.shape, g.dtype, {weight_name: w}, f"out_{weight_name}")
     plain_g, plain_x = _checks.plain(g), _checks.plain(source)
     dx = target if target is not None and _checks.is_plain(target) else np.empty(g.shape, plain_g.dtype)
     dw = np.empty(w.shape, plain_g.dtype)
@@ -678,10 +678,10 @@ def prelu_backward(
     dweight has weight's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx)
     may be exactly grad or exactly x; ``out_weight`` must touch neither.
     """
-    found = _try_learned_backward(_PRELU, grad, x, weight, out, out_weight)
-    if found is None:
-        found = _learned_backward("prelu", "weight", grad, x, weight, out, out_weight)
-    return _tuple(PReluGradients, found)
+    found = _try_learned_backward(_PRELU, grad, x, weight, out, out_weight, PReluGradients)
+    if found is not None:
+        return found
+    return PReluGradients(*_learned_backward("prelu", "weight", grad, x, weight, out, out_weight))
 
 
 class SwishGradients(NamedTuple):
@@ -716,10 +716,10 @@ def swish_backward(
     dbeta has beta's shape; it is summed in fixed blocks, so its bits do not depend on threads. ``out`` (for dx) may
     be exactly grad or exactly x; ``out_beta`` must touch neither.
     """
-    found = _try_learned_backward(_SWISH, grad, x, beta, out, out_beta)
-    if found is None:
-        found = _learned_backward("swish", "beta", grad, x, beta, out, out_beta)
-    return _tuple(SwishGradients, found)
+    found = _try_learned_backward(_SWISH, grad, x, beta, out, out_beta, SwishGradients)
+    if found is not None:
+        return found
+    return SwishGradients(*_learned_backward("swish", "beta", grad, x, beta, out, out_beta))
 
 
 __all__ += _dense.__all__

@@ -171,7 +171,7 @@ class Dense(Layer):
         return dx
 
     def _only_dx(
-        self, grad: np.ndarray, saved: np.ndarray | None, dz: np.ndarray | None, weight: np.ndarray, dx: np.ndarray
+        self, grad: np.ndarray, saved: Any, dz: np.ndarray | None, weight: np.ndarray, dx: np.ndarray
     ) -> np.ndarray:
         """The gradient of x alone, where all parameters are frozen."""
         if dz is None:
@@ -221,7 +221,7 @@ class Dense(Layer):
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The activation's slope at the last training forward, from y or as stored; None for identity and maxout."""
-        if self.saves in ("none", "index"):
+        if self.saves == "none" or isinstance(self.activation, BoundMaxout):
             return None
         _, saved = held(self)
         if isinstance(self.activation, BoundLearned):
@@ -348,6 +348,7 @@ class Activation(SameWidth):
         """Check the arguments."""
         super().__init__(inputs)
         self.activation: str | BoundActivation
+        saves: str | None
         if isinstance(activation, str) and activation in functional.ROW_FUNCTIONS:
             self.activation, saves = activation, "y"
         else:
@@ -656,7 +657,8 @@ class LayerNorm(Normalization):
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         """Dx, and the gradients of weight and bias in the same call."""
         changes = (None, None) if self._all_frozen() else self._changes
-        _norms.layer_norm_backward_into(grad, *saved, self.parameters.get("weight"), dx, *changes)
+        x, mean, rstd = saved
+        _norms.layer_norm_backward_into(grad, x, mean, rstd, self.parameters.get("weight"), dx, *changes)
 
 
 class BatchNorm(Normalization):
@@ -742,7 +744,8 @@ class BatchNorm(Normalization):
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         """Dx, and the gradients of weight and bias in the same call."""
-        _norms.batch_norm_backward_into(grad, *saved, self.parameters.get("weight"), dx, *self._changes)
+        x, mean, rstd = saved
+        _norms.batch_norm_backward_into(grad, x, mean, rstd, self.parameters.get("weight"), dx, *self._changes)
 
 
 class Maxout(Layer):

@@ -237,7 +237,7 @@ def _two_two_two() -> list[Row]:
         _numbers("net_h1", "0.3775", net_h[0, 0]),
         _numbers("out_h1, out_h2", "0.593269992 0.596884378", h),
         _numbers("out_o1, out_o2", "0.75136507 0.772928465", out),
-        _numbers("E_o1, E_o2, E", "0.274811083 0.023560026 0.298371109", [*each[0], error]),
+        _numbers("E_o1, E_o2, E", "0.274811083 0.023560026 0.298371109", [*np.asarray(each)[0], error]),
         _numbers("dE/dout_o1", "0.74136507", dout[0, 0]),
         _numbers("slope of o1", "0.186815602", functional.sigmoid_backward(np.ones((1, 2)), out)[0, 0]),
     ]
@@ -426,7 +426,9 @@ def _saturation() -> list[Row]:
     shrunk = []
     for x in (0.0, 1.0):
         chain.forward(np.array([[x]]), training=True)
-        shrunk.append(float(chain.backward(np.ones((1, 1)), need_input_grad=True)[0, 0]))
+        dx = chain.backward(np.ones((1, 1)), need_input_grad=True)
+        assert dx is not None
+        shrunk.append(float(dx[0, 0]))
     wide = np.linspace(-20, 20, 4001)
     means = {}
     for name in ("sigmoid", "tanh"):
@@ -511,7 +513,7 @@ def _dead_relu() -> list[Row]:
 
     for bias, said in ((-16.0, "alive: its slope is not 0"), (-18.0, "saturated, not dead")):
         unit = _unit_with_bias("elu", bias, "float32", np.zeros((3, 1)))
-        slope = functional.elu_backward(np.float32(1), functional.elu(np.float32(bias)))
+        slope = functional.elu_backward(np.ones(1, np.float32), functional.elu(np.full(1, bias, np.float32)))[0]
         shown = f"dead {unit.dead:.0%}, saturated {unit.saturated:.0%}, slope {slope:.1e}"
         true = unit.dead == 0 and unit.saturated == 1 and (slope > 0) == (bias == -16)
         rows.append(_fact(f"elu at {bias:g} in float32", said, shown, true))
@@ -609,6 +611,7 @@ def _homework() -> list[Row]:
     ours, saved2 = functional.dense_forward(ours_h1, w2, b2)
     value, grad = losses.softmax_cross_entropy(ours, labels)
     second = functional.dense_backward(grad, saved2, ours_h1, w2)
+    assert second.dx is not None
     first = functional.dense_backward(second.dx, saved1, x, w1, need_input_grad=False)
     return [
         _same("scores", "max(0, x W1 + b1) W2 + b2", ours, scores),

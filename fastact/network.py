@@ -129,7 +129,7 @@ def trainer(layer: Layer) -> Callable[[np.ndarray, bool], np.ndarray]:
     return layer.forward if trusted(layer) else partial(_checked_forward, layer)
 
 
-def differentiator(layer: Layer) -> Callable[..., np.ndarray | None]:
+def differentiator(layer: Layer) -> Callable[..., Any]:
     """Likewise the layer's backward."""
     return layer.backward if trusted(layer) else partial(_checked_backward, layer)
 
@@ -610,7 +610,8 @@ class Sequential:
             return
         if rows > max(self._stack.views, default=0):
             self._stack.views.clear()  # the workspaces have grown
-        self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in self.layers]
+        layers: tuple[Any, ...] = self.layers  # all Dense
+        self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in layers]
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
@@ -780,9 +781,9 @@ def views(segments: tuple[Segment, ...], flat: np.ndarray) -> dict[str, np.ndarr
     return {s.name: flat[s.start : s.stop].reshape(s.shape) for s in segments}
 
 
-def stack_of(layers: tuple[Dense, ...]) -> Any:
+def stack_of(layers: Iterable[Any]) -> Any:
     """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
-    parts = [layer.stacked() for layer in layers]
+    parts: list[Any] = [layer.stacked() for layer in layers]
     if runtime._core is None or any(part is None for part in parts):
         return None
     stacked = runtime._core.StackedLayer

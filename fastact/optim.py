@@ -305,14 +305,15 @@ class Optimizer:
         parameters, gradients = net.parameters, net.gradients
         if self._plan is None or net.segments is not self._segments or parameters is not self._parameters:
             self._bind(net)
+        plan = self._plan or ()
         scale = 1.0 if self._clip_norm is None else self._clip_scale(net)
         limit = math.inf if self._clip_value is None else self._clip_value
         # A rate is asked for once per step and schedule, and before anything is written.
-        for run in self._plan:
+        for run in plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
         native = runtime.get_backend() == "native"
         update, rule = (runtime._core.update, self._number) if native else (_update_numpy, self.rule)
-        for run in self._plan:
+        for run in plan:
             values = self.numbers(run.now, run.decay, run.age)
             update(rule, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, *values)
             run.age += 1
@@ -427,8 +428,8 @@ class Optimizer:
         self._arrays = tuple(self.state.get(name) for name in self.states)
 
     def _clip_scale(self, net: Sequential) -> float:
-        norm = gradient_norm(net)
-        return self.clip_norm / norm if not norm <= self.clip_norm else 1.0  # NaN for NaN
+        norm, most = gradient_norm(net), self.clip_norm
+        return 1.0 if most is None or norm <= most else most / norm  # NaN for NaN
 
 
 def _rate(function: str, value: Rate) -> Rate:

@@ -559,7 +559,8 @@ def _prelu_weight_gradient(grad, x, weight):
 
 def _swish_parts(x, beta):
     """X clipped, s(beta x) and 1 - s(beta x), in at least float64."""
-    wide = np.clip(x.astype(np.float64), -1e300, 1e300)
+    largest = np.finfo(np.float64).max
+    wide = np.clip(x.astype(np.float64), -largest, largest)
     z = np.clip(wide * np.asarray(beta, np.float64), -1e5, 1e5)
     return wide, _sigmoid(z), _sigmoid(-z)
 
@@ -567,7 +568,7 @@ def _swish_parts(x, beta):
 def _swish(x, beta):
     with np.errstate(all="ignore"):
         wide, s, _ = _swish_parts(x, beta)
-        return np.where((s == 1) & np.isinf(x), x, wide * s).astype(x.dtype)
+        return np.where((s > 0) & np.isinf(x), x, wide * s).astype(x.dtype)
 
 
 def _swish_gradient(grad, x, beta):

@@ -30,7 +30,7 @@ BACKENDS = ("native", "numpy")
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
 try:
-    from . import _core
+    from . import _core  # type: ignore[attr-defined]
 except ImportError as error:
     _core = None  # type: ignore[assignment]
     _core_error: ImportError | None = error
@@ -45,14 +45,13 @@ def _environment(name: str, choices: tuple[str, ...]) -> str | None:
     return value
 
 
-def _cgroup_cpus() -> float:
+def _cgroup_cpus(membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
     """CPUs that the control group's quota amounts to; infinity without one."""
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        lines = membership.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
         return math.inf
     limit = math.inf
-    root = Path("/sys/fs/cgroup")
     for line in lines:
         _, controllers, path = line.split(":", 2)
         version_1 = "cpu" in controllers.split(",")

@@ -13,18 +13,18 @@ import numpy as np
 
 from . import registry
 from .network import Sequential
-from .registry import BoundActivation
+from .registry import BoundActivation, BoundLearned
 
 __all__ = ["NumpyStep", "library_step", "numpy_threads", "time_in_turns"]
 
 
-def library_step(net: Sequential, optimizer: Any) -> Callable[[np.ndarray, np.ndarray], float]:
+def library_step(net: Sequential, optimizer: Any) -> Callable[[np.ndarray, np.ndarray], Any]:
     """A training step as ``fit`` makes it."""
     from .losses import softmax_cross_entropy
 
     grad = np.empty((0, net.outputs), net.dtype)
 
-    def step(x: np.ndarray, labels: np.ndarray) -> float:
+    def step(x: np.ndarray, labels: np.ndarray) -> Any:
         nonlocal grad
         if len(grad) != len(x):
             grad = np.empty((len(x), net.outputs), net.dtype)
@@ -43,7 +43,9 @@ class NumpyStep:
     formulas. Starts from a copy of the network's parameters.
     """
 
-    def __init__(self, net: Sequential, activation: BoundActivation, rows: int, lr: float, momentum: float) -> None:
+    def __init__(
+        self, net: Sequential, activation: BoundActivation | BoundLearned, rows: int, lr: float, momentum: float
+    ) -> None:
         """Lay out parameters, gradients and workspaces for batches of so many rows."""
         self.parameters, self.gradients = net.parameters.copy(), np.zeros_like(net.parameters)
         self.velocity, self.change = np.zeros_like(net.parameters), np.empty_like(net.parameters)
@@ -60,7 +62,11 @@ class NumpyStep:
         self.spare = [np.empty((rows, width), dtype) for width in widths]
         self.column, self.ones, self.rows = np.empty((rows, 1), dtype), np.ones(rows, dtype), np.arange(rows)
         self.lr, self.momentum = dtype.type(lr), dtype.type(momentum)
-        self.activate, self.activate_backward = _by_hand(activation, dtype)
+        if isinstance(activation, BoundLearned):
+            learned = views(self.parameters, "activation"), views(self.gradients, "activation")
+            self.activations = [_learned_by_hand(activation, *pair) for pair in zip(*learned, strict=True)]
+        else:
+            self.activations = [_by_hand(activation, dtype)] * (len(widths) - 1)
 
     def __call__(self, x: np.ndarray, labels: np.ndarray) -> float:
         """One step; returns the mean loss before it."""
@@ -71,7 +77,7 @@ class NumpyStep:
             np.add(z, bias, out=z)
             y = z
             if i < last:
-                y, keep = self.activate(z, self.spare[i])
+                y, keep = self.activations[i][0](z, self.spare[i])
                 saved.append((y, keep))
 
         delta = self.deltas[last]
@@ -89,7 +95,7 @@ class NumpyStep:
             np.matmul(self.ones, delta, out=self.bias_gradients[i])  # faster than a sum
             if i:
                 delta = np.matmul(delta, self.weights[i].T, out=self.deltas[i - 1])
-                self.activate_backward(delta, saved[i - 1][1], self.spare[i - 1])
+                self.activations[i - 1][1](delta, saved[i - 1][1], self.spare[i - 1])
 
         np.multiply(self.velocity, self.momentum, out=self.velocity)
         np.add(self.velocity, self.gradients, out=self.velocity)
@@ -98,7 +104,23 @@ class NumpyStep:
         return loss
 
 
-def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _learned_by_hand(
+    activation: BoundLearned, weight: np.ndarray, change: np.ndarray
+) -> tuple[Callable[..., Any], ...]:
+    """As ``_by_hand``, with one weight; backward also fills the weight's gradient."""
+    entry = activation.entry
+
+    def forward(z: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return entry.value(z, weight), z
+
+    def backward(delta: np.ndarray, saved: np.ndarray, spare: np.ndarray) -> None:
+        change[...] = entry.weight_gradient(delta, saved, weight).sum()
+        delta[...] = entry.gradient(delta, saved, weight)
+
+    return forward, backward
+
+
+def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[..., Any], ...]:
     """forward(z, spare) -> (y, what backward reads), and backward(delta, saved, spare), which scales delta in place."""
     name, values = activation.name, registry.rounded(activation.values, dtype)
 

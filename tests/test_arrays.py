@@ -1,8 +1,14 @@
 """What a caller may pass: layouts, out=, aliasing, subclasses, scalars; in both backends."""
 
+import ctypes
+import mmap
+import os
+
 import numpy as np
 import pytest
 from support import assert_same_bits, backward, forward, saved_by
+
+import fastact as fa
 
 SHAPE = (6, 8)
 
@@ -238,3 +244,44 @@ def test_structured_field(case):
     assert forward(entry, records["value"], out=records["value"]) is not None
     assert_same_bits(records["value"].copy(), y.ravel())
     assert not records["flag"].any()
+
+
+@pytest.fixture
+def endless():
+    """2^32 + 4096 float32: the same 64 MB of memory again and again, so that elements are equal modulo 2^24."""
+    if not hasattr(os, "memfd_create") or ctypes.sizeof(ctypes.c_void_p) < 8:
+        pytest.skip("needs memory mapped many times over")
+    piece, total = 1 << 26, (1 << 34) + 4096 * 4
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    file, failed, fixed = os.memfd_create("endless"), ctypes.c_void_p(-1).value, 0x10
+    os.ftruncate(file, piece)
+    start = libc.mmap(None, total, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, -1, 0)
+    try:
+        if start == failed:
+            pytest.skip("no address space")
+        for at in range(0, total, piece):
+            size = min(piece, total - at)
+            flags = mmap.MAP_SHARED | fixed
+            if libc.mmap(start + at, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, file, 0) == failed:
+                pytest.skip("no address space")
+        yield np.frombuffer((ctypes.c_char * total).from_address(start), np.float32)
+    finally:
+        os.close(file)
+        if start != failed:
+            libc.munmap(start, total)
+
+
+def test_more_elements_than_an_int_counts(endless):
+    """Lengths cut to 32 bits would leave all but the first 4096 elements as they were, or go astray."""
+    for threads, call in (
+        (1, lambda x: fa.relu(x, out=x)),
+        (2, lambda x: fa.relu_backward(x, x, out=x)),
+        (2, lambda x: fa.prelu(x, 0.0, out=x)),
+    ):
+        endless[: 1 << 24] = -1
+        with fa.num_threads(threads):
+            assert call(endless) is endless
+        assert (endless[: 1 << 24] == 0).all()

@@ -122,6 +122,16 @@ def test_backend_and_threads_are_used_and_given_back(call):
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("activation", ["prelu", "swish:beta=0.5"])
+def test_learned_activation(call, tmp_path, activation):
+    file = tmp_path / "model.safetensors"
+    code, out, _ = call("train", "--json", *QUICK, "--activation", activation, "--save", file)
+    assert code == 0
+    assert json.loads(out)["activation"].startswith(activation.partition(":")[0])
+    assert "activation" in fa.load(file).layers[0].parameters
+
+
+@pytest.mark.usefixtures("quick")
 def test_activation_with_parameters_and_no_hidden_layer(call, tmp_path):
     file = tmp_path / "m.safetensors"
     activation = "leaky_relu:negative_slope=0.25"
@@ -141,7 +151,7 @@ def test_interrupted(call, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", registry.ACTIVATIONS)
+@pytest.mark.parametrize("name", [*registry.ACTIVATIONS, *registry.LEARNED])
 def test_step_by_hand_is_the_same_step(name, dtype):
     def network():
         layers = (fa.Dense(7, 5, activation=name), fa.Dense(5, 9, activation=name), fa.Dense(9, 3))
@@ -267,6 +277,7 @@ def test_predict_refuses_what_is_no_model(refused, tmp_path):
         (["--activation", "leaky_relu:slope=1"], "no parameter 'slope'"),
         (["--activation", "leaky_relu:negative_slope=-1"], "expected negative_slope to be a finite number >= 0"),
         (["--activation", "leaky_relu:0.5"], "expected name:parameter=number"),
+        (["--activation", "maxout"], "maxout, with several inputs for each output, is for use from Python"),
         (["--backend", "cuda"], "argument --backend: invalid choice: 'cuda'"),
         (["--label", "kind"], "--label NAME goes with --data FILE"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),

@@ -156,6 +156,7 @@ def test_figures_of_reports(capsys, tmp_path):
     [
         (["relu"], "the following arguments are required: --out"),
         (["rellu", "--out", "f.png"], "unknown activation 'rellu'"),
+        (["prelu", "--out", "f.png"], "prelu has a learned weight; name an activation without one"),
         (["relu", "--out", "f.gif"], "expected a file name that ends in .png"),
         (["relu", "--out", "no/f.png"], "cannot write into no"),
         (["relu", "--low", "3", "--high", "1", "--out", "f.png"], "expected low < high"),

@@ -183,3 +183,95 @@ def test_message_of_the_design():
     name = ENTRIES[-1].name
     text = message(lambda: getattr(fa, name)(np.arange(3)), TypeError)
     assert text == f"{name}: expected float32 or float64, got int64; convert with x.astype(np.float32)"
+
+
+# ------------------------------------------------------------- learned weights, rows, maxout, masked ReLU
+
+A, B, BYTES = (4, 6), (4, 3), np.uint8
+# name: arrays that are read, other arguments, arrays that are written; shapes, and uint8 where it is not float32
+OTHERS = {
+    "prelu": ({"x": A, "weight": (6,)}, {}, {"out": A}),
+    "prelu_backward": ({"grad": A, "x": A, "weight": (6,)}, {}, {"out": A, "out_weight": (6,)}),
+    "swish": ({"x": A, "beta": (6,)}, {}, {"out": A}),
+    "swish_backward": ({"grad": A, "x": A, "beta": (6,)}, {}, {"out": A, "out_beta": (6,)}),
+    "softmax": ({"x": A}, {}, {"out": A}),
+    "softmax_backward": ({"grad": A, "y": A}, {}, {"out": A}),
+    "log_softmax": ({"x": A}, {}, {"out": A}),
+    "log_softmax_backward": ({"grad": A, "y": A}, {}, {"out": A}),
+    "maxout": ({"x": A}, {"pieces": 2}, {"out": B, "out_index": (B, BYTES)}),
+    "maxout_backward": ({"grad": B, "index": (B, BYTES)}, {"pieces": 2}, {"out": A}),
+    "relu_masked": ({"x": A}, {}, {"out": A, "mask": ((3,), BYTES)}),
+    "relu_masked_backward": ({"grad": A, "mask": ((3,), BYTES)}, {}, {"out": A}),
+}
+
+
+def ones(spec):
+    shape, dtype = spec if isinstance(spec[0], tuple) else (spec, np.float32)
+    return np.ones(shape, dtype)
+
+
+@pytest.fixture(params=OTHERS)
+def other(request):
+    """The function, its arguments, and the names of those that are read and those that are written."""
+    read, more, written = OTHERS[request.param]
+    arguments = {name: ones(spec) for name, spec in {**read, **written}.items()}
+    return getattr(fa, request.param), {**arguments, **more}, list(read), list(written)
+
+
+def refused(function, arguments, kind, *words):
+    """The call raises that, says so with the function's name, and leaves every array alone."""
+    arrays = {name: a for name, a in arguments.items() if isinstance(a, np.ndarray) and a.dtype != object}
+    before = {name: a.tobytes() for name, a in arrays.items()}
+    text = message(lambda: function(**arguments), kind)
+    assert text.startswith(f"{function.__name__}: ")
+    for word in words:
+        assert word in text
+    assert {name: a.tobytes() for name, a in arrays.items()} == before
+
+
+def test_wrong_input_of_the_others(other):
+    function, arguments, read, _ = other
+    function(**arguments)
+    for name in read:
+        for what, (value, named, _) in WRONG_ARRAYS.items():
+            is_number = what in ("float", "int", "int64 scalar", "float16 scalar")
+            if (name in ("weight", "beta") and is_number) or (what == "uint8" and arguments[name].dtype == BYTES):
+                continue
+            words = () if what == "masked array" and arguments[name].dtype == BYTES else (named,)
+            refused(function, {**arguments, name: value}, TypeError, *words)
+        for shape in ((5, 6), (4, 5), (7,), (4, 6, 1)):
+            if len(read) > 1 or (shape == (4, 5) and function is fa.maxout):
+                refused(function, {**arguments, name: np.ones(shape, arguments[name].dtype)}, ValueError)
+
+
+def test_wrong_outputs_of_the_others(other):
+    function, arguments, _, written = other
+    for name in written:
+        good = arguments[name]
+        for value in (np.zeros(good.shape, np.float64), np.zeros(good.shape, np.int8), [1.0], 1.0):
+            refused(function, {**arguments, name: value}, TypeError, name)
+        for shape in ((*good.shape, 1), (0,), (), (*good.shape[:-1], good.shape[-1] + 1)):
+            refused(function, {**arguments, name: np.zeros(shape, good.dtype)}, ValueError, name)
+        frozen = good.copy()
+        frozen.flags.writeable = False
+        refused(function, {**arguments, name: frozen}, ValueError, name, "read-only")
+        repeated = np.lib.stride_tricks.as_strided(good.copy(), good.shape, (0,) * good.ndim, writeable=True)
+        refused(function, {**arguments, name: repeated}, ValueError, name, "overlaps itself")
+
+
+def test_overlap_in_the_others(other):
+    """No output may share part of its memory with any other array of the call."""
+    function, arguments, read, written = other
+    for name in written:
+        for partner in (*read, *(w for w in written if w != name)):
+            own, its = arguments[name], arguments[partner]
+            for first, second in ((own, its), (its, own)):  # the second begins within the first's last element
+                start = first.nbytes - max(4, first.itemsize) if first.nbytes > 4 else 0
+                start -= start % second.itemsize
+                memory = np.zeros(start + second.nbytes + first.nbytes + 64, np.uint8)
+                memory = memory[-memory.__array_interface__["data"][0] % 64 :]
+                a = memory[: first.nbytes].view(first.dtype).reshape(first.shape)
+                b = memory[start : start + second.nbytes].view(second.dtype).reshape(second.shape)
+                a[...], b[...] = 0, 0
+                pair = {name: a, partner: b} if first is own else {name: b, partner: a}
+                refused(function, {**arguments, **pair}, ValueError, "overlap")

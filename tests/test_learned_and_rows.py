@@ -88,6 +88,30 @@ def test_a_row_has_the_same_bits_anywhere(function, columns, dtype):
     np.testing.assert_array_equal(inside, together)
 
 
+@pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
+@pytest.mark.parametrize("columns", [10, 32, 33, 500, 1100])
+def test_long_arrays_of_rows(function, columns, dtype, engine):
+    """Where kernels ask for memory ahead, in both threads here (FA_FAR), rows have the bits they have alone."""
+    if engine == "numpy":
+        pytest.skip("has no threads")
+    backward = getattr(fa, f"{function.__name__}_backward")
+    x, g = numbers((7, columns), dtype), numbers((7, columns), dtype, 1)
+    y = function(x)
+    dx = backward(g, y)
+    count = 2 * 140_000 // columns | 1
+    rows = np.arange(count) % 7
+    frame = np.full((count + 2, columns), 7, dtype)
+    out = frame[1:-1]
+    with fa.num_threads(2):
+        assert np.array_equal(function(x[rows], out=out), y[rows])
+        out[...] = x[rows]
+        assert np.array_equal(function(out, out=out), y[rows])
+        assert np.array_equal(backward(g[rows], y[rows], out=out), dx[rows])
+        out[...] = g[rows]
+        assert np.array_equal(backward(out, y[rows], out=out), dx[rows])
+    assert np.all(frame[[0, -1]] == 7)
+
+
 @pytest.mark.parametrize("columns", [4, 40])
 def test_special_rows_of_softmax(columns, dtype):
     x = numbers((6, columns), dtype)
@@ -189,6 +213,39 @@ def test_learned_special_values(functions, dtype):
     np.testing.assert_array_equal(forward(infinite, 0.5), [0 if forward is fa.swish else -np.inf, np.inf])
     if forward is fa.prelu:
         np.testing.assert_array_equal(forward(infinite, 0.0), [0, np.inf])
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0, 0.0, -0.5])
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_learned_limits_anywhere(name, weight, dtype):
+    """Infinities and NaN, in x and in grad, in every lane of a vector and in its tail; their neighbours untouched."""
+    forward, backward = getattr(fa, name), getattr(fa, f"{name}_backward")
+    inf, nan, sign = np.inf, np.nan, np.sign(weight)
+    if name == "prelu":
+        limits, slopes = {-inf: -inf if weight > 0 else inf if weight < 0 else 0, inf: inf}, {-inf: weight, inf: 1}
+    else:
+        limits = {-inf: 0 if weight > 0 else -inf, inf: 0 if weight < 0 else inf}
+        slopes = {-inf: (1 - sign) / 2, inf: (1 + sign) / 2}
+    x, g = numbers(37, dtype), np.full(37, 2, dtype)
+    y, (dx, _) = forward(x, weight), backward(g, x, weight)
+    for position in range(37):
+        others = np.arange(37) != position
+        for at in (-inf, inf, nan):
+            changed = x.copy()
+            changed[position] = at
+            got, (dgot, dweight) = forward(changed, weight), backward(g, changed, weight)
+            np.testing.assert_array_equal(got[position], limits.get(at, nan))
+            np.testing.assert_array_equal(dgot[position], 2 * slopes.get(at, nan))
+            np.testing.assert_array_equal(got[others], y[others])
+            np.testing.assert_array_equal(dgot[others], dx[others])
+            assert np.isnan(dweight) == np.isnan(at)
+        changed = g.copy()
+        changed[position] = nan
+        dgot, dweight = backward(changed, x, weight)
+        flat = name == "prelu" and weight == 0 and x[position] <= 0  # a slope of 0 selects 0
+        np.testing.assert_array_equal(dgot[position], 0 if flat else nan)
+        np.testing.assert_array_equal(dgot[others], dx[others])
+        assert np.isnan(dweight) == (name == "swish" or x[position] <= 0)
 
 
 @pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])

@@ -44,24 +44,25 @@ def at_offset(array, offset):
     """A copy that starts that many bytes after a multiple of 64; misaligned unless a multiple of the item size."""
     buffer = np.empty(array.nbytes + 128, np.uint8)
     start = -buffer.__array_interface__["data"][0] % 64 + offset
-    copy = buffer[start : start + array.nbytes].view(array.dtype)
+    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
 
-def test_alignment(case):
-    entry, x, grad, saved, y, dx = case
-    n = 97
-    for offset in range(64):
-        misaligned = at_offset(x[:n], offset)
+@pytest.mark.parametrize(("n", "offsets"), [(97, range(64)), (1103, range(0, 64, 4))])
+def test_alignment(case, n, offsets):
+    entry, *arrays = case
+    x, grad, saved, y, dx = (np.resize(array, n) for array in arrays)
+    for offset in offsets:
+        misaligned = at_offset(x, offset)
         assert misaligned.flags.aligned == (offset % x.itemsize == 0)
-        assert_same_bits(forward(entry, misaligned), y[:n])
-        out = at_offset(np.zeros_like(x[:n]), (offset * 7) % 64)
-        assert forward(entry, x[:n], out=out) is out
-        assert_same_bits(out, y[:n])
-        out = at_offset(grad[:n], offset)
-        assert backward(entry, out, at_offset(saved[:n], (offset * 5) % 64), out=out) is out
-        assert_same_bits(out, dx[:n])
+        assert_same_bits(forward(entry, misaligned), y)
+        out = at_offset(np.zeros_like(x), (offset * 7) % 64)
+        assert forward(entry, x, out=out) is out
+        assert_same_bits(out, y)
+        out = at_offset(grad, offset)
+        assert backward(entry, out, at_offset(saved, (offset * 5) % 64), out=out) is out
+        assert_same_bits(out, dx)
 
 
 @pytest.mark.parametrize("step", [2, 3, 7, -1, -2])
@@ -120,6 +121,23 @@ def test_memory_order(case, order):
     assert_same_bits(forward(entry, transposed), shaped(y).transpose(1, 2, 0))
 
 
+def test_long_arrays(case):
+    """Where kernels ask for memory ahead, in every thread here (FA_FAR), the values are those of short arrays."""
+    entry, *arrays = case
+    x, grad, saved, y, dx = (np.resize(array, 270_037) for array in arrays)
+    frame = np.full(x.size + 64, 7, x.dtype)
+    out = frame[3:-61]  # not aligned, and nothing around it may change
+    with fa.num_threads(2):
+        assert_same_bits(forward(entry, x, out=out), y)
+        out[...] = x
+        assert_same_bits(forward(entry, out, out=out), y)
+        assert_same_bits(backward(entry, grad, saved, out=out), dx)
+        out[...] = grad
+        assert_same_bits(backward(entry, out, saved, out=out), dx)
+    assert np.all(frame[:3] == 7)
+    assert np.all(frame[-61:] == 7)
+
+
 def test_threads(entry, dtype):
     x, grad = inputs(dtype, MANY), gradients(dtype, MANY)
     with fa.num_threads(1):
@@ -153,6 +171,135 @@ def test_instruction_sets_with_fma_agree(entry, dtype):
         for y, dx in results[1:]:
             assert_same_bits(y, results[0][0])
             assert_same_bits(dx, results[0][1])
+
+
+# ------------------------------------------------------------- learned weights, masked ReLU, maxout, softmax
+
+
+def masked(x, out):
+    mask = np.empty((x.size + 7) // 8, np.uint8)
+    y = fa.relu_masked(x, mask=mask, out=out)
+    return y, np.unpackbits(mask, count=x.size, bitorder="little")
+
+
+# name: a call's arrays from two given ones, elements or rows in step with theirs; the call; which arrays out may be
+OTHERS = {
+    "prelu": (lambda x, g: (x,), lambda x, out: (fa.prelu(x, 0.3, out=out),), (0,)),
+    "swish": (lambda x, g: (x,), lambda x, out: (fa.swish(x, 0.7, out=out),), (0,)),
+    "prelu_backward": (lambda x, g: (g, x), lambda g, x, out: (fa.prelu_backward(g, x, 0.3, out=out).dx,), (0, 1)),
+    "swish_backward": (lambda x, g: (g, x), lambda g, x, out: (fa.swish_backward(g, x, 0.7, out=out).dx,), (0, 1)),
+    "relu_masked": (lambda x, g: (x,), masked, (0,)),
+    "relu_masked_backward": (
+        lambda x, g: (g, np.packbits(x >= 0, bitorder="little")),
+        lambda g, mask, out: (fa.relu_masked_backward(g, mask, out=out),),
+        (0,),
+    ),
+    "maxout": (lambda x, g: (np.stack([x, g, -x], -1),), lambda x, out: fa.maxout(x, 3, out=out), ()),
+    "maxout_backward": (
+        lambda x, g: (g[:, np.newaxis], (x > 0).astype(np.uint8)[:, np.newaxis]),
+        lambda g, index, out: (fa.maxout_backward(g, index, 2, out=out),),
+        (),
+    ),
+    **{
+        f.__name__: (lambda x, g: (np.stack([x, g, -x, x], -1),), lambda x, out, f=f: (f(x, out=out),), (0,))
+        for f in (fa.softmax, fa.log_softmax)
+    },
+    **{
+        f.__name__: (
+            lambda x, g: (np.stack([g, x, g], -1), np.stack([x, g, -x], -1) / 8),
+            lambda g, y, out, f=f: (f(g, y, out=out),),
+            (0, 1),
+        )
+        for f in (fa.softmax_backward, fa.log_softmax_backward)
+    },
+}
+
+
+@pytest.fixture(params=OTHERS)
+def other(request):
+    return OTHERS[request.param]
+
+
+def spread(array, step):
+    """The same numbers, every step-th of a larger array."""
+    memory = np.zeros((array.shape[0] * abs(step), *array.shape[1:]), array.dtype)
+    memory[::step] = array
+    return memory[::step]
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_position_and_length_of_the_others(other, dtype):
+    arrays, call, _ = other
+    x, grad = inputs(dtype, 1013), gradients(dtype, 1013)
+    whole = call(*arrays(x, grad), None)
+    for n in (*range(1, 36), 63, 64, 65, 97, 255):
+        for start in (0, 1, 3, 8, 31, 700):
+            place = slice(start, start + n)
+            for got, expected in zip(call(*arrays(x[place], grad[place]), None), whole, strict=True):
+                assert_same_bits(got, expected[place])
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_layouts_of_the_others(other, dtype):
+    """Every offset from 64 bytes, strides, in place."""
+    arrays, call, in_place = other
+    given = arrays(inputs(dtype, 97), gradients(dtype, 97))
+    whole = call(*given, None)
+    for offset in range(64):
+        out = at_offset(np.zeros_like(whole[0]), (offset * 7) % 64)
+        results = call(*(at_offset(a, (offset * k) % 64) for k, a in zip((1, 5), given, strict=False)), out)
+        assert results[0] is out
+        for got, expected in zip(results, whole, strict=True):
+            assert_same_bits(got, expected)
+    for step in (2, 3, -1, -2):
+        out = spread(np.zeros_like(whole[0]), step)
+        for place in (None, out):
+            for got, expected in zip(call(*(spread(a, step) for a in given), place), whole, strict=True):
+                assert_same_bits(got, expected)
+    for which in in_place:
+        own = [a.copy() for a in given]
+        results = call(*own, own[which])
+        assert results[0] is own[which]
+        for got, expected in zip(results, whole, strict=True):
+            assert_same_bits(got, expected)
+
+
+def test_threads_of_the_others(other, dtype):
+    arrays, call, _ = other
+    given = arrays(inputs(dtype, MANY), gradients(dtype, MANY))
+    with fa.num_threads(1):
+        whole = call(*given, None)
+    for n in (2, 3, 4):
+        with fa.num_threads(n):
+            for got, expected in zip(call(*given, None), whole, strict=True):
+                assert_same_bits(got, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if "softmax" not in name])
+@pytest.mark.skipif(len(FMA_SETS) < 2, reason="one instruction set with FMA here")
+def test_instruction_sets_with_fma_agree_on_the_others(name, dtype):
+    arrays, call, _ = OTHERS[name]
+    given = arrays(inputs(dtype, 100_001), gradients(dtype, 100_001))
+    results = []
+    for which in FMA_SETS:
+        with using_instruction_set(which):
+            results.append(call(*given, None))
+    for other_results in results[1:]:
+        for got, expected in zip(other_results, results[0], strict=True):
+            assert_same_bits(got, expected)
+
+
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_one_weight_and_one_a_column_give_the_same_bits(name, dtype, instruction_set):
+    forward_of, backward_of = getattr(fa, name), getattr(fa, f"{name}_backward")
+    x, grad = inputs(dtype, 37 * 23).reshape(37, 23), gradients(dtype, 37 * 23).reshape(37, 23)
+    weight = np.random.default_rng(2).normal(0.5, 0.5, 23).astype(dtype)
+    weight[5] = 0
+    y, dx = forward_of(x, weight), backward_of(grad, x, weight).dx
+    for column in range(23):
+        one = weight[column : column + 1]
+        assert_same_bits(y[:, column], forward_of(x[:, column], one))
+        assert_same_bits(dx[:, column], backward_of(grad[:, column], x[:, column], one).dx)
 
 
 def test_repeated_calls(case):

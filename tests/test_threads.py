@@ -133,6 +133,77 @@ def test_affinity_lowers_the_default(python):
     assert python(program).stdout.strip() == "1"
 
 
+@pytest.mark.parametrize(
+    ("membership", "files", "cpus"),
+    [
+        ("0::/\n", {}, np.inf),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, np.inf),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "200000 100000\n"}, 2),
+        ("0::/a/b\n", {"a/b/cpu.max": "50000 50000\n", "a/cpu.max": "200000 100000\n"}, 1),
+        ("0::/a\n", {"b/cpu.max": "50000 100000\n"}, np.inf),
+        ("0::/a\n", {"a/cpu.max": "nonsense"}, np.inf),
+        ("5:memory:/m\n4:cpu,cpuacct:/a\n0::/a\n", {"cpu/a/cpu.cfs_quota_us": "-1\n"}, np.inf),
+        (
+            "5:memory:/m\n4:cpu,cpuacct:/a\n",
+            {"cpu/a/cpu.cfs_quota_us": "300000\n", "cpu/a/cpu.cfs_period_us": "100000\n", "m/cpu.max": "1 1"},
+            3,
+        ),
+        (
+            "4:cpu:/a/b\n",
+            {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+            1,
+        ),
+    ],
+)
+def test_the_quota_of_a_control_group(tmp_path, membership, files, cpus):
+    """Both versions of control groups; an ancestor's quota binds too."""
+    own, root = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text(membership)
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    assert runtime._cgroup_cpus(own, root) == cpus
+    assert runtime._cgroup_cpus(tmp_path / "missing", root) == np.inf
+
+
+@openmp
+def test_a_quota_lowers_the_default(monkeypatch):
+    for quota, expected in ((1.5, min(2, CPUS)), (0.2, 1), (np.inf, len(os.sched_getaffinity(0)))):
+        monkeypatch.setattr(runtime, "_cgroup_cpus", lambda quota=quota: quota)
+        assert runtime._usable_cpus() == expected
+
+
+@openmp
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_one_team_above_the_threshold_and_none_below(python):
+    """Serial below a class's threshold; above it the number of threads is the one asked for, whatever the size."""
+    program = """
+    import os, numpy as np, fastact as fa
+    from fastact import runtime, registry
+    def team(call):
+        before = len(os.listdir("/proc/self/task"))
+        call()
+        return len(os.listdir("/proc/self/task")) - before + 1
+    fa.set_num_threads(3)
+    most = max(runtime.THRESHOLDS.values()) * 4
+    x = np.ones(most, np.float32)
+    for name, cost in (("relu", "light"), ("gelu", "heavy")):
+        assert registry.ACTIVATIONS[name].cost == cost
+        small = x[: runtime.THRESHOLDS[cost] - 1].copy()
+        assert team(lambda: getattr(fa, name)(small)) == 1, name
+    assert team(lambda: fa.softmax(x[: runtime.THRESHOLDS["rows"] // 2].reshape(-1, 16))) == 1
+    size = runtime.THRESHOLDS["heavy"]
+    assert team(lambda: fa.gelu(x[:size])) == 3
+    for n in (size, 2 * size, most):  # the same team again: none is added, whatever the size
+        assert team(lambda: fa.gelu(x[:n])) == 1
+        assert len(os.listdir("/proc/self/task")) == 3
+    print("done")
+    """
+    result = python(program, OPENBLAS_NUM_THREADS="1")
+    assert result.stdout.strip() == "done", result.stderr
+
+
 @openmp
 def test_threadpoolctl_is_respected():
     threadpoolctl = pytest.importorskip("threadpoolctl")
@@ -169,7 +240,6 @@ def test_many_python_threads_at_once(entry, n):
                 assert_same_bits(got_dx, dx)
 
 
-@pytest.mark.skipif(runtime._core is None, reason="no compiled core")
 @pytest.mark.skipif(runtime._core is None, reason="no compiled core")
 def test_there_is_room_for_every_activation():
     """The core's table of thresholds has a fixed size: a list beyond it is refused, not written past the end."""

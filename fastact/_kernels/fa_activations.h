@@ -44,7 +44,7 @@ FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     const real root2 = (real)0x1.6a09e667f3bcdp0;
     const vreal one = FN(vset)(root2 * FA_TAIL_UNSCALE);
     vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), x)); /* 1 above, 0 below */
-    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
     vreal scale = e.scale * root2;
     return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
 }
@@ -65,13 +65,13 @@ FA_INLINE vreal FN(one_plus_exp)(vreal t) {
     return FN(vfma)(scale, power, FN(vset)(1));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from 0.55 (where it is 1/2) on, an odd polynomial below */
+/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from FA_TANH_SMALL on, an odd polynomial below */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal z = x * x, t = FN(vabs)(x);
     vreal large = (real)1 - (real)2 / FN(one_plus_exp)(t);
     vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
-    return FN(vselect)(FN(vlt)(t, FN(vset)((real)0.55)), small, FN(vsigned)(large, x));
+    return FN(vselect)(FN(vlt)(t, FN(vset)(FA_TANH_SMALL)), small, FN(vsigned)(large, x));
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -145,8 +145,8 @@ FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) 
 FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
-    FN(exp_reduced) e = FN(exp_reduce)(-t, -FA_TAIL);
-    vreal y = t / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + FA_TAIL_UNSCALE) * FA_TAIL_UNSCALE;
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
+    vreal y = t / FN(vfma)(e.scale, FN(exp_core)(e.r), FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
 /* What the slopes of silu and swish are made of. With w = exp(-t), t = |u|, u = z + lost, the slope s (1 + u (1 - s)) is
@@ -157,14 +157,15 @@ typedef struct {
 } FN(swish_parts);
 FA_INLINE FN(swish_parts) FN(swish_at)(vreal z, vreal lost) {
     FN(swish_parts) s;
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE);
     vreal t = FN(vmin)(FN(vset)(-FA_LOWEST), FN(vabs)(z));
-    FN(exp_reduced) e = FN(exp_reduce)(-t, FA_TAIL);
+    FN(exp_reduced) e = FN(exp_reduce_negated)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r + lost);
     s.scale = e.scale;
     s.w = FN(vfma)(e.scale, f, e.scale);
-    vreal w = s.w * FA_TAIL_UNSCALE, sum = w + ((real)1 - t);
+    vreal sum = FN(vfma)(s.w, unscale, (real)1 - t);
     s.part = FN(vfma)(f, sum, sum);
-    s.square = FN(vfma)(s.w, w + (real)2, FN(vset)(1 / FA_TAIL_UNSCALE));
+    s.square = FN(vfma)(s.w, FN(vfma)(s.w, unscale, FN(vset)(2)), FN(vset)(1 / FA_TAIL_UNSCALE));
     return s;
 }
 /* grad times the slope, at z < 0 quotient * scale, else 1 minus that */
@@ -264,22 +265,22 @@ FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
     FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
     return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
 }
-/* x^3 (1/3 + x^2 P(x^2)), with x^2 x and 1/3 in two parts, below 1.19; above it (x - 1) + (1 - tanh(x)) */
+/* x (x^2 (1/3 + x^2 P(x^2))) below 1.02 (where it is 1/4), with 1/3 in two parts and what the square's rounding lost
+ * put back (times 1/4 for what goes from 0.33 to 0.23: near enough); above it (x - 1) + (1 - tanh(x)) */
 FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vabs)(x), square = t * t, cube = square * t;
-    vreal lost = FN(product_error)(square, t, cube);
+    vreal t = FN(vabs)(x), square = x * x, lost = FN(product_error)(x, x, square);
     const real third = (real)0x1.5555555555555p-2;
     const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
     vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
-    vreal small = FN(vfma)(cube, FN(vset)(third), FN(vfma)(cube, tail, lost * (tail + third)));
+    vreal small = x * FN(vfma)(square, FN(vset)(third), FN(vfma)(square, tail, lost * (real)0.25));
     vreal large = (t - (real)1) + (real)2 / FN(one_plus_exp)(t);
-    return FN(vsigned)(FN(vselect)(FN(vlt)(t, FN(vset)((real)1.1875)), small, large), x);
+    return FN(vselect)(FN(vlt)(t, FN(vset)((real)1.01953125)), small, FN(vsigned)(large, x));
 }
 FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     vreal t = FN(vabs)(x), z = x * x;
-    vmask small = FN(vlt)(t, FN(vset)((real)0.55));
+    vmask small = FN(vlt)(t, FN(vset)(FA_TANH_SMALL));
     vreal base = FN(vselect)(small, t, FN(vset)(1));
     vreal rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
     vreal sum = base + rest, lost = (base - sum) + rest; /* tanh(|x|), exactly their sum */

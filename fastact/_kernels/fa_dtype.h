@@ -57,6 +57,7 @@ static const fa_kernels FN(kernels) = {
 #undef FA_UNSCALE
 #undef FA_EXP_LOWEST
 #undef FA_TAIL
+#undef FA_TANH_SMALL
 #undef FA_SELU_SCALE
 #undef FA_SELU_SCALE_ALPHA
 #undef FA_SIXTH

@@ -13,6 +13,22 @@ typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
 
+/* From so many elements on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
+ * leaves the core no room to run ahead to loads that take that long: a line is asked for so many bytes before its turn.
+ * bench/streams.py measures it. */
+#ifndef FA_FAR
+#define FA_FAR 131072
+#endif
+#ifndef FA_AHEAD
+#define FA_AHEAD 4096
+#endif
+
+/* From so many elements on, the first ones are done apart, so that no store crosses a line: NumPy's arrays start 16
+ * bytes into one. */
+#ifndef FA_ALIGNED
+#define FA_ALIGNED 1024
+#endif
+
 /* Lanes of vector j of the group at i that are among n elements */
 FA_INLINE ptrdiff_t FN(group_part)(ptrdiff_t i, ptrdiff_t n, int j) {
     const ptrdiff_t left = n - i - j * FN(lanes);
@@ -56,37 +72,76 @@ FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
     return (FN(parameters)){(real)p.a, (real)p.b};
 }
 
+/* Where the strips end whose lines ahead are still among the n elements; 0 for arrays that are near */
+FA_INLINE ptrdiff_t FN(prefetch_end)(ptrdiff_t n, ptrdiff_t strip) {
+    return n < FA_FAR ? 0 : n - FA_AHEAD / (int)sizeof(real) - strip;
+}
+
+FA_INLINE void FN(prefetch)(const real *x, ptrdiff_t strip) {
+    const char *ahead = (const char *)x + FA_AHEAD;
+    for (ptrdiff_t line = 0; line < strip * (ptrdiff_t)sizeof(real); line += 64) __builtin_prefetch(ahead + line);
+}
+
+/* How many of n outputs come before the first that is aligned to a vector; 0 where that does not pay */
+FA_INLINE ptrdiff_t FN(head)(const real *y, ptrdiff_t n) {
+    return n < FA_ALIGNED ? 0 : (ptrdiff_t)(-(uintptr_t)y % FA_VECTOR_BYTES / sizeof(real));
+}
+
+/* How many of the elements that are left fill one vector at most */
+FA_INLINE ptrdiff_t FN(part)(ptrdiff_t left) {
+    return left < FN(lanes) ? left : FN(lanes);
+}
+
 FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
-    ptrdiff_t i = 0;
-    for (; i + strip <= n; i += strip) {
-        vreal v[FA_IN_FLIGHT];
-        for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+    enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    ptrdiff_t i = 0, part = FN(head)(y, n);
+    for (;; part = FN(part)(n - i)) {
+        if (part) {
+            const FN(tail) t = FN(vtail)(part);
+            FN(vstore_tail)(y + i, value(FN(vload_tail)(x + i, t), p), t);
+            i += part;
+        }
+        for (; i + strip <= n; i += strip) {
+            vreal v[FA_IN_FLIGHT];
+            if (FA_RARELY(i < prefetch_end)) {
+                FN(prefetch)(x + i, strip);
+                if (y != x) FN(prefetch)(y + i, strip);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+        }
+        if (i == n) return;
     }
-    for (; i + lanes <= n; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), p));
-    if (i < n) FN(vstore_part)(y + i, value(FN(vload_part)(x + i, n - i), p), n - i);
 }
 
 FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dx,
                                  ptrdiff_t n, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes;
-    ptrdiff_t i = 0;
-    for (; i + strip <= n; i += strip) {
-        vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
-        for (int j = 0; j < FA_IN_FLIGHT; j++) {
-            g[j] = FN(vload)(grad + i + j * lanes);
-            s[j] = FN(vload)(saved + i + j * lanes);
+    enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    ptrdiff_t i = 0, part = FN(head)(dx, n);
+    for (;; part = FN(part)(n - i)) {
+        if (part) {
+            const FN(tail) t = FN(vtail)(part);
+            const vreal g = FN(vload_tail)(grad + i, t), s = FN(vload_tail)(saved + i, t);
+            FN(vstore_tail)(dx + i, gradient(g, s, p), t);
+            i += part;
         }
-        for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
-    }
-    for (; i + lanes <= n; i += lanes)
-        FN(vstore)(dx + i, gradient(FN(vload)(grad + i), FN(vload)(saved + i), p));
-    if (i < n) {
-        vreal g = FN(vload_part)(grad + i, n - i), s = FN(vload_part)(saved + i, n - i);
-        FN(vstore_part)(dx + i, gradient(g, s, p), n - i);
+        for (; i + strip <= n; i += strip) {
+            vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
+            if (FA_RARELY(i < prefetch_end)) {
+                FN(prefetch)(grad + i, strip), FN(prefetch)(saved + i, strip);
+                if (dx != grad && dx != saved) FN(prefetch)(dx + i, strip);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) {
+                g[j] = FN(vload)(grad + i + j * lanes);
+                s[j] = FN(vload)(saved + i + j * lanes);
+            }
+            for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
+        }
+        if (i == n) return;
     }
 }
 
@@ -116,7 +171,8 @@ FA_INLINE void FN(epilogue_loop)(FN(value_function) *value, FN(gradient_function
 
 FA_INLINE void FN(bias_backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dz,
                                       real *sums, ptrdiff_t rows, ptrdiff_t columns, FN(parameters) p) {
-    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
+    const FN(tail) tail = FN(vtail)(columns - whole);
     memset(sums, 0, (size_t)columns * sizeof(real));
     for (ptrdiff_t row = 0; row < rows; row++, grad += columns, saved += columns, dz += dz ? columns : 0) {
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
@@ -124,10 +180,10 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_function) *gradient, const rea
             if (dz) FN(vstore)(dz + i, d);
             FN(vstore)(sums + i, FN(vload)(sums + i) + d);
         }
-        if (rest) {
-            vreal d = gradient(FN(vload_part)(grad + whole, rest), FN(vload_part)(saved + whole, rest), p);
-            if (dz) FN(vstore_part)(dz + whole, d, rest);
-            FN(vstore_part)(sums + whole, FN(vload_part)(sums + whole, rest) + d, rest);
+        if (columns > whole) {
+            vreal d = gradient(FN(vload_tail)(grad + whole, tail), FN(vload_tail)(saved + whole, tail), p);
+            if (dz) FN(vstore_tail)(dz + whole, d, tail);
+            FN(vstore_tail)(sums + whole, FN(vload_tail)(sums + whole, tail) + d, tail);
         }
     }
 }
@@ -173,10 +229,74 @@ static const fa_activation FN(activations)[] = {FA_ACTIVATIONS(FA_ENTRY)};
 typedef vreal FN(learned_value)(vreal x, vreal weight);
 typedef vreal FN(learned_gradient)(vreal grad, vreal x, vreal weight, vreal *dweight);
 
+/* Few columns that do not fill vectors are walked through without regard to rows: the weights then come in turns of
+ * `groups` times 64 bytes, with every column at each place it can have in a vector. */
+#define FA_FEW 64
+enum { FN(group) = FA_GROUP * FN(lanes) };
+typedef struct {
+    _Alignas(64) real w[FA_FEW * FN(group)];
+    ptrdiff_t groups;
+} FN(turns);
+
+/* Whether these columns are so walked */
+FA_INLINE int FN(in_turns)(ptrdiff_t columns) {
+    return columns <= FA_FEW && columns % FN(group) != 0;
+}
+
+FA_INLINE void FN(take_turns)(FN(turns) *turns, const real *weight, ptrdiff_t columns, ptrdiff_t n) {
+    const ptrdiff_t twos = columns & -columns, once = columns / (twos < FN(group) ? twos : FN(group));
+    const ptrdiff_t needed = (n + FN(group) - 1) / FN(group);
+    turns->groups = once < needed ? once : needed;
+    for (ptrdiff_t i = 0, column = 0; i < turns->groups * FN(group); i++) {
+        turns->w[i] = weight[column];
+        column = column + 1 < columns ? column + 1 : 0;
+    }
+}
+
+FA_INLINE void FN(learned_forward_turns)(FN(learned_value) *value, const real *x, const real *weight, real *y,
+                                         ptrdiff_t n, ptrdiff_t columns) {
+    FN(turns) turns;
+    FN(take_turns)(&turns, weight, columns, n);
+    for (ptrdiff_t i = 0; i < n;) {
+        for (ptrdiff_t k = 0; k < turns.groups && i < n; k++, i += FN(group)) {
+            vreal v[FA_GROUP];
+            FN(load_group)(v, x, i, n, 0);
+            for (int j = 0; j < FA_GROUP; j++) v[j] = value(v[j], FN(vload)(turns.w + k * FN(group) + j * FN(lanes)));
+            FN(store_group)(y, i, n, v);
+        }
+    }
+}
+
+FA_INLINE void FN(learned_backward_turns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
+                                          const real *weight, real *dx, real *dweight, ptrdiff_t n, ptrdiff_t columns) {
+    FN(turns) turns;
+    real sums[FA_FEW * FN(group)];
+    FN(take_turns)(&turns, weight, columns, n);
+    memset(sums, 0, (size_t)(turns.groups * FN(group)) * sizeof(real));
+    for (ptrdiff_t i = 0; i < n;) {
+        for (ptrdiff_t k = 0; k < turns.groups && i < n; k++, i += FN(group)) {
+            vreal g[FA_GROUP], v[FA_GROUP], dw;
+            FN(load_group)(g, grad, i, n, 0);
+            FN(load_group)(v, x, i, n, 1); /* 0 times an infinite weight would be NaN */
+            for (int j = 0; j < FA_GROUP; j++) {
+                const ptrdiff_t at = k * FN(group) + j * FN(lanes);
+                g[j] = gradient(g[j], v[j], FN(vload)(turns.w + at), &dw);
+                FN(vstore)(sums + at, FN(vload)(sums + at) + dw);
+            }
+            FN(store_group)(dx, i, n, g);
+        }
+    }
+    memset(dweight, 0, (size_t)columns * sizeof(real));
+    for (ptrdiff_t i = 0, column = 0; i < turns.groups * FN(group); i++) {
+        dweight[column] += sums[i];
+        column = column + 1 < columns ? column + 1 : 0;
+    }
+}
+
 FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real *x, const real *weight, real *y,
                                            ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t lanes = FN(lanes), strip = FA_IN_FLIGHT * lanes, whole = columns - columns % lanes;
-    const ptrdiff_t rest = columns - whole;
+    const FN(tail) tail = FN(vtail)(columns - whole);
     for (ptrdiff_t row = 0; row < rows; row++, x += columns, y += columns) {
         ptrdiff_t i = 0;
         for (; i + strip <= whole; i += strip) {
@@ -186,9 +306,9 @@ FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real 
             for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
         }
         for (; i < whole; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), FN(vload)(weight + i)));
-        if (rest) {
-            vreal w = FN(vload_part)(weight + whole, rest);
-            FN(vstore_part)(y + whole, value(FN(vload_part)(x + whole, rest), w), rest);
+        if (columns > whole) {
+            vreal v = value(FN(vload_tail)(x + whole, tail), FN(vload_tail)(weight + whole, tail));
+            FN(vstore_tail)(y + whole, v, tail);
         }
     }
 }
@@ -209,7 +329,7 @@ FA_INLINE void FN(learned_forward_all)(FN(learned_value) *value, const real *x, 
 FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
                                             const real *weight, real *dx, real *dweight, ptrdiff_t rows,
                                             ptrdiff_t columns) {
-    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes, rest = columns - whole;
+    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
     vreal dw;
     memset(dweight, 0, (size_t)columns * sizeof(real));
     /* Columns outermost, so that a column's sum stays in a register; in strips of 64 bytes of each row. */
@@ -223,16 +343,17 @@ FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, cons
         }
         FN(vstore)(dweight + i, sum);
     }
-    if (rest) {
-        const vreal w = FN(vload_part)(weight + whole, rest);
+    if (columns > whole) {
+        const FN(tail) tail = FN(vtail)(columns - whole);
+        const vreal w = FN(vload_tail)(weight + whole, tail);
         vreal sum = FN(vset)(0);
         for (ptrdiff_t row = 0; row < rows; row++) {
             const ptrdiff_t at = row * columns + whole;
-            vreal g = FN(vload_part)(grad + at, rest), v = FN(vload_part)(x + at, rest);
-            FN(vstore_part)(dx + at, gradient(g, v, w, &dw), rest);
+            vreal g = FN(vload_tail)(grad + at, tail), v = FN(vload_tail)(x + at, tail);
+            FN(vstore_tail)(dx + at, gradient(g, v, w, &dw), tail);
             sum += dw;
         }
-        FN(vstore_part)(dweight + whole, sum, rest);
+        FN(vstore_tail)(dweight + whole, sum, tail);
     }
 }
 
@@ -245,7 +366,7 @@ FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const re
     for (int j = 0; j < FA_GROUP; j++) sum[j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < n; i += step) {
         FN(load_group)(g, grad, i, n, 0);
-        FN(load_group)(v, x, i, n, 0);
+        FN(load_group)(v, x, i, n, 1); /* 0 times an infinite weight would be NaN */
         for (int j = 0; j < FA_GROUP; j++) {
             g[j] = gradient(g[j], v[j], w, &dw);
             sum[j] += dw;
@@ -258,19 +379,24 @@ FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const re
 #define FA_LEARNED_LOOPS(name)                                                                                         \
     static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,              \
                                    ptrdiff_t columns) {                                                                \
-        if (per_column) FN(learned_forward_columns)(FN(name##_value), x, w, y, rows, columns);                         \
-        else FN(learned_forward_all)(FN(name##_value), x, *(const real *)w, y, rows * columns);                        \
+        if (!per_column) FN(learned_forward_all)(FN(name##_value), x, *(const real *)w, y, rows * columns);            \
+        else if (FN(in_turns)(columns)) FN(learned_forward_turns)(FN(name##_value), x, w, y, rows * columns, columns); \
+        else FN(learned_forward_columns)(FN(name##_value), x, w, y, rows, columns);                                    \
     }                                                                                                                  \
     static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,   \
                                     ptrdiff_t rows, ptrdiff_t columns) {                                               \
-        if (per_column) FN(learned_backward_columns)(FN(name##_gradient), g, x, w, dx, dw, rows, columns);             \
-        else FN(learned_backward_all)(FN(name##_gradient), g, x, *(const real *)w, dx, dw, rows * columns);            \
+        const ptrdiff_t n = rows * columns;                                                                            \
+        if (!per_column) FN(learned_backward_all)(FN(name##_gradient), g, x, *(const real *)w, dx, dw, n);             \
+        else if (FN(in_turns)(columns))                                                                                \
+            FN(learned_backward_turns)(FN(name##_gradient), g, x, w, dx, dw, n, columns);                              \
+        else FN(learned_backward_columns)(FN(name##_gradient), g, x, w, dx, dw, rows, columns);                        \
     }
 FA_LEARNED(FA_LEARNED_LOOPS)
 
 #define FA_LEARNED_ENTRY(name) {#name, FN(name##_forward), FN(name##_backward)},
 static const fa_learned FN(learned_list)[] = {FA_LEARNED(FA_LEARNED_ENTRY)};
 
+#undef FA_FEW
 #undef FA_LEARNED_LOOPS
 #undef FA_LEARNED_ENTRY
 #undef FA_LEARNED

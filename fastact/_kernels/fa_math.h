@@ -17,12 +17,10 @@ FA_INLINE vreal FN(product_error)(vreal a, vreal b, vreal p) {
 #if FA_HAS_FMA || !FA_DOUBLE
     return FN(vfma)(a, b, -p);
 #else
-    /* Veltkamp's split into halves of 26 bits, Dekker's product of them */
-    const real splitter = (real)0x1p27 + 1;
-    vreal ah = a * splitter, bh = b * splitter;
-    ah -= ah - a, bh -= bh - b;
-    vreal al = a - ah, bl = b - bh, rounded = a * b;
-    return (rounded - p) + (((ah * bh - rounded) + ah * bl + al * bh) + al * bl);
+    /* Dekker's product of halves: 26 leading bits and the rest, cut off by a mask, because Veltkamp's split overflows */
+    const vuint leading = (vuint){0} + ((uint)-1 << 27);
+    vreal ah = (vreal)((vuint)a & leading), bh = (vreal)((vuint)b & leading), al = a - ah, bl = b - bh;
+    return (((ah * bh - p) + ah * bl) + al * bh) + al * bl;
 #endif
 }
 
@@ -46,21 +44,31 @@ typedef struct {
 #define FA_LN2_HIGH (FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1)
 #define FA_LN2_LOW (FA_DOUBLE ? (real)0x1.cf79abc9e3b39p-40 : (real)0x1.7f7d1cp-20)
 
-/* n, and scale in e */
-FA_INLINE vreal FN(exp_scale)(vreal x, int shift, FN(exp_reduced) *e) {
+/* n, and scale in e; log2e: 1 / ln 2, or minus that for exp(-x) */
+FA_INLINE vreal FN(exp_scale_times)(vreal x, real log2e, int shift, FN(exp_reduced) *e) {
     /* The last bit of 1.5 * 2^23 (2^52) is worth 1: adding it rounds. The exponent's bias rides along, so that the low
      * bits are the exponent field. */
     const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (real)(shift + (FA_DOUBLE ? 1023 : 127));
-    const real log2e = (real)0x1.71547652b82fep0;
     vreal k = FN(vfma)(x, FN(vset)(log2e), FN(vset)(magic));
     e->scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
     return k - magic;
+}
+FA_INLINE vreal FN(exp_scale)(vreal x, int shift, FN(exp_reduced) *e) {
+    return FN(exp_scale_times)(x, (real)0x1.71547652b82fep0, shift, e);
 }
 
 FA_INLINE FN(exp_reduced) FN(exp_reduce)(vreal x, int shift) {
     FN(exp_reduced) e;
     vreal n = FN(exp_scale)(x, shift, &e);
     e.r = FN(vfma)(n, FN(vset)(-FA_LN2_LOW), FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), x));
+    return e;
+}
+
+/* For exp(-x), without an operation for the sign */
+FA_INLINE FN(exp_reduced) FN(exp_reduce_negated)(vreal x, int shift) {
+    FN(exp_reduced) e;
+    vreal n = FN(exp_scale_times)(x, (real)-0x1.71547652b82fep0, shift, &e);
+    e.r = FN(vfma)(n, FN(vset)(-FA_LN2_LOW), FN(vfma)(n, FN(vset)(-FA_LN2_HIGH), -x));
     return e;
 }
 
@@ -75,6 +83,12 @@ FA_INLINE FN(exp_reduced) FN(exp_reduce_pair)(vreal x, vreal low, int shift) {
 /* exp(r) - 1 on |r| <= ln(2)/2 */
 FA_INLINE vreal FN(expm1_core)(vreal r) {
     return FN(vfma)(r * r, FA_POLYNOMIAL(r, FN(exp_tail)), r);
+}
+
+/* exp(r) there, rounded once more, for one operation less where a sum with its multiple follows */
+FA_INLINE vreal FN(exp_core)(vreal r) {
+    const vreal one = FN(vset)(1);
+    return FN(vfma)(FN(vfma)(FA_POLYNOMIAL(r, FN(exp_tail)), r, one), r, one);
 }
 
 /* exp(x) for x <= 0, times 2^FA_EXP_SHIFT: a normal number, or exactly 0 from -132.05 (-1063.6) down, where exp(x) is 0
@@ -129,39 +143,40 @@ FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
 }
 #endif
 
-/* (exp(2r) - 1) / r on |r| <= ln(2)/4: 2, and exp_tail times powers of two */
+/* (exp(2r) - 1) / r on |r| <= ln(2)/4, from bench/fit_polynomials.py. For double 2, and exp_tail times powers of two; for
+ * float one coefficient less: exp is then right to 2^-23.3, which is little beside what it is used for (one_plus_exp). */
 #if FA_DOUBLE
 static const real FN(exp_double_tail)[] = {0x1.0p1, 0x1.000000000000ap1, 0x1.5555555555507p0, 0x1.55555555506cp-1,
                                            0x1.1111111124bdfp-2, 0x1.6c16c18475be2p-4, 0x1.a01a013987b25p-6,
                                            0x1.a0199962dff21p-8, 0x1.71df050f9e602p-10, 0x1.28adf924cf0cfp-12,
                                            0x1.adb09ae92a8c8p-15};
 #else
-static const real FN(exp_double_tail)[] = {0x1.0p1f,       0x1.fffffcp0f,  0x1.555492p0f,
-                                           0x1.5558aap-1f, 0x1.12396cp-2f, 0x1.6a523cp-4f};
+static const real FN(exp_double_tail)[] = {0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555a7ep0f, 0x1.5739f8p-1f, 0x1.0f9b1ap-2f};
 #endif
 
-/* (tanh(x) - x) / x^3 in x^2 on [0, 0.3026], from bench/fit_polynomials.py */
+/* (tanh(x) - x) / x^3 in x^2 for |x| below FA_TANH_SMALL, from bench/fit_polynomials.py. From there on the exponential is
+ * used, of which tanh can afford the error that it has in float once it is well above 1/2. */
+#define FA_TANH_SMALL (FA_DOUBLE ? (real)0.55 : (real)0.625)
 #if FA_DOUBLE
-static const real FN(tanh_tail)[] = {-0x1.555555555554fp-2, 0x1.111111111079p-3, -0x1.ba1ba1b97cb5p-5,
-                                     0x1.664f4859416f4p-6, -0x1.226e2f0e72e08p-7, 0x1.d6d29aa2eff33p-9,
-                                     -0x1.7d8fc75bf5c07p-10, 0x1.3483489d734a8p-11, -0x1.e96bb0b96fbc2p-13,
-                                     0x1.5d688d1c25aeap-14, -0x1.46f3a2903d556p-16};
+static const real FN(tanh_tail)[] = {-0x1.555555555549dp-2, 0x1.11111111028a6p-3, -0x1.ba1ba1ad67585p-5,
+                                     0x1.664f45c0f7c87p-6, -0x1.226ddd15b4028p-7, 0x1.d6c6176495d5ap-9,
+                                     -0x1.7cf37f660eeeap-10, 0x1.2fa11822a4aa2p-11, -0x1.b9004b28a4916p-13,
+                                     0x1.abe6daadbd6a9p-15};
 #else
-static const real FN(tanh_tail)[] = {-0x1.55554ap-2f, 0x1.110cf0p-3f, -0x1.b91f02p-5f, 0x1.58ea70p-6f, -0x1.99459ap-8f};
+static const real FN(tanh_tail)[] = {-0x1.555532p-2f, 0x1.1106fcp-3f, -0x1.b836fap-5f, 0x1.520446p-6f, -0x1.754a0ap-8f};
 #endif
 
-/* ((x - tanh(x)) / x^3 - 1/3) / x^2 in x^2 on [0, 1.57], from bench/fit_polynomials.py */
+/* ((x - tanh(x)) / x^3 - 1/3) / x^2 in x^2 on [0, 1.0405], from bench/fit_polynomials.py */
 #if FA_DOUBLE
-static const real FN(tanh_shrink_tail)[] = {-0x1.11111111110efp-3, 0x1.ba1ba1ba18873p-5, -0x1.664f4881f45a5p-6,
-                                            0x1.226e35436b755p-7, -0x1.d6d3cc9531a44p-9, 0x1.7da32a5cac0c6p-10,
-                                            -0x1.3555ff5b118d2p-11, 0x1.f55fbde721731p-13, -0x1.95e32d9020e7ep-14,
-                                            0x1.4711a9f625cd3p-15, -0x1.03863e6273dd3p-16, 0x1.8bdb542913ef3p-18,
-                                            -0x1.1667d5ad6f5f5p-19, 0x1.551232f3e0f32p-21, -0x1.53340ad8dd42dp-23,
-                                            0x1.f51897e29c69dp-26, -0x1.e03408da6e0ffp-29, 0x1.baaf2c0e17a96p-33};
+static const real FN(tanh_shrink_tail)[] = {-0x1.1111111111108p-3, 0x1.ba1ba1ba1a9ebp-5, -0x1.664f488270221p-6,
+                                            0x1.226e3551929eap-7, -0x1.d6d3ce6fda323p-9, 0x1.7da33d4a126c2p-10,
+                                            -0x1.355672fea19f3p-11, 0x1.f5624f447c5e8p-13, -0x1.95dcdae5c0985p-14,
+                                            0x1.46acb355a0ddfp-15, -0x1.017f96b31e2bp-16, 0x1.7f2240e55cfd5p-18,
+                                            -0x1.f6ede5ae6681fp-20, 0x1.06e56c3175785p-21, -0x1.76f1b23f0769ep-24,
+                                            0x1.09b102eef70d6p-27};
 #else
-static const real FN(tanh_shrink_tail)[] = {-0x1.11110cp-3f, 0x1.ba1972p-5f, -0x1.66265ep-6f, 0x1.20f4c2p-7f,
-                                            -0x1.c7241ep-9f, 0x1.4960dap-10f, -0x1.85699cp-12f, 0x1.3970d8p-14f,
-                                            -0x1.e9b316p-18f};
+static const real FN(tanh_shrink_tail)[] = {-0x1.1110f6p-3f, 0x1.ba1126p-5f, -0x1.659c82p-6f, 0x1.1ca6c2p-7f,
+                                            -0x1.a1b974p-9f, 0x1.db73b6p-11f, -0x1.2053e8p-13f};
 #endif
 
 /* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From

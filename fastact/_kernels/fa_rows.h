@@ -66,10 +66,16 @@ FA_INLINE void FN(softmax_columns)(vreal *v, ptrdiff_t columns, int logarithm) {
     for (ptrdiff_t c = 0; c < columns; c++) v[c] = logarithm ? v[c] - last : v[c] * last;
 }
 
-/* Two long rows at once (the same one twice is fine), as one alone mostly waits: for its maximum, its sum, its quotient */
+/* Two long rows at once (the same one twice is fine), as one alone mostly waits: for its maximum, its sum, its quotient.
+ * far: ask for memory ahead while there is most to compute */
 enum { FN(rows_at_once) = 2 };
 
-FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t n, int logarithm) {
+/* FN(prefetch_end) for them; none for rows so long that the pass before has just read what is ahead */
+FA_INLINE ptrdiff_t FN(rows_prefetch_end)(ptrdiff_t rows, ptrdiff_t columns) {
+    return columns * (int)sizeof(real) > FA_AHEAD ? 0 : FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns);
+}
+
+FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t n, int logarithm, int far) {
     enum { count = FN(rows_at_once), step = FA_GROUP * FN(lanes) };
     vreal v[count][FA_GROUP], top[count][FA_GROUP], sum[count][FA_GROUP], last[count];
     for (int r = 0; r < count; r++)
@@ -84,7 +90,13 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
         top[r][0] = FN(vset)(FN(vlargest)(top[r][0]));
     }
     for (ptrdiff_t i = 0; i < n; i += step) {
-        for (int r = 0; r < count; r++) FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
+        for (int r = 0; r < count; r++) {
+            if (far) {
+                FN(prefetch)(x[r] + i, step);
+                if (y[r] != x[r]) FN(prefetch)(y[r] + i, step);
+            }
+            FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
+        }
         for (int r = 0; r < count; r++)
             for (int j = 0; j < FA_GROUP; j++) {
                 v[r][j] = FN(exp_scaled)(v[r][j] - top[r][0]);
@@ -108,15 +120,23 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
 
 FA_INLINE void FN(softmax_rows)(const real *x, real *y, ptrdiff_t rows, ptrdiff_t columns, int logarithm) {
     if (columns > FA_SHORT_ROW) {
+        const ptrdiff_t prefetch_end = FN(rows_prefetch_end)(rows, columns);
         for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
-            const ptrdiff_t next = (r + 1 < rows ? r + 1 : r) * columns;
-            FN(softmax_pair)((const real *const[]){x + r * columns, x + next},
-                             (real *const[]){y + r * columns, y + next}, columns, logarithm);
+            const ptrdiff_t at = r * columns, next = (r + 1 < rows ? r + 1 : r) * columns;
+            const real *const from[] = {x + at, x + next};
+            real *const to[] = {y + at, y + next};
+            if (at < prefetch_end) FN(softmax_pair)(from, to, columns, logarithm, 1);
+            else FN(softmax_pair)(from, to, columns, logarithm, 0);
         }
         return;
     }
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(rows * columns, FN(lanes) * columns);
     vreal scratch[FA_SHORT_ROW];
     for (ptrdiff_t r = 0; r < rows; r += FN(lanes)) {
+        if (r * columns < prefetch_end) {
+            FN(prefetch)(x + r * columns, FN(lanes) * columns);
+            if (y != x) FN(prefetch)(y + r * columns, FN(lanes) * columns);
+        }
         const ptrdiff_t count = rows - r < FN(lanes) ? rows - r : FN(lanes);
         FN(load_columns)(scratch, x + r * columns, count, columns);
         FN(softmax_columns)(scratch, columns, logarithm);
@@ -134,7 +154,7 @@ static void FN(log_softmax)(const void *x, void *y, ptrdiff_t rows, ptrdiff_t co
 
 /* softmax: y (g - sum g y); log-softmax: g - exp(y) sum g */
 FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const *y, real *const *dx, ptrdiff_t n,
-                                         int logarithm) {
+                                         int logarithm, int far) {
     enum { count = FN(rows_at_once), step = FA_GROUP * FN(lanes) };
     vreal a[count][FA_GROUP], b[count][FA_GROUP], sum[count][FA_GROUP], total[count];
     for (int r = 0; r < count; r++)
@@ -148,7 +168,13 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
         }
     for (int r = 0; r < count; r++) total[r] = FN(vset)(FN(group_sum)(sum[r]));
     for (ptrdiff_t i = 0; i < n; i += step) {
-        for (int r = 0; r < count; r++) FN(load_group)(a[r], g[r], i, n, 0), FN(load_group)(b[r], y[r], i, n, 0);
+        for (int r = 0; r < count; r++) {
+            if (far) {
+                FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
+                if (dx[r] != g[r] && dx[r] != y[r]) FN(prefetch)(dx[r] + i, step);
+            }
+            FN(load_group)(a[r], g[r], i, n, 0), FN(load_group)(b[r], y[r], i, n, 0);
+        }
         for (int r = 0; r < count; r++)
             for (int j = 0; j < FA_GROUP; j++)
                 a[r][j] = logarithm ? a[r][j] - FN(exp_difference)(b[r][j], FN(vset)(0)) * total[r]
@@ -160,15 +186,23 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
 FA_INLINE void FN(softmax_rows_gradient)(const real *g, const real *y, real *dx, ptrdiff_t rows, ptrdiff_t columns,
                                          int logarithm) {
     if (columns > FA_SHORT_ROW) {
+        const ptrdiff_t prefetch_end = FN(rows_prefetch_end)(rows, columns);
         for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
             const ptrdiff_t at = r * columns, next = (r + 1 < rows ? r + 1 : r) * columns;
-            FN(softmax_pair_gradient)((const real *const[]){g + at, g + next}, (const real *const[]){y + at, y + next},
-                                      (real *const[]){dx + at, dx + next}, columns, logarithm);
+            const real *const grad[] = {g + at, g + next}, *const saved[] = {y + at, y + next};
+            real *const to[] = {dx + at, dx + next};
+            if (at < prefetch_end) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, 1);
+            else FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, 0);
         }
         return;
     }
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(rows * columns, FN(lanes) * columns);
     vreal a[FA_SHORT_ROW], b[FA_SHORT_ROW];
     for (ptrdiff_t r = 0; r < rows; r += FN(lanes)) {
+        if (r * columns < prefetch_end) {
+            FN(prefetch)(g + r * columns, FN(lanes) * columns), FN(prefetch)(y + r * columns, FN(lanes) * columns);
+            if (dx != g && dx != y) FN(prefetch)(dx + r * columns, FN(lanes) * columns);
+        }
         const ptrdiff_t count = rows - r < FN(lanes) ? rows - r : FN(lanes);
         FN(load_columns)(a, g + r * columns, count, columns);
         FN(load_columns)(b, y + r * columns, count, columns);
@@ -193,13 +227,16 @@ static const fa_row_function FN(row_functions)[] = {
     {"log_softmax", FN(log_softmax), FN(log_softmax_backward)},
 };
 
-/* y[i] = max of x[i * pieces ...]; the first of equals wins, and the first NaN wins over everything. v: the pieces of
- * one vector of outputs. */
+/* Whether the next piece wins over the best before it: the first of equals does, and the first NaN over everything. */
+FA_INLINE vmask FN(better)(vreal next, vreal best) {
+    return FN(vand)(FN(vnot)(FN(vle)(next, best)), FN(veq)(best, best));
+}
+
+/* y[i] = max of x[i * pieces ...]. v: the pieces of one vector of outputs. */
 FA_INLINE void FN(maxout_vector)(const vreal *v, int pieces, vreal *best, vreal *winner) {
     *best = v[0], *winner = FN(vset)(0);
     for (int p = 1; p < pieces; p++) {
-        /* best stays where it is NaN, and a NaN replaces a number */
-        vmask better = FN(vand)(FN(vnot)(FN(vle)(v[p], *best)), FN(veq)(*best, *best));
+        vmask better = FN(better)(v[p], *best);
         *best = FN(vselect)(better, v[p], *best);
         *winner = FN(vselect)(better, FN(vset)((real)p), *winner);
     }
@@ -232,10 +269,19 @@ FA_INLINE void FN(store_pieces)(const vreal *v, real *x, int pieces) {
 
 /* Whole vectors of outputs; returns how many outputs that is. */
 FA_INLINE ptrdiff_t FN(maxout_whole)(const real *x, real *y, uint8_t *index, ptrdiff_t n, int pieces) {
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(lanes));
     ptrdiff_t i = 0;
     vreal v[4], best, winner;
     for (; i + FN(lanes) <= n; i += FN(lanes)) {
+        if (FA_RARELY(i < prefetch_end))
+            FN(prefetch)(x + i * pieces, pieces * FN(lanes)), FN(prefetch)(y + i, FN(lanes));
         FN(load_pieces)(v, x + i * pieces, pieces);
+        if (pieces == 2) {
+            const vmask second = FN(better)(v[1], v[0]);
+            FN(vstore)(y + i, FN(vselect)(second, v[1], v[0]));
+            FN(vstore_flags)(index + i, second);
+            continue;
+        }
         FN(maxout_vector)(v, pieces, &best, &winner);
         FN(vstore)(y + i, best);
         FN(vstore_bytes)(index + i, winner);
@@ -324,8 +370,13 @@ FA_INLINE uint64_t FN(relu_masked_strip)(const real *x, real *y) {
 static void FN(relu_masked)(const void *x, void *y, uint8_t *mask, ptrdiff_t n) {
     const real *from = x;
     real *to = y;
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(mask_strip));
     ptrdiff_t i = 0;
     for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch)(from + i, FN(mask_strip));
+            if (to != from) FN(prefetch)(to + i, FN(mask_strip));
+        }
         uint64_t bits = FN(relu_masked_strip)(from + i, to + i);
         memcpy(mask + i / 8, &bits, sizeof bits); /* both architectures are little-endian */
     }
@@ -349,9 +400,14 @@ FA_INLINE void FN(relu_masked_backward_strip)(const real *g, uint64_t bits, real
 static void FN(relu_masked_backward)(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n) {
     const real *g = grad;
     real *to = dx;
+    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(mask_strip));
     uint64_t bits = 0;
     ptrdiff_t i = 0;
     for (; i + FN(mask_strip) <= n; i += FN(mask_strip)) {
+        if (FA_RARELY(i < prefetch_end)) {
+            FN(prefetch)(g + i, FN(mask_strip));
+            if (to != g) FN(prefetch)(to + i, FN(mask_strip));
+        }
         memcpy(&bits, mask + i / 8, sizeof bits);
         FN(relu_masked_backward_strip)(g + i, bits, to + i);
     }

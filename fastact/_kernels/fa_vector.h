@@ -203,6 +203,17 @@ FA_INLINE void FN(vstore_bytes)(uint8_t *p, vreal v) {
 #endif
 }
 
+/* A byte for each lane: 1 where m is true, else 0 */
+FA_INLINE void FN(vstore_flags)(uint8_t *p, vmask m) {
+#if FA_VECTOR_BYTES == 64 && FA_DOUBLE
+    _mm_storel_epi64((__m128i *)p, _mm_maskz_set1_epi8(m, 1));
+#elif FA_VECTOR_BYTES == 64
+    _mm_storeu_si128((__m128i *)p, _mm_maskz_set1_epi8(m, 1));
+#else
+    FN(vstore_bytes)(p, FN(vselect)(m, FN(vset)(1), FN(vset)(0)));
+#endif
+}
+
 /* a0 b0 a1 b1 ... of two vectors, and back */
 #define FA_2(f, i) f(i), f(i + 1)
 #define FA_4(f, i) FA_2(f, i), FA_2(f, i + 2)
