@@ -21,6 +21,9 @@ KERNELS = Path("fastact/_kernels")
 # No -ffast-math, ever: FMAs are written out, NaN and infinity are honoured, and the floating-point environment is the
 # user's. -fno-trapping-math and -fno-math-errno only say that nobody reads the status flags or errno.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fvisibility=hidden", "-g0"]
+# GCC's scheduling before the registers are given out interleaves the chains of several vectors (fa_loops.h); otherwise
+# each vector is computed whole, one after another, which fills the processor's window with what has to wait.
+SCHEDULING = ["-fschedule-insns", "-fsched-pressure", "-fno-sched-interblock"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion"]
 
 # Instruction sets beyond what every CPU of the architecture has, worst first, with the flags of their one file.
@@ -67,6 +70,7 @@ class BuildKernels(build_ext):
             openmp = []
 
         warnings = [*WARNINGS, *(["-Werror"] if enabled("FASTACT_WERROR") else [])]
+        scheduling = SCHEDULING if self.accepts("int main(void) { return 0; }\n", ["-Werror", *SCHEDULING]) else []
         macros, objects = [], []
         for name, flags in {"baseline": [], **INSTRUCTION_SETS[ARCHITECTURE]}.items():
             if not self.accepts("int main(void) { return 0; }\n", flags):
@@ -76,7 +80,7 @@ class BuildKernels(build_ext):
                 [str(KERNELS / f"fa_kernels_{name}.c")],
                 output_dir=self.build_temp,
                 include_dirs=[str(KERNELS)],
-                extra_postargs=[*FLAGS, *warnings, *flags],
+                extra_postargs=[*FLAGS, *scheduling, *warnings, *flags],
                 depends=ext.depends,
             )
             if name != "baseline":

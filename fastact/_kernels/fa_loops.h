@@ -9,7 +9,7 @@ typedef vreal FN(value_function)(vreal x, FN(parameters) p);
 typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 
 #ifndef FA_IN_FLIGHT
-#define FA_IN_FLIGHT 4
+#define FA_IN_FLIGHT 3
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
 
