@@ -131,7 +131,8 @@ FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *gr
         for (; i + strip <= n; i += strip) {
             vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
             if (FA_RARELY(i < prefetch_end)) {
-                FN(prefetch)(grad + i, strip), FN(prefetch)(saved + i, strip);
+                FN(prefetch)(grad + i, strip);
+                if (gradient != FN(identity_gradient)) FN(prefetch)(saved + i, strip); /* that reads none */
                 if (dx != grad && dx != saved) FN(prefetch)(dx + i, strip);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) {
