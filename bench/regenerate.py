@@ -304,6 +304,12 @@ def cells(entry: Entry) -> list[str]:
     ]
 
 
+OTHERS = (
+    "Likewise rows of 64 for softmax and log_softmax, one weight a column for prelu and swish (backward gives both "
+    "gradients), pairs for maxout, which also writes which of the two won, and a bit an element for relu_masked."
+)
+
+
 def table() -> str:
     """The generated section: the table and a legend of its columns."""
     heads = ["function", "parameters", "f(x)", "saves", "slope", "at the kink", "f(-inf), f(inf)", "error bound"]
@@ -323,8 +329,12 @@ def table() -> str:
         legend.append(
             "Measured errors are the largest found in ULP, float32 / float64: of forward, of backward against the "
             "slope at what it was given, and against the true derivative at x, of which a rounded y cannot know more. "
-            "float32: every 4099th number and the surroundings of special ones"
-            + (f", for {', '.join(whole)} all 2^32" if whole else "")
+            + (
+                "float32: all 2^32 numbers"
+                if len(whole) == len(rows)
+                else "float32: every 4099th number and the surroundings of special ones"
+                + (f", for {', '.join(whole)} all 2^32" if whole else "")
+            )
             + "; float64: about 3,000 points."
         )
     speeds = [file for file in results("speed-*.json") if file["threads"] == 1]
@@ -341,9 +351,11 @@ def table() -> str:
             + ", ".join(f"{library} {about['version']}" for library, about in speed["versions"].items())
             + "."
         )
-    lines = [heads, ["---"] * len(heads), *rows.values()]
-    text = "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
-    return f"{text}\n\n{wrapped(' '.join(legend))}"
+    text = markdown(heads, list(rows.values())).replace("|  |", "| |") + f"\n\n{wrapped(' '.join(legend))}"
+    if speeds:
+        others = [[code(name), cell] for name, cell in found.items() if name not in ACTIVATIONS]
+        text += f"\n\n{markdown(['function', 'speed'], others)}\n\n{wrapped(OTHERS)}"
+    return text
 
 
 def markdown(heads: list[str], rows: list[list[str]]) -> str:

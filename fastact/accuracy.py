@@ -13,11 +13,14 @@ from __future__ import annotations
 import ast
 import json
 import math
+import multiprocessing
 import platform
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -29,7 +32,8 @@ from .registry import ACTIVATIONS, Entry
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
 
-CHUNK = 1 << 13  # small temporaries: they stay in the second-level cache and the allocator's bins
+CHUNK = 1 << 14  # small temporaries: they stay in the second-level cache and the allocator's bins
+PIECE = 1 << 22  # what a process is given at a time
 STRIDE = 4099  # prime: a sample of float32's bit patterns that meets every exponent and no pattern in the mantissa
 ROOT_WIDTH = 0.25  # this near a root of the slope the error is measured against grad, not against the tiny product
 
@@ -99,6 +103,11 @@ class Measurement:
     forward: Column = field(default_factory=Column)
     backward: Column = field(default_factory=Column)
     derivative: Column = field(default_factory=Column)
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs were looked at."""
+        return self.forward.count
 
     def merge(self, other: Measurement) -> None:
         """Take another part's result."""
@@ -319,8 +328,9 @@ def measure(
 ) -> Measurement:
     """The errors of one activation, float32 or float64, with the backend and instruction set in use.
 
-    ``exhaustive`` goes through all 2^32 float32 inputs (a minute or more per function and core); float64 looks at
-    about ``points`` inputs. ``progress`` is called with the number of inputs done.
+    ``exhaustive`` goes through all 2^32 float32 inputs in ``workers`` processes (default: one for each CPU this process
+    may use); a function takes 3 to 16 minutes, divided by their number. float64 looks at about ``points`` inputs.
+    ``progress`` is called with the number of inputs done.
     """
     values = entry.defaults if values is None else values
     total = Measurement(
@@ -331,27 +341,47 @@ def measure(
         total.exhaustive = False
         return total
     count = workers or (runtime._usable_cpus() if exhaustive else 1)
-    with ThreadPoolExecutor(count) as pool:
-
-        def one(bits: np.ndarray) -> Measurement:
-            with runtime.num_threads(1):
-                return _measure_float32(entry, bits, values)
-
-        pending = []
-        for bits in _patterns(exhaustive):
-            pending.append((bits.size, pool.submit(one, bits)))
-            while len(pending) > 4 * count:  # never hold more than a few chunks
-                _finish(pending, total, progress)
-        while pending:
-            _finish(pending, total, progress)
+    if count > 1 and exhaustive and ACTIVATIONS.get(entry.name) is entry:
+        parts: Iterable[Measurement] = _in_processes(entry, values, count, range(0, 1 << 32, PIECE))
+    else:
+        parts = (_measure_float32(entry, bits, values) for bits in _patterns(exhaustive))
+    with runtime.num_threads(1):
+        for part in parts:
+            total.merge(part)
+            if progress is not None:
+                progress(part.inputs)
     return total
 
 
-def _finish(pending: list[Any], total: Measurement, progress: Callable[[int], Any] | None) -> None:
-    size, future = pending.pop(0)
-    total.merge(future.result())
-    if progress is not None:
-        progress(size)
+def _in_processes(entry: Entry, values: tuple[float, ...], count: int, starts: Iterable[int]) -> Iterator[Measurement]:
+    """The pieces of float32's bit patterns that begin there, each measured by one of so many processes.
+
+    Threads would wait for each other: a reference is many short NumPy calls.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, _ignore_interrupts) as pool:
+        tasks = (pool.submit(_piece, entry.name, values, start, runtime.get_backend()) for start in starts)
+        try:
+            pending = deque(islice(tasks, 2 * count))  # never hold more than a few
+            while pending:
+                yield pending.popleft().result()
+                pending.extend(islice(tasks, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the one that waits for the pieces deals with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _piece(name: str, values: tuple[float, ...], start: int, backend: str) -> Measurement:
+    """What one process measures at a time."""
+    total = Measurement(name, "float32")
+    with runtime.use_backend(backend), runtime.num_threads(1):
+        for at in range(start, start + PIECE, CHUNK):
+            total.merge(_measure_float32(ACTIVATIONS[name], np.arange(at, at + CHUNK, dtype=np.uint64), values))
+    return total
 
 
 def write_results(measurements: list[Measurement], path: Path) -> None:

@@ -161,3 +161,15 @@ def test_infinity_counts_as_the_number_after_the_largest_where_rounding_decides(
     ):
         error = accuracy.ulp_error(np.array([got], np.float32), np.array([reference]))[0]
         assert low <= error <= high, (got, reference, error)
+
+
+def test_processes_measure_what_one_does():
+    """Pieces of float32, of numbers around 1 and -2, which the processes share, and the same one after the other."""
+    entry, starts = ACTIVATIONS["silu"], (0x3F800000, 0xBFC00000)
+    for start, part in zip(starts, accuracy._in_processes(entry, (), 2, starts), strict=True):
+        expected = accuracy.Measurement("silu", "float32")
+        for at in range(start, start + accuracy.PIECE, accuracy.CHUNK):
+            expected.merge(accuracy._measure_float32(entry, np.arange(at, at + accuracy.CHUNK, dtype=np.uint64), ()))
+        assert part == expected
+        assert part.inputs == accuracy.PIECE
+        assert part.forward.ulp > 1
