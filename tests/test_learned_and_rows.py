@@ -357,3 +357,18 @@ def test_maxout_writes_over_nothing(dtype, backend):
     y = np.empty((2, 3), dtype)
     with pytest.raises(ValueError, match="maxout"):
         fa.maxout(x, 2, out=y, out_index=y.view(np.uint8).reshape(-1)[:6].reshape(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (5, 6), (4, 16), (3, 65), (700, 8)])
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_the_weights_gradient_may_replace_the_weight(name, shape, dtype):
+    rng = np.random.default_rng(11)
+    grad, x = rng.standard_normal((2, *shape)).astype(dtype)
+    backward, keyword = getattr(fa, f"{name}_backward"), "out_weight" if name == "prelu" else "out_beta"
+    for weight in (rng.standard_normal(shape[-1]).astype(dtype), np.array(0.4, dtype)):
+        dx, dweight = backward(grad, x, weight.copy())
+        found = backward(grad, x, weight, **{keyword: weight})
+        assert found[1] is weight
+        np.testing.assert_array_equal(found[0], dx)
+        np.testing.assert_array_equal(weight, dweight)
