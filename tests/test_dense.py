@@ -1,5 +1,7 @@
 """dense, dense_forward and dense_backward: activations, gradients, arguments, memory."""
 
+import dataclasses
+import math
 import re
 import sys
 import threading
@@ -207,6 +209,51 @@ def test_overlaps_are_refused(backend):
     shared = np.zeros(121 + 5, np.float32)
     with pytest.raises(ValueError, match="dense_backward: out_bias overlaps out_weight"):
         fa.dense_backward(grad, saved, x, weight, out_weight=shared[:121].reshape(11, 11), out_bias=shared[115:126])
+
+
+def overlapping(first, second):
+    """Zeros of the two shapes of which the last element of one is the first of the other."""
+    size = math.prod(first)
+    memory = np.zeros(size + math.prod(second) - 1, np.float32)
+    return memory[:size].reshape(first), memory[size - 1 :].reshape(second)
+
+
+def test_no_output_overlaps_any_array(backend):
+    """Not with the end of one, nor with its beginning."""
+    read = {"grad": (7, 5), "saved": (7, 5), "x": (7, 11), "weight": (11, 5), "bias": (5,)}
+    written = {"out_input": (7, 11), "out_weight": (11, 5), "out_bias": (5,)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in read.items()}
+
+    def pairs(shape, names):
+        for name in names:
+            yield name, *overlapping(shape, (read | written)[name])
+            yield name, *reversed(overlapping((read | written)[name], shape))
+
+    for name, out, other in pairs((7, 5), ("x", "weight", "bias")):
+        given = arrays | {name: other}
+        with pytest.raises(ValueError, match=f"dense: out overlaps {name}"):
+            fa.dense(given["x"], given["weight"], given["bias"], "relu", out=out)
+    _, saved = fa.dense_forward(arrays["x"], arrays["weight"], activation="sigmoid")
+    for output, shape in written.items():
+        for name, out, other in pairs(shape, (n for n in ("grad", "saved", "x", "weight", *written) if n != output)):
+            given = arrays | {name: other}
+            outputs = {output: out} | ({name: other} if name in written else {})
+            kept = dataclasses.replace(saved, array=given["saved"])
+            with pytest.raises(ValueError, match=r"dense_backward: .* overlaps"):
+                fa.dense_backward(given["grad"], kept, given["x"], given["weight"], **outputs)
+            assert not out.any()
+            assert not other.any()
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf])
+def test_a_slope_of_zero_stops_what_a_smooth_one_multiplies(engine, dtype, fill):
+    """What is true of the activations alone is true of the layer that saved the slope."""
+    x, weight = np.full((3, 1), -1000, dtype), np.ones((1, 37), dtype)
+    grad = np.full((3, 37), fill, dtype)
+    for name, expected in (("hard_swish", 0.0), ("relu_squared", 0.0), ("gelu", np.nan), ("silu", np.nan)):
+        _, saved = fa.dense_forward(x, weight, activation=name)
+        _, _, dbias, _ = fa.dense_backward(grad, saved, x, weight)
+        assert_array_equal(dbias, np.full(37, expected, dtype))
 
 
 def test_messages(backend):
