@@ -193,8 +193,7 @@ def test_parameters_at_the_ends_of_the_range(dtype, instruction_set):
     info = np.finfo(dtype)
     tiny, small = info.smallest_subnormal, info.smallest_normal
     x = np.array([-info.max, -1, -small, -tiny, -0.0, 0, tiny, 1], dtype)
-    for alpha in (tiny * 4, small / 2, small):
-        alpha = float(alpha)
+    for alpha in map(float, (tiny * 4, small / 2, small)):
         with np.errstate(all="ignore"):
             expected = np.where(x > 0, x, alpha * np.expm1(x.astype(np.longdouble) / alpha))
         np.testing.assert_allclose(fa.celu(x, alpha=alpha), expected.astype(dtype), rtol=8 * info.eps, atol=tiny)
