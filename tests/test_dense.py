@@ -1,6 +1,7 @@
 """dense, dense_forward and dense_backward: activations, gradients, arguments, memory."""
 
 import dataclasses
+import itertools
 import math
 import re
 import sys
@@ -145,8 +146,10 @@ def test_outputs_go_where_asked(engine, dtype):
 
 
 def test_accumulate(engine, dtype):
-    for rows, outputs in ((1, 1), (1, 9), (5, 10), (300, 1), (300, 10), (300, 70)):
+    shapes = ((1, 1), (1, 9), (1, 70), (5, 10), (300, 1), (300, 10), (300, 70))
+    for (rows, outputs), layout in itertools.product(shapes, "CF"):
         x, weight, bias, grad = case(dtype, (rows,), 600 if rows == 5 else 20, outputs)
+        x = np.asarray(x, order=layout)
         _, saved = fa.dense_forward(x, weight, bias, "sigmoid")
         _, dw, db, _ = fa.dense_backward(grad, saved, x, weight)
         for order in "CF":
@@ -245,6 +248,20 @@ def test_no_output_overlaps_any_array(backend):
             assert not other.any()
 
 
+@pytest.mark.parametrize("bias", [None, 0.25])
+def test_a_long_column(engine, dtype, bias):
+    """One output over more rows than are treated at a time: bits of the steps one by one, and the slope's gradient."""
+    rng = np.random.default_rng(0)
+    x, weight, grad = (rng.standard_normal(shape).astype(dtype) for shape in ((1700, 3), (3, 1), (1700, 1)))
+    bias = None if bias is None else np.array([bias], dtype)
+    z = fa.dense(x, weight, bias)
+    y, saved = fa.dense_forward(x, weight, bias, "gelu")
+    assert_array_equal(y, fa.gelu(z))
+    dx = fa.dense_backward(grad, saved, x, weight).dx
+    dz = fa.gelu_backward(grad, z).astype(np.float64)
+    assert_allclose(dx, dz @ weight.T.astype(np.float64), rtol=tolerance(dtype), atol=tolerance(dtype))
+
+
 @pytest.mark.parametrize("fill", [np.nan, np.inf])
 def test_a_slope_of_zero_stops_what_a_smooth_one_multiplies(engine, dtype, fill):
     """What is true of the activations alone is true of the layer that saved the slope."""
@@ -285,6 +302,10 @@ def test_messages(backend):
     for error, message, call in wrong:
         with pytest.raises(error, match=re.escape(message)):
             call()
+    x, weight = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32)
+    y, saved = fa.dense_forward(x, weight)
+    with pytest.raises(ValueError, match="dense_backward: out_input is given but need_input_grad is False"):
+        fa.dense_backward(y, saved, x, weight, need_input_grad=False, out_input=np.empty_like(x))
 
 
 # ------------------------------------------------------------------------------------------------- cost, threads

@@ -112,7 +112,7 @@ def test_variance_does_not_cancel(engine):
 
 
 def test_means_are_corrected(engine):
-    """Sums of numbers near 3 300 000 lose more than their deviation, 0.5; what the second pass finds makes up for it."""
+    """Sums of numbers near 3 300 000 lose more than their deviation; what the second pass finds makes that good."""
     rng = np.random.default_rng(0)
     x = (3_300_000 + rng.integers(-4, 5, (2, 100_000)) * 0.25).astype(np.float32)
     wide = x.astype(np.float64)
