@@ -143,6 +143,14 @@ def test_the_largest_may_be_anywhere(columns, dtype):
     np.testing.assert_array_equal(fa.log_softmax(x), x - dtype(5000))
 
 
+@pytest.mark.parametrize("columns", [5, 50])
+def test_log_softmax_far_from_zero(columns, dtype):
+    """The logarithm of the sum is taken from the difference to the largest, not added to the largest."""
+    x = numbers((20, columns), dtype) + dtype(1e6)
+    wide = x.astype(np.longdouble) - 1_000_000
+    close(fa.log_softmax(x), wide - np.log(np.exp(wide).sum(-1, keepdims=True)), dtype, 32)
+
+
 @pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
 def test_softmax_refuses(function):
     with pytest.raises(TypeError, match=f"{function.__name__}: expected float32 or float64, got int64"):

@@ -127,6 +127,15 @@ def test_means_are_corrected(engine):
     np.testing.assert_allclose(running_var, wide.var(axis=0, ddof=1), rtol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(5, 15), (66, 140)], ids=str)
+def test_no_weight_is_a_weight_of_one_and_no_bias_one_of_zero(shape, dtype, engine):
+    x, grad = numbers(shape, dtype), numbers(shape, dtype, 1)
+    one, zero = np.ones(shape[1], dtype), np.zeros(shape[1], dtype)
+    for function in (layer_norm, batch_norm):
+        for got, expected in zip(function(x, None, None, grad), function(x, one, zero, grad), strict=True):
+            close(got, expected, dtype, 4)
+
+
 def test_constant_rows_and_not_a_number(dtype, engine):
     x = np.full((4, 5), 7, dtype)
     bias = np.arange(5, dtype=dtype)

@@ -171,6 +171,13 @@ def test_minus_zero_stays(name, dtype, instruction_set):
     np.testing.assert_array_equal(np.signbit(y), np.signbit(zero))
 
 
+def test_threshold_at_its_threshold(dtype, engine):
+    """As in PyTorch: x stays only above it."""
+    x = np.full(37, 0.5, dtype)
+    np.testing.assert_array_equal(fa.threshold(x, 0.5, 7.0), np.full(37, 7, dtype))
+    np.testing.assert_array_equal(fa.threshold_backward(x, x, 0.5, 7.0), np.zeros(37))
+
+
 def test_a_slope_that_is_nothing_takes_no_large_gradient(entry, dtype, instruction_set):
     """So far to the left that the largest gradient times the slope underflows, the result is 0: an exponential that is
     cut off too early leaves a slope there.
