@@ -262,11 +262,7 @@ def test_the_gil_is_released():
         return seen
 
     with ThreadPoolExecutor(1) as pool, fa.num_threads(1), fa.use_backend("native"):
-        for call in (
-            lambda: forward(entry, x, out=out),
-            lambda: backward(entry, x, x, out=out),
-            lambda: fa.dense(x[:, np.newaxis], np.ones((1, 1)), out=out[:, np.newaxis]),
-        ):
+        for call in (lambda: forward(entry, x, out=out), lambda: backward(entry, x, x, out=out)):
             for _ in range(50):  # a busy machine may not run the watcher in time
                 out.fill(np.nan)
                 done.clear()
