@@ -71,7 +71,8 @@ FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     vreal z = x * x, t = FN(vabs)(x);
     vreal large = (real)1 - (real)2 / FN(one_plus_exp)(t);
     vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
-    return FN(vselect)(FN(vlt)(t, FN(vset)(FA_TANH_SMALL)), small, FN(vsigned)(large, x));
+    vreal y = FN(vselect)(FN(vlt)(t, FN(vset)(FA_TANH_SMALL)), small, large);
+    return FN(vsigned)(y, x); /* -0 for -0 */
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
