@@ -110,7 +110,7 @@ FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
         if (i == n) return;
     }
@@ -140,7 +140,7 @@ FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *gr
                 s[j] = FN(vload)(saved + i + j * lanes);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(dx + i + j * lanes, g[j]);
         }
         if (i == n) return;
     }
@@ -304,7 +304,7 @@ FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real 
             vreal v[FA_IN_FLIGHT];
             for (int j = 0; j < FA_IN_FLIGHT; j++)
                 v[j] = value(FN(vload)(x + i + j * lanes), FN(vload)(weight + i + j * lanes));
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
         for (; i < whole; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), FN(vload)(weight + i)));
         if (columns > whole) {
@@ -321,7 +321,7 @@ FA_INLINE void FN(learned_forward_all)(FN(learned_value) *value, const real *x, 
     for (; i + strip <= n; i += strip) {
         vreal v[FA_IN_FLIGHT];
         for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(FN(vload)(x + i + j * lanes), w);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
     }
     for (; i + lanes <= n; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), w));
     if (i < n) FN(vstore_part)(y + i, value(FN(vload_part)(x + i, n - i), w), n - i);
