@@ -61,7 +61,8 @@ static const fa_kernels FN(kernels) = {
 #undef FA_SELU_SCALE
 #undef FA_SELU_SCALE_ALPHA
 #undef FA_SIXTH
-#undef FA_SIXTH_LOW
+#undef FA_TANH_SCALE
+#undef FA_SIGMOID_SCALE
 #undef FA_LOWEST
 #undef FA_WIDE
 #undef FA_TAIL_UNSCALE
