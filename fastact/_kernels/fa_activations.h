@@ -161,7 +161,7 @@ FA_INLINE FN(swish_parts) FN(swish_at)(vreal z, vreal lost) {
     FN(swish_parts) s;
     vreal t = FN(vmin)(FN(vset)(-FA_LOWEST), FN(vabs)(z));
     vreal r = FN(swish_reduce_power)(t, &s.scale);
-    s.power = FA_POLYNOMIAL(r + lost, FN(swish_power));
+    s.power = FA_POLYNOMIAL(r + lost * FN(swish_stretch), FN(swish_power));
     s.part = FN(vfma)(s.power, (real)1 - t, s.scale);
     s.square = FN(vfma)(s.power, s.power, FN(vfma)(s.power, FN(vset)(2), s.scale) * s.scale);
     return s;
@@ -215,7 +215,7 @@ FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
     FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), -a.lost, a.lost));
     vreal inverse = (real)1 / s.square;
-    *dbeta = grad * FN(swish_unscale)(s.power * (inverse * (1 / FA_TAIL_UNSCALE)) * s.scale, a.x, a.x);
+    *dbeta = grad * FN(swish_unscale)(s.power * s.scale * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
     return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
 }
 

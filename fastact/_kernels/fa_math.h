@@ -207,6 +207,7 @@ static const real FN(swish_power)[] = {0x1.0p64, 0x1.0p64, 0x1.000000000000ap63,
 static const real FN(swish_power)[] = {0x1.fc96f8p31f, 0x1.58d074p32f, 0x1.d38e26p31f, 0x1.a6a646p30f,
                                        0x1.1e860ap29f, 0x1.38a388p27f, 0x1.1f5d08p25f};
 #endif
+static const real FN(swish_stretch) = FA_DOUBLE ? (real)1 : (real)0x1.799774p-1; /* a */
 /* r, and 2^(FA_TAIL - n) in scale: a normal number, or 0 at -FA_LOWEST */
 FA_INLINE vreal FN(swish_reduce_power)(vreal t, vreal *scale) {
 #if FA_DOUBLE
@@ -218,7 +219,7 @@ FA_INLINE vreal FN(swish_reduce_power)(vreal t, vreal *scale) {
     const real magic = 8487583, period = (real)0x1.05bap-1, magic_period = (real)4338722.5;
     vreal shifted = FN(vfma)(t, FN(vset)((real)-0x1.715476p0), FN(vset)(magic));
     *scale = (vreal)(FN(vbits)(shifted) << 23);
-    return FN(vfma)(t, FN(vset)((real)0x1.799774p-1), FN(vfma)(shifted, FN(vset)(period), FN(vset)(-magic_period)));
+    return FN(vfma)(t, FN(vset)(FN(swish_stretch)), FN(vfma)(shifted, FN(vset)(period), FN(vset)(-magic_period)));
 #endif
 }
 
