@@ -270,6 +270,42 @@ if __name__ == "__main__":
         c, e = fit(log1p_tail, lambda w: w / 2, list(range(degree + 1)), 0, "0.02944", digits)
         show(f"log_tail, {digits} bits, degree {degree}", c, e, suffix)
 
+    # tanh, with more weight on small x, where a coefficient's error shows most
+    scale, high = mp.mpf("1.4921875"), mp.log(2) / 2
+    for digits, degree, suffix in ((24, 4, "f"), (53, 9, "")):
+        c, e = fit(
+            lambda r: scale * exp_tail(2 * r) * 2,
+            lambda r: r / exp_double_tail(r) * 2 / scale * (mp.mpf("1.6") - mp.mpf("0.6") * r / high),
+            list(range(degree + 1)),
+            0,
+            high,
+            digits,
+        )
+        show(f"expm1_half_tail, {digits} bits, degree {degree}", c, e, suffix)
+    scale = mp.mpf("1.75")
+    for digits, degree, suffix in ((24, 5, "f"), (53, 10, "")):
+        c, e = fit(
+            lambda r: scale * exp_double_tail(r / 2) / 2,
+            lambda r: abs(r) * mp.exp(-r) / scale,
+            list(range(degree + 1)),
+            -half,
+            half,
+            digits,
+        )
+        show(f"sigmoid_tail, {digits} bits, degree {degree}", c, e, suffix)
+
+    # silu's exp(r), r stretched by a and shifted by 19/65536
+    a, period, shift, margin = mp.mpf(0x924A33) / 2**23, mp.mpf(0xCACD) / 2**16, -mp.mpf(19) / 2**16, mp.mpf("1e-4")
+    c, e = fit(
+        lambda r: mp.exp((r - shift) / a),
+        lambda r: mp.exp(-(r - shift) / a),
+        list(range(7)),
+        shift - period / 2 - margin,
+        shift + period / 2 + margin,
+        24,
+    )
+    show("exp_stretched, 24 bits, degree 6", c, e, "f")
+
     # gelu's exp(r), with r shifted by 3/1024 and stretched from half-periods of ln 2 to those of the kernel
     period, shift, margin = mp.mpf(22713) / 2**15, mp.mpf(3) / 1024, mp.mpf(10) ** -4 / 2
     c, e = fit(

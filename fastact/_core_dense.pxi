@@ -269,7 +269,8 @@ def try_dense(int number, object x, object weight, object bias, object out, doub
         for i in range(ndim):
             if result.shape[i] != shape[i]:
                 return None
-        if touches(result, source) or touches(result, w) or (bias is not None and touches(result, <cnp.ndarray>bias)):
+        if (not (disjoint(result, source) and disjoint(result, w))
+                or (bias is not None and not disjoint(result, <cnp.ndarray>bias))):
             return None
     cdef const fa_kernels *kernels = table.kernels[dtype]
     cdef fa_product p
@@ -278,13 +279,6 @@ def try_dense(int number, object x, object weight, object bias, object out, doub
     set_epilogue(&p, kernels, number, bias, None, a, b)
     run(kernels, &p)
     return result
-
-
-cdef inline bint touches(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether the memory of two contiguous arrays overlaps."""
-    cdef const char *p = <const char *>cnp.PyArray_DATA(a)
-    cdef const char *q = <const char *>cnp.PyArray_DATA(b)
-    return p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a)
 
 
 cdef struct activation_gradient:
@@ -476,7 +470,7 @@ def dense_learned_backward(int number, cnp.ndarray grad, cnp.ndarray z, dz, cnp.
     elementwise_gradient(&s, 0, 0, 0, 0)
     s.elementwise = NULL
     s.learned = table.kernels[0 if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT32 else 1].learned[number].backward
-    s.parameter, s.per_column, s.width = data(parameter), per_column, cnp.PyArray_SIZE(dparameter)
+    s.parameter, s.per_column, s.width = data(parameter), per_column, elements(dparameter)
     s.dparameter, s.add_to_dparameter = data(dparameter), add_to_dparameter
     backward(&s, True, grad, z, dz, x, weight, dx, dw, db, add_to_dw, add_to_db)
 
@@ -490,15 +484,6 @@ def dense_maxout_backward(cnp.ndarray grad, cnp.ndarray index, dz, cnp.ndarray x
     s.maxout = table.kernels[0 if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT32 else 1].maxout_backward
     s.pieces = pieces
     backward(&s, True, grad, index, dz, x, weight, dx, dw, db, add_to_dw, add_to_db)
-
-
-cdef inline cnp.ndarray given_or_new(object out, cnp.ndarray like):
-    """The plain array out where it is like another, a new one where it is None; None where it needs care."""
-    if out is None:
-        return <cnp.ndarray>PyArray_NewLikeArray(like, cnp.NPY_CORDER, NULL, 0)
-    if dtype_of(out) < 0 or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out) or not same_layout(like, <cnp.ndarray>out):
-        return None
-    return <cnp.ndarray>out
 
 
 def try_dense_backward(int number, object grad, object saved, object x, object weight, bint need_dx, bint accumulate,
@@ -537,13 +522,13 @@ def try_dense_backward(int number, object grad, object saved, object x, object w
             return None
     for out in (out_input, out_weight, out_bias):
         if out is not None:
-            if touches(out, g) or touches(out, source) or touches(out, w):
+            if not (disjoint(out, g) and disjoint(out, source) and disjoint(out, w)):
                 return None
-            if saved is not None and touches(out, <cnp.ndarray>saved):
+            if saved is not None and not disjoint(out, <cnp.ndarray>saved):
                 return None
-    if ((out_input is not None and out_weight is not None and touches(dx, dw))
-            or (out_input is not None and out_bias is not None and touches(dx, db))
-            or (out_weight is not None and out_bias is not None and touches(dw, db))):
+    if ((out_input is not None and out_weight is not None and not disjoint(dx, dw))
+            or (out_input is not None and out_bias is not None and not disjoint(dx, db))
+            or (out_weight is not None and out_bias is not None and not disjoint(dw, db))):
         return None
     cdef activation_gradient s
     elementwise_gradient(&s, number, dtype, a, b)

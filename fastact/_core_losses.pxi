@@ -69,8 +69,8 @@ cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint 
     return total / all_weights if mean else total
 
 
-def try_softmax_cross_entropy(object logits, object labels, object out, bint mean, int64_t ignored):
-    """(loss, gradient) for plain logits and class numbers; None otherwise, with nothing written."""
+def try_softmax_cross_entropy(object logits, object labels, object out, bint mean, int64_t ignored, object kind):
+    """kind(loss, gradient) for plain logits and class numbers; None otherwise, with nothing written."""
     cdef int dtype = dtype_of(logits)
     if dtype < 0 or not cnp.PyArray_CheckExact(labels) or not use_native():
         return None
@@ -102,7 +102,7 @@ def try_softmax_cross_entropy(object logits, object labels, object out, bint mea
     a.targets, a.class_weight, a.losses, a.row_weight = NULL, NULL, NULL, NULL
     a.columns, a.ignored, a.smoothing = columns, ignored, 0
     cdef double loss = cross_entropy(&a, dtype, rows, mean)
-    return loss, result
+    return fa_pair(<type>kind, loss, result)
 
 
 def softmax_cross_entropy(cnp.ndarray logits, labels, targets, class_weight, row_weight, losses, cnp.ndarray grad,
@@ -123,13 +123,13 @@ cdef double pointwise(int number, fa_pointwise *p, int dtype, Py_ssize_t n, doub
                       sum_team(n, update_threshold)) / count
 
 
-def try_pointwise(int number, object prediction, object target, object out, bint mean, double a):
-    """(loss, gradient) for the plain case; None otherwise, with nothing written."""
+def try_pointwise(int number, object prediction, object target, object out, bint mean, double a, object kind):
+    """kind(loss, gradient) for the plain case; None otherwise, with nothing written."""
     cdef int dtype = dtype_of(prediction)
     if dtype < 0 or not isinstance(target, cnp.ndarray) or not use_native():
         return None
     cdef cnp.ndarray x = <cnp.ndarray>prediction, t = <cnp.ndarray>target, result
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
+    cdef Py_ssize_t n = elements(x)
     if n == 0 or not same_layout(x, t):
         return None
     if out is None:
@@ -146,7 +146,7 @@ def try_pointwise(int number, object prediction, object target, object out, bint
     p.weight, p.each, p.losses = NULL, NULL, NULL
     p.a = a
     cdef double loss = pointwise(number, &p, dtype, n, n if mean else 1)
-    return loss, result
+    return fa_pair(<type>kind, loss, result)
 
 
 def pointwise_loss(int number, cnp.ndarray prediction, cnp.ndarray target, weight, each, losses, cnp.ndarray grad,
@@ -155,4 +155,4 @@ def pointwise_loss(int number, cnp.ndarray prediction, cnp.ndarray target, weigh
     cdef fa_pointwise p
     p.prediction, p.target, p.grad = data(prediction), data(target), data(grad)
     p.weight, p.each, p.losses, p.a = data(weight), data(each), data(losses), a
-    return pointwise(number, &p, dtype_of(prediction), cnp.PyArray_SIZE(prediction), count)
+    return pointwise(number, &p, dtype_of(prediction), elements(prediction), count)

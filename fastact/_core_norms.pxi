@@ -192,7 +192,7 @@ def dropout(cnp.ndarray x, cnp.ndarray y, tuple key, uint32_t threshold, double 
     cdef fa_dropout a
     a.key[0], a.key[1] = key
     a.threshold, a.scale, a.shift, a.dropped = threshold, scale, shift, dropped
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x), size = cnp.PyArray_ITEMSIZE(x)
+    cdef Py_ssize_t n = elements(x), size = cnp.PyArray_ITEMSIZE(x)
     cdef int team = norm_team(n)
     cdef fa_dropout_kernel *kernel = table.kernels[dtype_of(x)].dropout
     cdef char *px = data(x)

@@ -9,18 +9,21 @@ cdef inline Py_ssize_t rows_per_block(Py_ssize_t columns) noexcept nogil:
     """Rows that make a block of about BLOCK elements; a multiple of the most lanes a vector has."""
     return max(BLOCK // columns, <Py_ssize_t>1) if columns > 512 else (BLOCK // columns + 15) & ~15
 
-cdef inline bint disjoint(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether two contiguous arrays have no byte in common."""
-    cdef const char *pa = <const char *>cnp.PyArray_DATA(a)
-    cdef const char *pb = <const char *>cnp.PyArray_DATA(b)
-    return pa + cnp.PyArray_NBYTES(a) <= pb or pb + cnp.PyArray_NBYTES(b) <= pa
-
 
 cdef inline cnp.ndarray output_like(cnp.ndarray source, object out):
     """A new array like source (in C order), or out where it is one and may be written to; None otherwise."""
     if out is None:
         return <cnp.ndarray>PyArray_NewLikeArray(source, cnp.NPY_CORDER, NULL, 0)
-    if not isinstance(out, cnp.ndarray) or not same_layout(source, out) or not may_write(<cnp.ndarray>out, source):
+    if not same_layout(source, <cnp.ndarray>out) or not may_write(<cnp.ndarray>out, source):
+        return None
+    return <cnp.ndarray>out
+
+
+cdef inline cnp.ndarray given_or_new(object out, cnp.ndarray like):
+    """A new array like another (in C order), or out where it is one in C order; None otherwise."""
+    if out is None:
+        return <cnp.ndarray>PyArray_NewLikeArray(like, cnp.NPY_CORDER, NULL, 0)
+    if not same_layout(like, <cnp.ndarray>out) or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
         return None
     return <cnp.ndarray>out
 
@@ -37,12 +40,6 @@ cdef inline cnp.ndarray output_shaped(int ndim, cnp.npy_intp *shape, int dtype, 
         if cnp.PyArray_DIMS(<cnp.ndarray>out)[i] != shape[i]:
             return None
     return <cnp.ndarray>out
-
-
-cdef inline object named(object kind, object first, object second):
-    """(first, second) as a named tuple of that class: tuple.__new__ without the call through its Python wrapper."""
-    cdef tuple arguments = ((first, second),)
-    return (<PyTypeObject *>tuple).tp_new(<type>kind, <PyObject *>arguments, NULL)
 
 
 cdef inline bint is_bytes(object array) noexcept:
@@ -62,7 +59,7 @@ def try_rows(int number, object x, object out):
     cdef cnp.ndarray result = output_like(source, out)
     if result is None:
         return None
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
+    cdef Py_ssize_t n = elements(source), columns = last(source), size = cnp.PyArray_ITEMSIZE(source)
     if n == 0:
         return result
     cdef Py_ssize_t rows = n // columns, step, i
@@ -92,7 +89,7 @@ def try_rows_backward(int number, object grad, object y, object out):
     cdef cnp.ndarray result = output_like(g, out)
     if result is None or not may_write(result, s):
         return None
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
+    cdef Py_ssize_t n = elements(g), columns = last(g), size = cnp.PyArray_ITEMSIZE(g)
     if n == 0:
         return result
     cdef Py_ssize_t rows = n // columns, step, i
@@ -128,7 +125,7 @@ cdef const char *learned_weight(object weight, cnp.ndarray x, int dtype, double 
     w = <cnp.ndarray>weight
     if cnp.PyArray_NDIM(w) > 1:
         return NULL
-    if cnp.PyArray_SIZE(w) != 1:
+    if elements(w) != 1:
         if cnp.PyArray_NDIM(x) == 0 or cnp.PyArray_DIMS(w)[0] != last(x):
             return NULL
         per_column[0] = True
@@ -149,7 +146,7 @@ def try_learned(int number, object x, object weight, object out):
     cdef cnp.ndarray result = output_like(source, out)
     if result is None or (out is not None and type(weight) is not float and not disjoint(result, weight)):
         return None
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i
+    cdef Py_ssize_t n = elements(source), size = cnp.PyArray_ITEMSIZE(source), i
     if n == 0:
         return result
     cdef Py_ssize_t columns = last(source) if per_column else 1
@@ -189,33 +186,35 @@ def try_learned_backward(
     if pw == NULL:
         return None
     cdef cnp.ndarray dx = output_like(g, out), dweight
-    if dx is None or not may_write(dx, s) or (given and not disjoint(dx, weight)):
+    if dx is None or (out is not None and not (may_write(dx, s) and (not given or disjoint(dx, weight)))):
         return None
     if given:
-        dweight = output_shaped(cnp.PyArray_NDIM(<cnp.ndarray>weight), cnp.PyArray_DIMS(<cnp.ndarray>weight),
-                                cnp.PyArray_TYPE(g), out_weight)
+        dweight = given_or_new(out_weight, weight)
     else:
         dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
-    if (dweight is None or not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx))
-            or (given and not may_write(dweight, weight))):
+    if dweight is None:
         return None
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    if out_weight is not None and not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)
+                                       and (not given or may_write(dweight, weight))):
+        return None
+    cdef Py_ssize_t n = elements(g), size = cnp.PyArray_ITEMSIZE(g), i
     cdef Py_ssize_t columns = last(s) if per_column else 1
     if n == 0:
         dweight[...] = 0
-        return named(kind, dx, dweight)
-    cdef Py_ssize_t step = rows_per_block(columns) * columns, blocks = (n + step - 1) // step
+        return fa_pair(<type>kind, dx, dweight)
     cdef fa_learned_backward *kernel = table.kernels[dtype].learned[number].backward
     cdef char *pg = data(g)
     cdef char *px = data(s)
     cdef char *pd = data(dx)
     cdef char *total = data(dweight)
-    cdef char *parts = total
     # The weight is read to the end of every block, and out_weight may be the weight itself.
-    cdef bint own = blocks > 1 or pw == total
-    if n <= KEEP_GIL and not own:
+    cdef bint own = pw == total
+    if n <= KEEP_GIL and not own:  # no block is so small
         kernel(pg, px, pw, per_column, pd, total, n // columns, columns)
-        return named(kind, dx, dweight)
+        return fa_pair(<type>kind, dx, dweight)
+    cdef Py_ssize_t step = rows_per_block(columns) * columns, blocks = (n + step - 1) // step
+    cdef char *parts = total
+    own = own or blocks > 1
     if own:
         parts = <char *>fa_take(FA_GRADIENT, blocks * columns * size)
         if parts == NULL:
@@ -233,7 +232,7 @@ def try_learned_backward(
         if own:
             table.kernels[dtype].add_rows(parts, total, blocks, columns)
             fa_give(FA_GRADIENT, parts)
-    return named(kind, dx, dweight)
+    return fa_pair(<type>kind, dx, dweight)
 
 
 cdef inline Py_ssize_t whole_pieces(object pieces) except -1:
@@ -263,14 +262,14 @@ def try_maxout(object x, object pieces, object out, object out_index, object kin
     if (y is None or index is None
             or not (disjoint(y, source) and disjoint(index, source) and disjoint(y, index))):
         return None
-    n = cnp.PyArray_SIZE(y)
+    n = elements(y)
     cdef fa_maxout *kernel = table.kernels[dtype].maxout
     cdef char *px = data(source)
     cdef char *py = data(y)
     cdef uint8_t *pi = <uint8_t *>data(index)
     if n * group <= KEEP_GIL:
         kernel(px, py, pi, n, group)
-        return named(kind, y, index)
+        return fa_pair(<type>kind, y, index)
     team = row_team(n * group)
     with nogil:
         if team == 1:
@@ -280,7 +279,7 @@ def try_maxout(object x, object pieces, object out, object out_index, object kin
             for i in prange((n + step - 1) // step, num_threads=team, schedule="static"):
                 kernel(px + i * step * group * size, py + i * step * size, pi + i * step, min(step, n - i * step),
                        group)
-    return named(kind, y, index)
+    return fa_pair(<type>kind, y, index)
 
 
 def try_maxout_backward(object grad, object index, object pieces, object out):
@@ -289,7 +288,7 @@ def try_maxout_backward(object grad, object index, object pieces, object out):
     if dtype < 0 or not is_bytes(index) or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad, winner = <cnp.ndarray>index
-    cdef Py_ssize_t group = whole_pieces(pieces), n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i
+    cdef Py_ssize_t group = whole_pieces(pieces), n = elements(g), size = cnp.PyArray_ITEMSIZE(g), i
     ndim = cnp.PyArray_NDIM(g)
     if group == 0 or ndim == 0 or not cnp.PyArray_ISCARRAY_RO(g) or cnp.PyArray_NDIM(winner) != ndim:
         return None
@@ -327,7 +326,7 @@ def try_maxout_backward(object grad, object index, object pieces, object out):
 cdef inline bint is_mask(object mask, Py_ssize_t n) noexcept:
     """Whether it is a plain array of bytes with one bit for each of n elements."""
     return (is_bytes(mask) and cnp.PyArray_NDIM(<cnp.ndarray>mask) == 1
-            and cnp.PyArray_SIZE(<cnp.ndarray>mask) == (n + 7) // 8)
+            and elements(<cnp.ndarray>mask) == (n + 7) // 8)
 
 
 def try_relu_masked(object x, object mask, object out):
@@ -336,7 +335,7 @@ def try_relu_masked(object x, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray source = <cnp.ndarray>x
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(source), size = cnp.PyArray_ITEMSIZE(source), i, step
+    cdef Py_ssize_t n = elements(source), size = cnp.PyArray_ITEMSIZE(source), i, step
     if not cnp.PyArray_ISCARRAY_RO(source) or not is_mask(mask, n) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>mask):
         return None
     cdef cnp.ndarray result = output_like(source, out)
@@ -366,7 +365,7 @@ def try_relu_masked_backward(object grad, object mask, object out):
     if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray g = <cnp.ndarray>grad
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(g), size = cnp.PyArray_ITEMSIZE(g), i, step
+    cdef Py_ssize_t n = elements(g), size = cnp.PyArray_ITEMSIZE(g), i, step
     if not cnp.PyArray_ISCARRAY_RO(g) or not is_mask(mask, n):
         return None
     cdef cnp.ndarray result = output_like(g, out)

@@ -92,7 +92,7 @@ def gradient_statistics(cnp.ndarray x, cnp.ndarray result):
 def distance(cnp.ndarray x, cnp.ndarray y):
     """(sum of squares of x - y, sum of squares of x) of two arrays of one size."""
     cdef double sums[2]
-    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
+    cdef Py_ssize_t n = elements(x)
     cdef fa_distance *kernel = table.kernels[dtype_of(x)].distance
     cdef const char *a = data(x)
     cdef const char *b = data(y)

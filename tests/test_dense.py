@@ -1,5 +1,8 @@
 """dense, dense_forward and dense_backward: activations, gradients, arguments, memory."""
 
+import dataclasses
+import itertools
+import math
 import re
 import sys
 import threading
@@ -143,8 +146,10 @@ def test_outputs_go_where_asked(engine, dtype):
 
 
 def test_accumulate(engine, dtype):
-    for rows, outputs in ((1, 1), (1, 9), (5, 10), (300, 1), (300, 10), (300, 70)):
+    shapes = ((1, 1), (1, 9), (1, 70), (5, 10), (300, 1), (300, 10), (300, 70))
+    for (rows, outputs), layout in itertools.product(shapes, "CF"):
         x, weight, bias, grad = case(dtype, (rows,), 600 if rows == 5 else 20, outputs)
+        x = np.asarray(x, order=layout)
         _, saved = fa.dense_forward(x, weight, bias, "sigmoid")
         _, dw, db, _ = fa.dense_backward(grad, saved, x, weight)
         for order in "CF":
@@ -209,6 +214,65 @@ def test_overlaps_are_refused(backend):
         fa.dense_backward(grad, saved, x, weight, out_weight=shared[:121].reshape(11, 11), out_bias=shared[115:126])
 
 
+def overlapping(first, second):
+    """Zeros of the two shapes of which the last element of one is the first of the other."""
+    size = math.prod(first)
+    memory = np.zeros(size + math.prod(second) - 1, np.float32)
+    return memory[:size].reshape(first), memory[size - 1 :].reshape(second)
+
+
+def test_no_output_overlaps_any_array(backend):
+    """Not with the end of one, nor with its beginning."""
+    read = {"grad": (7, 5), "saved": (7, 5), "x": (7, 11), "weight": (11, 5), "bias": (5,)}
+    written = {"out_input": (7, 11), "out_weight": (11, 5), "out_bias": (5,)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in read.items()}
+
+    def pairs(shape, names):
+        for name in names:
+            yield name, *overlapping(shape, (read | written)[name])
+            yield name, *reversed(overlapping((read | written)[name], shape))
+
+    for name, out, other in pairs((7, 5), ("x", "weight", "bias")):
+        given = arrays | {name: other}
+        with pytest.raises(ValueError, match=f"dense: out overlaps {name}"):
+            fa.dense(given["x"], given["weight"], given["bias"], "relu", out=out)
+    _, saved = fa.dense_forward(arrays["x"], arrays["weight"], activation="sigmoid")
+    for output, shape in written.items():
+        for name, out, other in pairs(shape, (n for n in ("grad", "saved", "x", "weight", *written) if n != output)):
+            given = arrays | {name: other}
+            outputs = {output: out} | ({name: other} if name in written else {})
+            kept = dataclasses.replace(saved, array=given["saved"])
+            with pytest.raises(ValueError, match=r"dense_backward: .* overlaps"):
+                fa.dense_backward(given["grad"], kept, given["x"], given["weight"], **outputs)
+            assert not out.any()
+            assert not other.any()
+
+
+@pytest.mark.parametrize("bias", [None, 0.25])
+def test_a_long_column(engine, dtype, bias):
+    """One output over more rows than are treated at a time: bits of the steps one by one, and the slope's gradient."""
+    rng = np.random.default_rng(0)
+    x, weight, grad = (rng.standard_normal(shape).astype(dtype) for shape in ((1700, 3), (3, 1), (1700, 1)))
+    bias = None if bias is None else np.array([bias], dtype)
+    z = fa.dense(x, weight, bias)
+    y, saved = fa.dense_forward(x, weight, bias, "gelu")
+    assert_array_equal(y, fa.gelu(z))
+    dx = fa.dense_backward(grad, saved, x, weight).dx
+    dz = fa.gelu_backward(grad, z).astype(np.float64)
+    assert_allclose(dx, dz @ weight.T.astype(np.float64), rtol=tolerance(dtype), atol=tolerance(dtype))
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf])
+def test_a_slope_of_zero_stops_what_a_smooth_one_multiplies(engine, dtype, fill):
+    """What is true of the activations alone is true of the layer that saved the slope."""
+    x, weight = np.full((3, 1), -1000, dtype), np.ones((1, 37), dtype)
+    grad = np.full((3, 37), fill, dtype)
+    for name, expected in (("hard_swish", 0.0), ("relu_squared", 0.0), ("gelu", np.nan), ("silu", np.nan)):
+        _, saved = fa.dense_forward(x, weight, activation=name)
+        _, _, dbias, _ = fa.dense_backward(grad, saved, x, weight)
+        assert_array_equal(dbias, np.full(37, expected, dtype))
+
+
 def test_messages(backend):
     x, weight, bias, grad = case(np.float32)
     _, saved = fa.dense_forward(x, weight, bias)
@@ -238,6 +302,10 @@ def test_messages(backend):
     for error, message, call in wrong:
         with pytest.raises(error, match=re.escape(message)):
             call()
+    x, weight = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32)
+    y, saved = fa.dense_forward(x, weight)
+    with pytest.raises(ValueError, match="dense_backward: out_input is given but need_input_grad is False"):
+        fa.dense_backward(y, saved, x, weight, need_input_grad=False, out_input=np.empty_like(x))
 
 
 # ------------------------------------------------------------------------------------------------- cost, threads

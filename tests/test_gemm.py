@@ -104,7 +104,8 @@ def layouts(matrix):
 
 
 @pytest.mark.parametrize(
-    ("m", "k", "n"), [(1, 40, 1), (1, 40, 37), (5, 40, 1), (7, 600, 10), (50, 40, 37), (250, 40, 70), (250, 33, 1)]
+    ("m", "k", "n"),
+    [(1, 40, 1), (1, 40, 37), (5, 40, 1), (5, 1100, 1), (7, 600, 10), (50, 40, 37), (250, 40, 70), (250, 33, 1)],
 )
 def test_layout_does_not_change_bits(engine, dtype, m, k, n):
     if engine == "numpy":
@@ -186,7 +187,7 @@ def test_batch_does_not_change_a_row(instruction_set, dtype, n):
 
 @pytest.mark.parametrize("n", [1, 10, 64, 150])
 def test_threads_do_not_change_bits(instruction_set, dtype, everything_shared, n):
-    for m, k in itertools.product((1, 2, 20, 47, 100, 193, 500), (3, 700)):
+    for m, k in (*itertools.product((1, 2, 20, 47, 100, 193, 500), (3, 700)), (2500, 3)):
         x, weight, bias = operands(m, k, n, dtype)
         expected = None
         for threads in (1, 2, 3, 4):

@@ -20,6 +20,7 @@ SHAPES = [
     (3, 130),
     (2, 3, 5),
     (300, 37),
+    (150, 95),
     (2, 9000),
 ]
 
@@ -132,6 +133,22 @@ def test_special_rows_of_softmax(columns, dtype):
     assert np.isnan(y[3]).all()
     close(y[4], np.full(columns, 1 / columns), dtype)
     assert y[5, 0] == 1
+
+
+@pytest.mark.parametrize("columns", [2, 5, 16, 31, 33, 70])
+def test_the_largest_may_be_anywhere(columns, dtype):
+    """Logits of which the exponential overflows, in every column."""
+    x = np.where(np.eye(columns, dtype=bool), 5000, 0).astype(dtype)
+    np.testing.assert_array_equal(fa.softmax(x), np.eye(columns))
+    np.testing.assert_array_equal(fa.log_softmax(x), x - dtype(5000))
+
+
+@pytest.mark.parametrize("columns", [5, 50])
+def test_log_softmax_far_from_zero(columns, dtype):
+    """The logarithm of the sum is taken from the difference to the largest, not added to the largest."""
+    x = numbers((20, columns), dtype) + dtype(1e6)
+    wide = x.astype(np.longdouble) - 1_000_000
+    close(fa.log_softmax(x), wide - np.log(np.exp(wide).sum(-1, keepdims=True)), dtype, 32)
 
 
 @pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax])
@@ -248,6 +265,74 @@ def test_learned_limits_anywhere(name, weight, dtype):
         assert np.isnan(dweight) == (name == "swish" or x[position] <= 0)
 
 
+@pytest.mark.parametrize("channels", [None, 1, 3, 5, 40])
+def test_an_infinite_beta_is_a_step(channels, dtype):
+    """What pads the last vector must not meet the infinity: the gradients are those of relu, and 0."""
+    shape = (7,) if channels is None else (7, channels)
+    x, g = numbers(shape, dtype), numbers(shape, dtype, 1)
+    beta = np.inf if channels is None else np.full(channels, np.inf, dtype)
+    dx, dbeta = fa.swish_backward(g, x, beta)
+    np.testing.assert_array_equal(dx, np.where(x > 0, g, 0))
+    np.testing.assert_array_equal(dbeta, np.zeros(np.shape(beta)))
+
+
+@pytest.mark.parametrize("weight", [-0.5, 0.0, 2.0])
+def test_prelu_at_zero_has_the_slope_of_the_weight(weight, dtype):
+    """As in PyTorch; the weight's gradient is 0 there."""
+    x, g = np.array([0.0, -0.0] * 20, dtype), np.full(40, 3, dtype)
+    dx, dweight = fa.prelu_backward(g, x, weight)
+    np.testing.assert_array_equal(dx, np.full(40, 3 * weight))
+    assert dweight == 0
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.7, 30.0])
+def test_swish_in_the_tail(beta, dtype, engine):
+    """Where beta * x is large, what its rounding lost counts: with it errors stay below 8 ULP, without it they are 50.
+
+    A sum of one element is the derivative by beta itself.
+    """
+    if engine == "numpy":
+        pytest.skip("rounds beta * x")
+    wide = np.longdouble
+    beta = dtype(beta)
+    top = 104 if dtype == np.float32 else 740
+    x = (np.linspace(-top, top, 97, dtype=np.float64) / float(beta)).astype(dtype)
+    x = x[np.abs(x) > 0]
+    z = wide(beta) * x.astype(wide)
+    s, rest = 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z))
+    g = np.ones_like(x)
+    dx = fa.swish_backward(g, x, beta).dx
+    dbeta = np.array([fa.swish_backward(g[:1], x[i : i + 1], beta).dbeta for i in range(x.size)])
+    y = fa.swish(x, beta)
+    for got, exact in ((y, x * s), (dx, s + z * s * rest), (dbeta, wide(1) * x * x * s * rest)):
+        kept = (got is y) | (np.abs(exact) >= np.finfo(dtype).smallest_normal)  # of gradients only what is normal
+        near_the_root = (got is dx) & (np.abs(z + wide(1.2785)) < 0.3)
+        unit = np.maximum(np.spacing(np.abs(exact).astype(dtype)), near_the_root * np.finfo(dtype).eps)
+        assert np.max((np.abs(got - exact) / unit)[kept]) < 8
+
+
+@pytest.mark.parametrize("count", [None, 1, 5, 16, 70])
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_the_weight_may_be_replaced_by_its_gradient(name, count, dtype):
+    backward, word = getattr(fa, f"{name}_backward"), "weight" if name == "prelu" else "beta"
+    x, g = numbers((4, count or 5), dtype), numbers((4, count or 5), dtype, 1)
+    weight = np.full((), 0.3, dtype) if count is None else numbers((count,), dtype, 2)
+    expected = backward(g, x, weight)
+    dx, dweight = backward(g, x, weight, **{f"out_{word}": weight})
+    assert dweight is weight
+    np.testing.assert_array_equal(dx, expected[0])
+    np.testing.assert_array_equal(weight, expected[1])
+
+
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_results_have_names(rows, dtype):
+    x = numbers((rows, 6), dtype)
+    assert fa.prelu_backward(x, x, 0.5)._fields == ("dx", "dweight")
+    assert fa.swish_backward(x, x, 0.5)._fields == ("dx", "dbeta")
+    assert fa.maxout(x, 2)._fields == ("y", "index")
+    assert isinstance(fa.prelu_backward(x[:0], x[:0], 0.5), fa.functional.PReluGradients)
+
+
 @pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])
 def test_learned_refuses(functions):
     forward, backward = functions
@@ -281,6 +366,19 @@ def test_maxout(pieces, dtype):
     dx = fa.maxout_backward(grad, index, pieces).reshape(11, 6, pieces)
     np.testing.assert_array_equal(dx.sum(-1), grad)
     np.testing.assert_array_equal(dx != 0, np.arange(pieces) == index[..., np.newaxis])
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 4, 32, 33, 256])
+def test_maxout_of_each_piece(pieces, dtype):
+    """Every piece wins once, and the first of two NaN does."""
+    x = np.eye(pieces, dtype=dtype)
+    y, index = fa.maxout(x, pieces)
+    np.testing.assert_array_equal(index[:, 0], np.arange(pieces))
+    np.testing.assert_array_equal(fa.maxout_backward(y, index, pieces), x)
+    x[:, -2:] = np.nan
+    y, index = fa.maxout(x, pieces)
+    assert np.isnan(y).all()
+    np.testing.assert_array_equal(index, np.full((pieces, 1), pieces - 2))
 
 
 def test_maxout_refuses():
@@ -357,3 +455,18 @@ def test_maxout_writes_over_nothing(dtype, backend):
     y = np.empty((2, 3), dtype)
     with pytest.raises(ValueError, match="maxout"):
         fa.maxout(x, 2, out=y, out_index=y.view(np.uint8).reshape(-1)[:6].reshape(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (5, 6), (4, 16), (3, 65), (700, 8)])
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+def test_the_weights_gradient_may_replace_the_weight(name, shape, dtype):
+    rng = np.random.default_rng(11)
+    grad, x = rng.standard_normal((2, *shape)).astype(dtype)
+    backward, keyword = getattr(fa, f"{name}_backward"), "out_weight" if name == "prelu" else "out_beta"
+    for weight in (rng.standard_normal(shape[-1]).astype(dtype), np.array(0.4, dtype)):
+        dx, dweight = backward(grad, x, weight.copy())
+        found = backward(grad, x, weight, **{keyword: weight})
+        assert found[1] is weight
+        np.testing.assert_array_equal(found[0], dx)
+        np.testing.assert_array_equal(weight, dweight)

@@ -273,6 +273,33 @@ def test_cross_entropy_extreme_logits(engine, dtype, classes):
     assert grad[2, 1] == 0
 
 
+@pytest.mark.parametrize("classes", [2, 5, 32, 33, 50, 70])
+def test_the_largest_logit_may_be_anywhere(engine, dtype, classes):
+    z = np.where(np.eye(classes, dtype=bool), 5000, 0).astype(dtype)
+    loss, grad = fa.softmax_cross_entropy(z, np.arange(classes), reduction="none")
+    assert not loss.any()
+    assert not grad.any()
+    loss, grad = fa.softmax_cross_entropy(z, np.roll(np.arange(classes), 1), reduction="none")
+    np.testing.assert_array_equal(loss, np.full(classes, 5000))
+
+
+@pytest.mark.parametrize("classes", [4, 50])
+def test_a_target_of_zero_does_not_ask_for_its_logit(engine, dtype, classes):
+    """0 times the logarithm of a probability of 0 is 0: probabilities, and class weights of 0."""
+    z = np.zeros((3, classes), dtype)
+    z[:, 1] = -np.inf
+    p = np.zeros((3, classes), dtype)
+    p[:, 2] = 1
+    loss, grad = fa.softmax_cross_entropy(z, p, reduction="none")
+    np.testing.assert_allclose(loss, np.full(3, np.log(classes - 1)), rtol=1e-6)
+    assert np.isfinite(grad).all()
+    weight = np.ones(classes, dtype)
+    weight[1] = 0
+    loss, grad = fa.softmax_cross_entropy(z, np.array([1, 2, 1]), class_weight=weight, reduction="none")
+    np.testing.assert_allclose(loss, [0, np.log(classes - 1), 0], rtol=1e-6)
+    assert not grad[[0, 2]].any()
+
+
 @pytest.mark.parametrize("classes", [3, 50])
 def test_cross_entropy_nan(engine, dtype, classes):
     for position, value in ((0, np.nan), (classes - 1, np.nan), (1, np.inf)):
@@ -380,6 +407,12 @@ def test_overlapping_out_is_refused_before_anything_is_written(engine, dtype, rn
         if t.dtype == x.dtype:
             with pytest.raises(ValueError, match="overlaps"):
                 function(x, t, out=t, **options)
+        longer = np.zeros(x.nbytes + t.nbytes + 8, np.uint8)  # out begins 8 bytes into the targets
+        inside = longer[: t.nbytes].view(t.dtype).reshape(t.shape)
+        inside[...] = t
+        with pytest.raises(ValueError, match="overlaps"):
+            function(x, inside, out=longer[8 : 8 + x.nbytes].view(x.dtype).reshape(x.shape), **options)
+        np.testing.assert_array_equal(inside, t)
         readonly = np.zeros_like(x)
         readonly.flags.writeable = False
         with pytest.raises(ValueError, match="read-only"):
@@ -408,6 +441,13 @@ def test_sums_are_exact_to_double(engine):
     x = np.full(1_000_003, 0.1, np.float32)
     loss, _ = fa.absolute_error(x, np.zeros_like(x), reduction="sum")
     assert loss == pytest.approx(float(np.float32(0.1)) * 1_000_003, rel=1e-12)
+    for classes in (3, 40):
+        z, labels = np.zeros((5000, classes), np.float32), np.zeros(5000, np.int64)
+        z[:, 0] = np.linspace(-3, 3, 5000)
+        each = fa.softmax_cross_entropy(z, labels, reduction="none").loss
+        assert each.dtype == np.float32
+        total = fa.softmax_cross_entropy(z, labels, reduction="sum").loss
+        assert total == pytest.approx(each.sum(dtype=np.float64), rel=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------- errors

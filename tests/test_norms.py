@@ -111,6 +111,31 @@ def test_variance_does_not_cancel(engine):
     close(running_var, wide.var(axis=0, ddof=1), np.float32, 16)
 
 
+def test_means_are_corrected(engine):
+    """Sums of numbers near 3 300 000 lose more than their deviation; what the second pass finds makes that good."""
+    rng = np.random.default_rng(0)
+    x = (3_300_000 + rng.integers(-4, 5, (2, 100_000)) * 0.25).astype(np.float32)
+    wide = x.astype(np.float64)
+    y, rstd = np.empty_like(x), np.empty(2, np.float32)
+    _norms.layer_norm_into(x, None, None, y, np.empty(2, np.float32), rstd, EPS)
+    np.testing.assert_allclose(rstd, 1 / np.sqrt(wide.var(axis=1) + EPS), rtol=1e-2)
+    assert np.abs(y.mean(axis=1, dtype=np.float64)).max() < 0.3  # half a unit in the last place of the mean
+    columns = np.ascontiguousarray(x[:, :1300].reshape(100, 26))
+    wide = columns.astype(np.float64)
+    *_, running_mean, running_var = batch_norm(columns, None, None, columns, factor=1.0)
+    np.testing.assert_allclose(running_mean, wide.mean(axis=0), rtol=0, atol=0.13)
+    np.testing.assert_allclose(running_var, wide.var(axis=0, ddof=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(5, 15), (66, 140)], ids=str)
+def test_no_weight_is_a_weight_of_one_and_no_bias_one_of_zero(shape, dtype, engine):
+    x, grad = numbers(shape, dtype), numbers(shape, dtype, 1)
+    one, zero = np.ones(shape[1], dtype), np.zeros(shape[1], dtype)
+    for function in (layer_norm, batch_norm):
+        for got, expected in zip(function(x, None, None, grad), function(x, one, zero, grad), strict=True):
+            close(got, expected, dtype, 4)
+
+
 def test_constant_rows_and_not_a_number(dtype, engine):
     x = np.full((4, 5), 7, dtype)
     bias = np.arange(5, dtype=dtype)

@@ -172,6 +172,17 @@ def test_nan_reaches_its_own_parameter_only(engine, dtype, name):
     assert np.isnan(net.parameters).sum() == 1
 
 
+def test_centred_rmsprop_of_a_steady_gradient(engine, dtype):
+    """Its variance is 0, or by rounding just below: the step is that of epsilon, not the root of a negative number."""
+    net = network(dtype)
+    optimizer = fa.optim.RMSprop(lr=1e-9, alpha=0.5, eps=1e-3, centered=True)
+    gradient = np.random.default_rng(0).normal(0, 1, net.gradients.size).astype(dtype)
+    for _ in range(200):
+        net.gradients[:] = gradient
+        optimizer.step(net)
+    assert np.isfinite(net.parameters).all()
+
+
 @pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("maker", ["nesterov", "rmsprop both", "adagrad", "adamw"])
 def test_threads_change_no_bit(name, maker):

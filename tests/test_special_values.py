@@ -18,6 +18,9 @@ from support import (
     special_values,
 )
 
+import fastact as fa
+from fastact import registry
+
 LENGTHS = (*range(1, 18), 33)
 
 
@@ -152,3 +155,57 @@ def test_subnormal_results_are_not_flushed(entry, dtype, instruction_set):
     truth = reference_forward(entry, x)
     small = (np.abs(truth) < info.smallest_normal) & (np.abs(truth) > 4 * info.smallest_subnormal)
     assert np.all(forward(entry, x)[small] != 0)
+
+
+ODD_AT_ZERO = ("tanh", "tanh_shrink", "softsign", "silu", "mish", "gelu", "gelu_tanh")
+
+
+@pytest.mark.parametrize("name", [*ODD_AT_ZERO, "identity", "relu", "leaky_relu", "elu", "celu", "selu"])
+def test_minus_zero_stays(name, dtype, instruction_set):
+    """As in C and PyTorch, in every lane."""
+    zero = np.full(37, -0.0, dtype)
+    zero[::3] = 0
+    entry = registry.ACTIVATIONS[name]
+    y = forward(entry, zero)
+    assert not y.any()
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(zero))
+
+
+def test_threshold_at_its_threshold(dtype, engine):
+    """As in PyTorch: x stays only above it."""
+    x = np.full(37, 0.5, dtype)
+    np.testing.assert_array_equal(fa.threshold(x, 0.5, 7.0), np.full(37, 7, dtype))
+    np.testing.assert_array_equal(fa.threshold_backward(x, x, 0.5, 7.0), np.zeros(37))
+
+
+def test_a_slope_that_is_nothing_takes_no_large_gradient(entry, dtype, instruction_set):
+    """So far to the left that the largest gradient times the slope underflows, the result is 0: an exponential that is
+    cut off too early leaves a slope there.
+    """
+    info = np.finfo(dtype)
+    x = -np.array([1500, 1e4, 1e15, info.max / 2, info.max], dtype)
+    saved = saved_by(entry, x, forward(entry, x))
+    truth = reference_backward(entry, np.full_like(x, info.max), saved)
+    far = np.abs(truth) < truth.dtype.type(info.smallest_subnormal) / 4
+    if not far.any():
+        pytest.skip("its slope does not vanish there")
+    for n in (1, 37):
+        grad = np.full((5, n), info.max, dtype)
+        dx = backward(entry, grad, np.repeat(saved[:, None], n, axis=1))
+        assert not dx[far].any()
+
+
+def test_parameters_at_the_ends_of_the_range(dtype, instruction_set):
+    """Where x / alpha, 1 / alpha or beta y leave the normal numbers and the result does not."""
+    info = np.finfo(dtype)
+    tiny, small = info.smallest_subnormal, info.smallest_normal
+    x = np.array([-info.max, -1, -small, -tiny, -0.0, 0, tiny, 1], dtype)
+    for alpha in map(float, (tiny * 4, small / 2, small)):
+        with np.errstate(all="ignore"):
+            expected = np.where(x > 0, x, alpha * np.expm1(x.astype(np.longdouble) / alpha))
+        np.testing.assert_allclose(fa.celu(x, alpha=alpha), expected.astype(dtype), rtol=8 * info.eps, atol=tiny)
+    np.testing.assert_array_equal(fa.celu(x[2:], alpha=1000.0), x[2:])
+    beta, y = 2.0**-9, np.array([small, small * 1.7, tiny * 8], dtype)
+    grad = np.full_like(y, 2.0**20)
+    expected = grad.astype(np.longdouble) * y * beta
+    np.testing.assert_allclose(fa.softplus_backward(grad, y, beta=beta), expected.astype(dtype), rtol=8 * info.eps)

@@ -37,16 +37,15 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* 1 / (1 + E) with E = exp(-x), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal result is rounded
- * once, and by sqrt(2), because otherwise the denominator rounds worst just where the result has least room */
+/* 1 / (1 + E) with E = exp(-x) = 2^n (1 + r T(r)), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal
+ * result is rounded once, and by 7/4, so that the denominator does not round worst just where the result has least room.
+ * The sum of 1 and 2^n is exact unless n is so large that only one of them counts. */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    const real root2 = (real)0x1.6a09e667f3bcdp0;
-    const vreal one = FN(vset)(root2 * FA_TAIL_UNSCALE);
+    const vreal c = FN(vset)(FA_SIGMOID_SCALE), one = c * FA_TAIL_UNSCALE;
     vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), x)); /* 1 above, 0 below */
     FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
-    vreal scale = e.scale * root2;
-    return one / (FN(vfma)(scale, FN(expm1_core)(e.r), one) + scale);
+    return one / FN(vfma)(e.scale * e.r, FA_POLYNOMIAL(e.r, FN(sigmoid_tail)), FN(vfma)(e.scale, c, one));
 }
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -65,13 +64,22 @@ FA_INLINE vreal FN(one_plus_exp)(vreal t) {
     return FN(vfma)(scale, power, FN(vset)(1));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)) with the sign of x from FA_TANH_SMALL on, an odd polynomial below */
+/* h / (h + c s) with the sign of x, h = c/2 (exp(2r) - s), s = 2^-n, |x| = t = n ln(2)/2 + r. n is rounded down, so that
+ * no term of h is negative and nothing cancels; c keeps h and h + c s
+ * from rounding worst where the result has least room. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal z = x * x, t = FN(vabs)(x);
-    vreal large = (real)1 - (real)2 / FN(one_plus_exp)(t);
-    vreal small = FN(vfma)(x * z, FA_POLYNOMIAL(z, FN(tanh_tail)), x);
-    return FN(vselect)(FN(vlt)(t, FN(vset)(FA_TANH_SMALL)), small, FN(vsigned)(large, x));
+    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
+    const real half_down = FA_DOUBLE ? (real)0x1.fffffffffffffp-2 : (real)0x1.fffffep-2; /* no tie at x = 0 */
+    const vreal c = FN(vset)(FA_TANH_SCALE), half = c * (real)0.5;
+    vreal t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
+    vreal k = FN(vfma)(t, FN(vset)((real)-0x1.71547652b82fep1), FN(vset)(half_down)) + magic;
+    vreal n = k - magic, r = FN(vfma)(n, FN(vset)((real)0x1.62e42fefa39efp-2), t);
+    if (FA_DOUBLE) r = FN(vfma)(n, FN(vset)((real)0x1.abc9e3b39803fp-57), r); /* a fifth of an ULP; in float, nothing */
+    vreal s = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
+    vreal h = FN(vfma)(r * r, FA_POLYNOMIAL(r, FN(expm1_half_tail)), FN(vfma)(s, -half, half));
+    h = FN(vfma)(r, c, h);
+    return FN(vsigned)(h / FN(vfma)(s, c, h), x);
 }
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
@@ -144,9 +152,8 @@ FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) 
 /* x / (1 + exp(-x)) */
 FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
-    FN(exp_reduced) e = FN(exp_reduce_negated)(t, -FA_TAIL);
-    vreal y = t / FN(vfma)(e.scale, FN(exp_core)(e.r), FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x), scale, power = FN(exp_negated)(t, &scale);
+    vreal y = t / FN(vfma)(scale, power, FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
 /* What the slopes of silu and swish are made of. With t = |u| and exp(t) = F / m, m = 2^-n, the slope s (1 + u (1 - s)) is

@@ -110,7 +110,7 @@ FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
         if (i == n) return;
     }
@@ -140,7 +140,7 @@ FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *gr
                 s[j] = FN(vload)(saved + i + j * lanes);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(dx + i + j * lanes, g[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(dx + i + j * lanes, g[j]);
         }
         if (i == n) return;
     }
@@ -245,13 +245,11 @@ FA_INLINE int FN(in_turns)(ptrdiff_t columns) {
 }
 
 FA_INLINE void FN(take_turns)(FN(turns) *turns, const real *weight, ptrdiff_t columns, ptrdiff_t n) {
-    const ptrdiff_t twos = columns & -columns, once = columns / (twos < FN(group) ? twos : FN(group));
+    const ptrdiff_t once = columns >> __builtin_ctzll((unsigned long long)(columns | FN(group)));
     const ptrdiff_t needed = (n + FN(group) - 1) / FN(group);
     turns->groups = once < needed ? once : needed;
-    for (ptrdiff_t i = 0, column = 0; i < turns->groups * FN(group); i++) {
-        turns->w[i] = weight[column];
-        column = column + 1 < columns ? column + 1 : 0;
-    }
+    for (ptrdiff_t i = 0; i < turns->groups * FN(group); i++)
+        turns->w[i] = i < columns ? weight[i] : turns->w[i - columns];
 }
 
 FA_INLINE void FN(learned_forward_turns)(FN(learned_value) *value, const real *x, const real *weight, real *y,
@@ -273,25 +271,27 @@ FA_INLINE void FN(learned_backward_turns)(FN(learned_gradient) *gradient, const 
     FN(turns) turns;
     real sums[FA_FEW * FN(group)];
     FN(take_turns)(&turns, weight, columns, n);
-    memset(sums, 0, (size_t)(turns.groups * FN(group)) * sizeof(real));
-    for (ptrdiff_t i = 0; i < n;) {
-        for (ptrdiff_t k = 0; k < turns.groups && i < n; k++, i += FN(group)) {
-            vreal g[FA_GROUP], v[FA_GROUP], dw;
+    const ptrdiff_t end = turns.groups * FN(group);
+    for (ptrdiff_t turn = 0; turn < end; turn += FN(group)) { /* outermost, so that the sums stay in registers */
+        vreal g[FA_GROUP], v[FA_GROUP], w[FA_GROUP], sum[FA_GROUP], dw;
+        for (int j = 0; j < FA_GROUP; j++) {
+            w[j] = FN(vload)(turns.w + turn + j * FN(lanes));
+            sum[j] = FN(vset)(0);
+        }
+        for (ptrdiff_t i = turn; i < n; i += end) {
             FN(load_group)(g, grad, i, n, 0);
             FN(load_group)(v, x, i, n, 1); /* 0 times an infinite weight would be NaN */
             for (int j = 0; j < FA_GROUP; j++) {
-                const ptrdiff_t at = k * FN(group) + j * FN(lanes);
-                g[j] = gradient(g[j], v[j], FN(vload)(turns.w + at), &dw);
-                FN(vstore)(sums + at, FN(vload)(sums + at) + dw);
+                g[j] = gradient(g[j], v[j], w[j], &dw);
+                sum[j] += dw;
             }
             FN(store_group)(dx, i, n, g);
         }
+        for (int j = 0; j < FA_GROUP; j++) FN(vstore)(sums + turn + j * FN(lanes), sum[j]);
     }
     memset(dweight, 0, (size_t)columns * sizeof(real));
-    for (ptrdiff_t i = 0, column = 0; i < turns.groups * FN(group); i++) {
-        dweight[column] += sums[i];
-        column = column + 1 < columns ? column + 1 : 0;
-    }
+    for (ptrdiff_t row = 0; row < end; row += columns)
+        for (ptrdiff_t i = 0; i < columns && row + i < end; i++) dweight[i] += sums[row + i];
 }
 
 FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real *x, const real *weight, real *y,
@@ -304,7 +304,7 @@ FA_INLINE void FN(learned_forward_columns)(FN(learned_value) *value, const real 
             vreal v[FA_IN_FLIGHT];
             for (int j = 0; j < FA_IN_FLIGHT; j++)
                 v[j] = value(FN(vload)(x + i + j * lanes), FN(vload)(weight + i + j * lanes));
-            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+            for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
         for (; i < whole; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), FN(vload)(weight + i)));
         if (columns > whole) {
@@ -321,7 +321,7 @@ FA_INLINE void FN(learned_forward_all)(FN(learned_value) *value, const real *x, 
     for (; i + strip <= n; i += strip) {
         vreal v[FA_IN_FLIGHT];
         for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(FN(vload)(x + i + j * lanes), w);
-        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore)(y + i + j * lanes, v[j]);
+        for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
     }
     for (; i + lanes <= n; i += lanes) FN(vstore)(y + i, value(FN(vload)(x + i), w));
     if (i < n) FN(vstore_part)(y + i, value(FN(vload_part)(x + i, n - i), w), n - i);

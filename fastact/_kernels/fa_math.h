@@ -154,8 +154,30 @@ static const real FN(exp_double_tail)[] = {0x1.0p1, 0x1.000000000000ap1, 0x1.555
 static const real FN(exp_double_tail)[] = {0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555a7ep0f, 0x1.5739f8p-1f, 0x1.0f9b1ap-2f};
 #endif
 
-/* (tanh(x) - x) / x^3 in x^2 for |x| below FA_TANH_SMALL, from bench/fit_polynomials.py. From there on the exponential is
- * used, of which tanh can afford the error that it has in float once it is well above 1/2. */
+/* For tanh: FA_TANH_SCALE (exp(2r) - 1 - 2r) / 2r^2 on [0, ln(2)/2], from bench/fit_polynomials.py */
+#define FA_TANH_SCALE (real)1.4921875
+#if FA_DOUBLE
+static const real FN(expm1_half_tail)[] = {0x1.7dfffffffffc9p+0, 0x1.fd55555559496p-1, 0x1.fd555553c5383p-2,
+                                           0x1.977777c54b4b4p-3, 0x1.0fa4f1aa2e86dp-4, 0x1.36749597cc5dcp-6,
+                                           0x1.36592b3e841cep-8, 0x1.1566ed2187993p-10, 0x1.a09449f68fd60p-13,
+                                           0x1.b71fc23a836f7p-15};
+#else
+static const real FN(expm1_half_tail)[] = {0x1.7e0028p+0f, 0x1.fd47b6p-1f, 0x1.feced6p-2f, 0x1.8604dap-3f, 0x1.6a2a2cp-4f};
+#endif
+
+/* For sigmoid: FA_SIGMOID_SCALE (exp(r) - 1) / r on |r| <= ln(2)/2, from bench/fit_polynomials.py */
+#define FA_SIGMOID_SCALE (real)1.75
+#if FA_DOUBLE
+static const real FN(sigmoid_tail)[] = {0x1.cp+0, 0x1.c000000000011p-1, 0x1.2aaaaaaaaaa5fp-2,
+                                        0x1.2aaaaaaaa66eep-4, 0x1.ddddddde03a91p-7, 0x1.3e93e953ba1d9p-9,
+                                        0x1.6c16c109a6721p-12, 0x1.6c16669b960bep-15, 0x1.43a3372a375edp-18,
+                                        0x1.0397e9a0f142dp-21, 0x1.77dd974e71297p-25};
+#else
+static const real FN(sigmoid_tail)[] = {0x1.cp+0f, 0x1.bffffcp-1f, 0x1.2aaap-2f, 0x1.2aadeep-4f, 0x1.dfe42ep-7f,
+                                        0x1.3cd092p-9f};
+#endif
+
+/* (tanh(x) - x) / x^3 in x^2 for |x| below FA_TANH_SMALL, from bench/fit_polynomials.py */
 #define FA_TANH_SMALL (FA_DOUBLE ? (real)0.55 : (real)0.625)
 #if FA_DOUBLE
 static const real FN(tanh_tail)[] = {-0x1.555555555549dp-2, 0x1.11111111028a6p-3, -0x1.ba1ba1ad67585p-5,
@@ -222,6 +244,28 @@ FA_INLINE vreal FN(swish_reduce_power)(vreal t, vreal *scale) {
     return FN(vfma)(t, FN(vset)(FN(swish_stretch)), FN(vfma)(shifted, FN(vset)(period), FN(vset)(-magic_period)));
 #endif
 }
+
+/* exp(-x) 2^-FA_TAIL, as scale times what is returned, to 2^-24.4 (2^-52).
+ *
+ * In float with an operation less than exp_reduce: a x = -n C + R with constants C near a ln 2 (to 2^-37) of so few bits
+ * that n C is exact, and exp(-x) = 2^n P(R). magic + n has the exponent field of 2^(n - FA_TAIL) in its low bits, and
+ * magic C is so near a float that one FMA makes of it -n C - 19/65536, exactly; P knows of the 19/65536. */
+#if FA_DOUBLE
+FA_INLINE vreal FN(exp_negated)(vreal x, vreal *scale) {
+    FN(exp_reduced) e = FN(exp_reduce_negated)(x, -FA_TAIL);
+    *scale = e.scale;
+    return FN(exp_core)(e.r);
+}
+#else
+static const real FN(exp_stretched)[] = {0x1.0010ap0f,    0x1.c019dcp-1f, 0x1.88146ap-2f, 0x1.c969aep-4f,
+                                         0x1.8fadaap-6f, 0x1.189b04p-8f, 0x1.86ee62p-11f};
+FA_INLINE vreal FN(exp_negated)(vreal x, vreal *scale) {
+    const real magic = (real)0xbfb65f, a = (real)0x1.249466p0, c = (real)0x1.959ap-1, magic_c = (real)9953132;
+    vreal k = FN(vfma)(x, FN(vset)((real)-0x1.71547652b82fep0), FN(vset)(magic));
+    *scale = (vreal)(FN(vbits)(k) << 23);
+    return FA_POLYNOMIAL(FN(vfma)(x, FN(vset)(-a), FN(vfma)(k, FN(vset)(-c), FN(vset)(magic_c))), FN(exp_stretched));
+}
+#endif
 
 /* (2 atanh(s) - 2 s) / s^3 in w = s^2, s <= (sqrt 2 - 1) / (sqrt 2 + 1); log is then right to 2^-30 (2^-59) */
 #if FA_DOUBLE

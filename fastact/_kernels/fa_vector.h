@@ -33,6 +33,12 @@ FA_INLINE void FN(vstore)(real *p, vreal v) {
     *(FN(vunaligned) *)p = v;
 }
 
+/* The same, before what is stored in order after it: the scheduler may not swap them. A stream of stores that goes back and
+ * forth within its cache lines takes up to half as long again. */
+FA_INLINE void FN(vstore_in_order)(real *p, vreal v) {
+    *(volatile FN(vunaligned) *)p = v;
+}
+
 /* The first n lanes from memory, zeros in the others. */
 FA_INLINE vreal FN(vload_part)(const real *p, ptrdiff_t n) {
     real strip[FN(lanes)] = {0};
