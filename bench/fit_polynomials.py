@@ -319,6 +319,20 @@ if __name__ == "__main__":
     show("gelu_exp, 24 bits, degree 6", c, e, "f")
     print(f"gelu_exp, what of t^2 / 2 goes into r: {float(round_to(period / mp.log(2) - 1, 24)).hex()}f")
 
+    # exp for silu's slope, its argument shifted by 323/65536 and stretched from half-periods of ln 2 to 33501/65536
+    period, shift = mp.mpf(33501) / 2**16, mp.mpf(323) / 2**16
+    stretch, half_period = round_to(period / mp.log(2), 24), period / 2 * mp.mpf("1.0001")
+    c, e = fit(
+        lambda r: mp.exp((r - shift) / stretch),
+        lambda r: mp.exp((shift - r) / stretch),
+        list(range(7)),
+        shift - half_period,
+        shift + half_period,
+        24,
+    )
+    print(f"swish_power, r is t times {float(stretch).hex()}f")
+    show("swish_power, 24 bits, degree 6", [mp.ldexp(a, 32) for a in c], e, "f")
+
     # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE, in float 2^-33
     for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -33, "f"), (53, (9, 10), 38.82, -64, "")):
         q = fit_denominator(

@@ -63,6 +63,24 @@ def test_float32_backward(entry, instruction_set):
     assert_gradient(entry, backward(entry, grad, saved), truth, grad=grad, saved=saved, bound=bound)
 
 
+@pytest.mark.parametrize(
+    ("name", "bound", "worst"),
+    [
+        ("silu", 4.4, [-34.65929, -26.71296, -17.3468, -0.9994469, -0.835, -0.4729394, 0.0387713]),
+        ("mish", 4.9, [-1.469, -0.7629229, -0.5452174, -0.3875, -0.2083]),
+    ],
+)
+def test_float32_backward_at_its_worst(name, bound, worst, instruction_set):
+    """Every input near what an exhaustive search found, with the gradients at which a slope's error counts most."""
+    entry = ACTIVATIONS[name]
+    x = near(worst, np.float32, 1 << 14)
+    slope = reference_backward(entry, np.ones_like(x), x).astype(np.float64)
+    for limit in (2 - 2.0**-20, 2 - 2.0**-10, 1.5):  # of grad * slope
+        grad = (limit * np.exp2(np.floor(np.log2(np.abs(slope)))) / slope).astype(np.float32)
+        truth = reference_backward(entry, grad, x)
+        assert_gradient(entry, backward(entry, grad, x), truth, grad=grad, saved=x, bound=bound)
+
+
 def test_float64_forward_dense(entry, instruction_set):
     x = np.concatenate([inputs(np.float64, 100_000, 5), branch_points(np.float64, entry)])
     bound = forward_bound(entry, np.float64, instruction_set) + reference_ulp(entry, entry.defaults)

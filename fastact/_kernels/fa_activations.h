@@ -156,23 +156,21 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(scale, power, FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* What the slopes of silu and swish are made of. With w = exp(-t), t = |u|, u = z + lost, the slope s (1 + u (1 - s)) is
- * w (1 - t + w) / (1 + w)^2 at -t, and 1 minus that at t; s (1 - s) is w / (1 + w)^2. */
+/* What the slopes of silu and swish are made of. With t = |u| and exp(t) = F / m, m = 2^-n, the slope s (1 + u (1 - s)) is
+ * m (F (1 - t) + m) / (F + m)^2 at -t, and 1 minus that at t; s (1 - s) is m F / (F + m)^2. So the numerator has one
+ * rounding beside those of F and 1 - t, and (F + m)^2 = F^2 + m (2F + m) another with hardly any from the last term.
+ * |u| is |z| + lost. */
 typedef struct {
-    vreal w, part;      /* 2^FA_TAIL w; part * scale = w (1 - t + w) */
-    vreal scale, square; /* square: 2^FA_TAIL (1 + w)^2 */
+    vreal power, scale; /* 2^FA_TAIL F and 2^FA_TAIL m */
+    vreal part, square; /* 2^FA_TAIL (F (1 - t) + m), 4^FA_TAIL (F + m)^2 */
 } FN(swish_parts);
 FA_INLINE FN(swish_parts) FN(swish_at)(vreal z, vreal lost) {
     FN(swish_parts) s;
-    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE);
     vreal t = FN(vmin)(FN(vset)(-FA_LOWEST), FN(vabs)(z));
-    FN(exp_reduced) e = FN(exp_reduce_negated)(t, FA_TAIL);
-    vreal f = FN(expm1_core)(e.r + lost);
-    s.scale = e.scale;
-    s.w = FN(vfma)(e.scale, f, e.scale);
-    vreal sum = FN(vfma)(s.w, unscale, (real)1 - t);
-    s.part = FN(vfma)(f, sum, sum);
-    s.square = FN(vfma)(s.w, FN(vfma)(s.w, unscale, FN(vset)(2)), FN(vset)(1 / FA_TAIL_UNSCALE));
+    vreal r = FN(swish_reduce_power)(t, &s.scale);
+    s.power = FA_POLYNOMIAL(r + lost * FN(swish_stretch), FN(swish_power));
+    s.part = FN(vfma)(s.power, (real)1 - t, s.scale);
+    s.square = FN(vfma)(s.power, s.power, FN(vfma)(s.power, FN(vset)(2), s.scale) * s.scale);
     return s;
 }
 /* grad times the slope, at z < 0 quotient * scale, else 1 minus that */
@@ -222,9 +220,9 @@ FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
 }
 FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta) {
     FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), a.lost, -a.lost));
+    FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), -a.lost, a.lost));
     vreal inverse = (real)1 / s.square;
-    *dbeta = grad * FN(swish_unscale)(s.w * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
+    *dbeta = grad * FN(swish_unscale)(s.power * s.scale * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
     return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
 }
 
@@ -249,15 +247,15 @@ FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     return FN(vsigned)(FN(vselect)(upper, y, y * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
 /* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
- * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 13/64, where their
- * rounding costs less. */
+ * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 47/256, where their
+ * rounding costs least. */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     vmask positive = FN(vlt)(FN(vset)((real)-0.21875), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    const vreal k = FN(vset)((real)0.8125), k2 = k + k;
+    const vreal k = FN(vset)((real)0.734375), k2 = k + k;
     vreal a = FN(vfma)(w, k * (real)0.25, k);
     vreal below = FN(vfma)(w, FN(vfma)(w, a, FN(vfma)(t, k, k * (real)1.5)), FN(vfma)(t, k, k));
     vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(t, k, k * (real)-0.5), FN(vfma)(t, k, -k)), -k);

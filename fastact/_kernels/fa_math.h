@@ -216,6 +216,35 @@ static const real FN(tanh_shrink_tail)[] = {-0x1.1110f6p-3f, 0x1.ba1126p-5f, -0x
 #define FA_WIDE 22.0f
 #endif
 
+/* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from bench/fit_polynomials.py, for the slopes of silu and swish: for double
+ * exp_tail after two ones, all times 2^FA_TAIL. In float r is a (t - n ln 2) + 323/65536, in one operation less: a ln 2
+ * is a number C of 16 bits to within 2^-34, and magic C is so near a float that one FMA makes of (magic - n) C what is
+ * exactly 323/65536 - n C; and exp(323/65536 / a) is so near a float that the first coefficient is exact enough. */
+#if FA_DOUBLE
+static const real FN(swish_power)[] = {0x1.0p64, 0x1.0p64, 0x1.000000000000ap63, 0x1.5555555555507p61,
+                                       0x1.55555555506cp59, 0x1.1111111124bdfp57, 0x1.6c16c18475be2p54,
+                                       0x1.a01a013987b25p51, 0x1.a0199962dff21p48, 0x1.71df050f9e602p45,
+                                       0x1.28adf924cf0cfp42, 0x1.adb09ae92a8c8p38};
+#else
+static const real FN(swish_power)[] = {0x1.fc96f8p31f, 0x1.58d074p32f, 0x1.d38e26p31f, 0x1.a6a646p30f,
+                                       0x1.1e860ap29f, 0x1.38a388p27f, 0x1.1f5d08p25f};
+#endif
+static const real FN(swish_stretch) = FA_DOUBLE ? (real)1 : (real)0x1.799774p-1; /* a */
+/* r, and 2^(FA_TAIL - n) in scale: a normal number, or 0 at -FA_LOWEST */
+FA_INLINE vreal FN(swish_reduce_power)(vreal t, vreal *scale) {
+#if FA_DOUBLE
+    FN(exp_reduced) e;
+    vreal n = FN(exp_scale_times)(t, (real)-0x1.71547652b82fep0, FA_TAIL, &e);
+    *scale = e.scale;
+    return FN(vfma)(n, FN(vset)(FA_LN2_LOW), FN(vfma)(n, FN(vset)(FA_LN2_HIGH), t));
+#else
+    const real magic = 8487583, period = (real)0x1.05bap-1, magic_period = (real)4338722.5;
+    vreal shifted = FN(vfma)(t, FN(vset)((real)-0x1.715476p0), FN(vset)(magic));
+    *scale = (vreal)(FN(vbits)(shifted) << 23);
+    return FN(vfma)(t, FN(vset)(FN(swish_stretch)), FN(vfma)(shifted, FN(vset)(period), FN(vset)(-magic_period)));
+#endif
+}
+
 /* exp(-x) 2^-FA_TAIL, as scale times what is returned, to 2^-24.4 (2^-52).
  *
  * In float with an operation less than exp_reduce: a x = -n C + R with constants C near a ln 2 (to 2^-37) of so few bits
