@@ -329,8 +329,8 @@ def measure(
     """The errors of one activation, float32 or float64, with the backend and instruction set in use.
 
     ``exhaustive`` goes through all 2^32 float32 inputs in ``workers`` processes (default: one for each CPU this process
-    may use); a function takes 3 to 16 minutes, divided by their number. float64 looks at about ``points`` inputs.
-    ``progress`` is called with the number of inputs done.
+    may use); a function takes up to a quarter of an hour, divided by their number. float64 looks at about ``points``
+    inputs. ``progress`` is called with the number of inputs done.
     """
     values = entry.defaults if values is None else values
     total = Measurement(
