@@ -281,7 +281,7 @@ PEERS: dict[str, Peers] = {
         columns=64,
         fastact=(
             ("w = np.full(64, 0.25, t.dtype)", "fa.prelu(x, w, out=x)"),
-            ("w = np.full(64, 0.25, t.dtype)", "fa.prelu_backward(g, x, w, out=g).dx"),
+            ("w = np.full(64, 0.25, t.dtype); d = w.copy()", "fa.prelu_backward(g, x, w, out=g, out_weight=d).dx"),
         ),
         numpy=(
             ("w = np.full(64, 0.25, t.dtype)", "np.multiply(x, w, out=t); np.maximum(x, t, out=x)"),
@@ -305,7 +305,7 @@ PEERS: dict[str, Peers] = {
         columns=64,
         fastact=(
             ("b = np.full(64, 1.5, t.dtype)", "fa.swish(x, b, out=x)"),
-            ("b = np.full(64, 1.5, t.dtype)", "fa.swish_backward(g, x, b, out=g)[0]"),
+            ("b = np.full(64, 1.5, t.dtype); d = b.copy()", "fa.swish_backward(g, x, b, out=g, out_beta=d).dx"),
         ),
         numpy=(
             (
