@@ -7,6 +7,7 @@
 
 #ifndef FA_SHORT_ROW
 #define FA_SHORT_ROW 32
+enum { FA_LAST_PASS = 1, FA_FIRST_PASS }; /* over a long row, for what asks for memory ahead */
 #endif
 
 /* scratch[c] holds column c of `count` rows; missing rows are filled with row 0. A square of vectors at a time. */
@@ -67,12 +68,17 @@ FA_INLINE void FN(softmax_columns)(vreal *v, ptrdiff_t columns, int logarithm) {
 }
 
 /* Two long rows at once (the same one twice is fine), as one alone mostly waits: for its maximum, its sum, its quotient.
- * far: ask for memory ahead while there is most to compute */
+ * far: the pass that asks for memory ahead, or 0 */
 enum { FN(rows_at_once) = 2 };
 
-/* FN(prefetch_end) for them; none for rows so long that the pass before has just read what is ahead */
-FA_INLINE ptrdiff_t FN(rows_prefetch_end)(ptrdiff_t rows, ptrdiff_t columns) {
-    return columns * (int)sizeof(real) > FA_AHEAD ? 0 : FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns);
+/* That pass, for the two rows from element at on: the last for rows that are not so long, as it computes most; the first
+ * for very long ones, where only that waits for memory, and then the last for what it writes; none for those between,
+ * which gain nothing. Measured at 512 to 50,000 columns. */
+FA_INLINE int FN(rows_far)(ptrdiff_t at, ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t bytes = columns * (int)sizeof(real);
+    if (bytes > 4 * FA_AHEAD) return rows * columns < FA_FAR ? 0 : FA_FIRST_PASS;
+    if (bytes > FA_AHEAD) return 0;
+    return at < FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns) ? FA_LAST_PASS : 0;
 }
 
 FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t n, int logarithm, int far) {
@@ -82,6 +88,7 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
         for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vset)(-(real)INFINITY), sum[r][j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < n; i += step)
         for (int r = 0; r < count; r++) {
+            if (far == FA_FIRST_PASS) FN(prefetch)(x[r] + i, step);
             FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
             for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vmax)(v[r][j], top[r][j]); /* the sum sees a NaN */
         }
@@ -91,10 +98,8 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
     }
     for (ptrdiff_t i = 0; i < n; i += step) {
         for (int r = 0; r < count; r++) {
-            if (far) {
-                FN(prefetch)(x[r] + i, step);
-                if (y[r] != x[r]) FN(prefetch)(y[r] + i, step);
-            }
+            if (far == FA_LAST_PASS) FN(prefetch)(x[r] + i, step);
+            if (far && y[r] != x[r]) FN(prefetch)(y[r] + i, step);
             FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
         }
         for (int r = 0; r < count; r++)
@@ -120,12 +125,13 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
 
 FA_INLINE void FN(softmax_rows)(const real *x, real *y, ptrdiff_t rows, ptrdiff_t columns, int logarithm) {
     if (columns > FA_SHORT_ROW) {
-        const ptrdiff_t prefetch_end = FN(rows_prefetch_end)(rows, columns);
         for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
             const ptrdiff_t at = r * columns, next = (r + 1 < rows ? r + 1 : r) * columns;
             const real *const from[] = {x + at, x + next};
             real *const to[] = {y + at, y + next};
-            if (at < prefetch_end) FN(softmax_pair)(from, to, columns, logarithm, 1);
+            const int far = FN(rows_far)(at, rows, columns);
+            if (far == FA_FIRST_PASS) FN(softmax_pair)(from, to, columns, logarithm, FA_FIRST_PASS);
+            else if (far == FA_LAST_PASS) FN(softmax_pair)(from, to, columns, logarithm, FA_LAST_PASS);
             else FN(softmax_pair)(from, to, columns, logarithm, 0);
         }
         return;
@@ -161,6 +167,7 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
         for (int j = 0; j < FA_GROUP; j++) sum[r][j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < n; i += step)
         for (int r = 0; r < count; r++) {
+            if (far == FA_FIRST_PASS) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
             FN(load_group)(a[r], g[r], i, n, 0);
             if (!logarithm) FN(load_group)(b[r], y[r], i, n, 0);
             for (int j = 0; j < FA_GROUP; j++)
@@ -169,10 +176,8 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
     for (int r = 0; r < count; r++) total[r] = FN(vset)(FN(group_sum)(sum[r]));
     for (ptrdiff_t i = 0; i < n; i += step) {
         for (int r = 0; r < count; r++) {
-            if (far) {
-                FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
-                if (dx[r] != g[r] && dx[r] != y[r]) FN(prefetch)(dx[r] + i, step);
-            }
+            if (far == FA_LAST_PASS) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
+            if (far && dx[r] != g[r] && dx[r] != y[r]) FN(prefetch)(dx[r] + i, step);
             FN(load_group)(a[r], g[r], i, n, 0), FN(load_group)(b[r], y[r], i, n, 0);
         }
         for (int r = 0; r < count; r++)
@@ -186,12 +191,13 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
 FA_INLINE void FN(softmax_rows_gradient)(const real *g, const real *y, real *dx, ptrdiff_t rows, ptrdiff_t columns,
                                          int logarithm) {
     if (columns > FA_SHORT_ROW) {
-        const ptrdiff_t prefetch_end = FN(rows_prefetch_end)(rows, columns);
         for (ptrdiff_t r = 0; r < rows; r += FN(rows_at_once)) {
             const ptrdiff_t at = r * columns, next = (r + 1 < rows ? r + 1 : r) * columns;
             const real *const grad[] = {g + at, g + next}, *const saved[] = {y + at, y + next};
             real *const to[] = {dx + at, dx + next};
-            if (at < prefetch_end) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, 1);
+            const int far = FN(rows_far)(at, rows, columns);
+            if (far == FA_FIRST_PASS) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FA_FIRST_PASS);
+            else if (far == FA_LAST_PASS) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FA_LAST_PASS);
             else FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, 0);
         }
         return;
