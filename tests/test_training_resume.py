@@ -17,6 +17,15 @@ import support
 import fastact as fa
 from fastact import persistence
 
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell's background jobs, and what they start, ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 X = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 3, 70)
 
