@@ -157,7 +157,7 @@ def test_subnormal_results_are_not_flushed(entry, dtype, instruction_set):
     assert np.all(forward(entry, x)[small] != 0)
 
 
-ODD_AT_ZERO = ("tanh", "tanh_shrink", "softsign", "silu", "mish", "gelu", "gelu_tanh")
+ODD_AT_ZERO = ("tanh", "tanh_shrink", "softsign", "silu", "mish", "gelu", "gelu_tanh", "hard_swish")
 
 
 @pytest.mark.parametrize("name", [*ODD_AT_ZERO, "identity", "relu", "leaky_relu", "elu", "celu", "selu"])

@@ -65,8 +65,8 @@ FA_INLINE vreal FN(one_plus_exp)(vreal t) {
 }
 
 /* h / (h + c s) with the sign of x, h = c/2 (exp(2r) - s), s = 2^-n, |x| = t = n ln(2)/2 + r. n is rounded down, so that
- * no term of h is negative and nothing cancels; c keeps h and h + c s
- * from rounding worst where the result has least room. */
+ * no term of h is negative and nothing cancels; c keeps h and h + c s from rounding worst where the result has least
+ * room. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
     const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);

@@ -216,10 +216,21 @@ static const real FN(tanh_shrink_tail)[] = {-0x1.1110f6p-3f, 0x1.ba1126p-5f, -0x
 #define FA_WIDE 22.0f
 #endif
 
+#if !FA_DOUBLE
+/* A reduction in three operations, for exp(x) or, with a, c and magic_c negated, exp(-x): c is so near a ln 2 and of so
+ * few bits that n c is exact, and r = a x - n c (+ a shift) goes into a polynomial that knows of a. k = magic - n has the
+ * exponent field of scale in its low bits, and magic c is so near a float magic_c that one FMA makes of k c what is
+ * exactly -n c and the small shift magic c - magic_c, of which the polynomial knows too. */
+FA_INLINE vreal FN(exp_stretch)(vreal x, real a, real c, real magic, real magic_c, vreal *scale) {
+    vreal k = FN(vfma)(x, FN(vset)((real)-0x1.71547652b82fep0), FN(vset)(magic));
+    *scale = (vreal)(FN(vbits)(k) << 23);
+    return FN(vfma)(x, FN(vset)(a), FN(vfma)(k, FN(vset)(c), FN(vset)(-magic_c)));
+}
+#endif
+
 /* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from bench/fit_polynomials.py, for the slopes of silu and swish: for double
- * exp_tail after two ones, all times 2^FA_TAIL. In float r is a (t - n ln 2) + 323/65536, in one operation less: a ln 2
- * is a number C of 16 bits to within 2^-34, and magic C is so near a float that one FMA makes of (magic - n) C what is
- * exactly 323/65536 - n C; and exp(323/65536 / a) is so near a float that the first coefficient is exact enough. */
+ * exp_tail after two ones, all times 2^FA_TAIL. In float c is 33501/65536, a ln 2 to within 2^-34, and the shift
+ * 323/65536, with which the first coefficient is very near a float. */
 #if FA_DOUBLE
 static const real FN(swish_power)[] = {0x1.0p64, 0x1.0p64, 0x1.000000000000ap63, 0x1.5555555555507p61,
                                        0x1.55555555506cp59, 0x1.1111111124bdfp57, 0x1.6c16c18475be2p54,
@@ -238,18 +249,12 @@ FA_INLINE vreal FN(swish_reduce_power)(vreal t, vreal *scale) {
     *scale = e.scale;
     return FN(vfma)(n, FN(vset)(FA_LN2_LOW), FN(vfma)(n, FN(vset)(FA_LN2_HIGH), t));
 #else
-    const real magic = 8487583, period = (real)0x1.05bap-1, magic_period = (real)4338722.5;
-    vreal shifted = FN(vfma)(t, FN(vset)((real)-0x1.715476p0), FN(vset)(magic));
-    *scale = (vreal)(FN(vbits)(shifted) << 23);
-    return FN(vfma)(t, FN(vset)(FN(swish_stretch)), FN(vfma)(shifted, FN(vset)(period), FN(vset)(-magic_period)));
+    return FN(exp_stretch)(t, FN(swish_stretch), (real)0x1.05bap-1, 8487583, (real)4338722.5, scale);
 #endif
 }
 
-/* exp(-x) 2^-FA_TAIL, as scale times what is returned, to 2^-24.4 (2^-52).
- *
- * In float with an operation less than exp_reduce: a x = -n C + R with constants C near a ln 2 (to 2^-37) of so few bits
- * that n C is exact, and exp(-x) = 2^n P(R). magic + n has the exponent field of 2^(n - FA_TAIL) in its low bits, and
- * magic C is so near a float that one FMA makes of it -n C - 19/65536, exactly; P knows of the 19/65536. */
+/* exp(-x) 2^-FA_TAIL, as scale times what is returned. In float c is 51917/65536, a ln 2 to within 2^-37, the shift
+ * 19/65536 and the polynomial right to 2^-25.2. */
 #if FA_DOUBLE
 FA_INLINE vreal FN(exp_negated)(vreal x, vreal *scale) {
     FN(exp_reduced) e = FN(exp_reduce_negated)(x, -FA_TAIL);
@@ -260,10 +265,8 @@ FA_INLINE vreal FN(exp_negated)(vreal x, vreal *scale) {
 static const real FN(exp_stretched)[] = {0x1.0010ap0f,    0x1.c019dcp-1f, 0x1.88146ap-2f, 0x1.c969aep-4f,
                                          0x1.8fadaap-6f, 0x1.189b04p-8f, 0x1.86ee62p-11f};
 FA_INLINE vreal FN(exp_negated)(vreal x, vreal *scale) {
-    const real magic = (real)0xbfb65f, a = (real)0x1.249466p0, c = (real)0x1.959ap-1, magic_c = (real)9953132;
-    vreal k = FN(vfma)(x, FN(vset)((real)-0x1.71547652b82fep0), FN(vset)(magic));
-    *scale = (vreal)(FN(vbits)(k) << 23);
-    return FA_POLYNOMIAL(FN(vfma)(x, FN(vset)(-a), FN(vfma)(k, FN(vset)(-c), FN(vset)(magic_c))), FN(exp_stretched));
+    const real a = (real)0x1.249466p0, c = (real)0x1.959ap-1;
+    return FA_POLYNOMIAL(FN(exp_stretch)(x, -a, -c, 12564063, -9953132, scale), FN(exp_stretched));
 }
 #endif
 
