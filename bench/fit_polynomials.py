@@ -136,6 +136,16 @@ def normal_tail_moment(t):
     return t * normal_tail(t)
 
 
+def gelu_far_tail(w):
+    """t Phi(-t) exp(t^2 / 2) for w = 1 / t^2"""
+    return normal_tail_moment(1 / mp.sqrt(w))
+
+
+def gelu_far_slope(w):
+    """-gelu'(-t) exp(t^2 / 2) / t for w = 1 / t^2"""
+    return 1 / mp.sqrt(2 * mp.pi) - w * gelu_far_tail(w)
+
+
 def gelu_root():
     """The t > 0 with gelu'(-t) = 0."""
     return mp.findroot(lambda t: normal_tail(t) - t / mp.sqrt(2 * mp.pi), mp.mpf("0.75"))
@@ -306,20 +316,7 @@ if __name__ == "__main__":
     )
     show("exp_stretched, 24 bits, degree 6", c, e, "f")
 
-    # gelu's exp(r), with r shifted by 3/1024 and stretched from half-periods of ln 2 to those of the kernel
-    period, shift, margin = mp.mpf(22713) / 2**15, mp.mpf(3) / 1024, mp.mpf(10) ** -4 / 2
-    c, e = fit(
-        lambda r: mp.expm1((r - shift) * mp.log(2) / period),
-        lambda r: mp.exp(-r),
-        list(range(7)),
-        shift - period / 2 - margin,
-        shift + period / 2 + margin,
-        24,
-    )
-    show("gelu_exp, 24 bits, degree 6", c, e, "f")
-    print(f"gelu_exp, what of t^2 / 2 goes into r: {float(round_to(period / mp.log(2) - 1, 24)).hex()}f")
-
-    # exp for silu's slope, its argument shifted by 323/65536 and stretched from half-periods of ln 2 to 33501/65536
+    # exp for swish's slope, its argument shifted by 323/65536 and stretched from half-periods of ln 2 to 33501/65536
     period, shift = mp.mpf(33501) / 2**16, mp.mpf(323) / 2**16
     stretch, half_period = round_to(period / mp.log(2), 24), period / 2 * mp.mpf("1.0001")
     c, e = fit(
@@ -333,22 +330,24 @@ if __name__ == "__main__":
     print(f"swish_power, r is t times {float(stretch).hex()}f")
     show("swish_power, 24 bits, degree 6", [mp.ldexp(a, 32) for a in c], e, "f")
 
-    # gelu, up to where it has underflowed; the numerators carry the factor FA_GATE_UNSCALE, in float 2^-33
-    for digits, degrees, high, unscale, suffix in ((24, (4, 5), 14.85, -33, "f"), (53, (9, 10), 38.82, -64, "")):
-        q = fit_denominator(
-            [(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, digits
-        )
-        print(f"gelu_denominator, {digits} bits:\n    " + ", ".join(float(a).hex() + suffix for a in q))
-        c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, digits)
-        show(f"gelu_tail, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
-        c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, digits)
-        show(f"gelu_slope, {digits} bits", [mp.ldexp(a, unscale) for a in c], e, suffix)
+    # gelu far to the left, in 1 / t^2
+    for title, function in (("gelu_far_tail", gelu_far_tail), ("gelu_far_slope", gelu_far_slope)):
+        low, high = 1 / mp.mpf(14.9) ** 2, 1 / mp.mpf(5.5) ** 2
+        c, e = fit(function, lambda w, f=function: 1 / f(w), list(range(5)), low, high, 24)
+        show(f"{title}, 24 bits, degree 4", c, e, "f")
+
+    # gelu, up to where it has underflowed; the numerators carry the factor FA_TAIL_UNSCALE
+    degrees, high = (9, 10), 38.82
+    q = fit_denominator([(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, 53)
+    print("gelu_denominator, 53 bits:\n    " + ", ".join(float(a).hex() for a in q))
+    c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, 53)
+    show("gelu_tail, 53 bits", [mp.ldexp(a, -64) for a in c], e, "")
+    c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, 53)
+    show("gelu_slope, 53 bits", [mp.ldexp(a, -64) for a in c], e, "")
     print(f"gelu_root - 3/4: {float(gelu_root() - mp.mpf(3) / 4).hex()}")
-    for digits, degree, suffix in ((24, 4, "f"), (53, 8, "")):
-        c, e = fit(normal_centre, lambda z: 1, list(range(degree + 1)), -((mp.mpf(13) / 16) ** 2) / 2, -1e-30, digits)
-        show(f"gelu_centre, {digits} bits, degree {degree}", c, e, suffix)
-    for digits, degrees, suffix in ((24, (4, 4), "f"), (53, (7, 9), "")):
-        c, e = fit(gelu_near, near_weight, list(range(degrees[0] + 1)), -mp.mpf(1) / 8, -1e-30, digits)
-        show(f"gelu_near, {digits} bits, degree {degrees[0]}", c, e, suffix)
-        c, e = fit(gelu_tanh_near, near_weight_tanh, list(range(degrees[1] + 1)), 1e-30, mp.mpf(1) / 4, digits)
-        show(f"gelu_tanh_near, {digits} bits, degree {degrees[1]}", c, e, suffix)
+    c, e = fit(normal_centre, lambda z: 1, list(range(9)), -((mp.mpf(13) / 16) ** 2) / 2, -1e-30, 53)
+    show("gelu_centre, 53 bits, degree 8", c, e, "")
+    c, e = fit(gelu_near, near_weight, list(range(8)), -mp.mpf(1) / 8, -1e-30, 53)
+    show("gelu_near, 53 bits, degree 7", c, e, "")
+    c, e = fit(gelu_tanh_near, near_weight_tanh, list(range(10)), 1e-30, mp.mpf(1) / 4, 53)
+    show("gelu_tanh_near, 53 bits, degree 9", c, e, "")

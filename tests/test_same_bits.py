@@ -77,6 +77,22 @@ def test_strides(case, step):
     assert_same_bits(out, dx[::step])
 
 
+@pytest.mark.parametrize("guest", [-400.0, -21.0, -7.0, 9.0, 30.0, np.nan, np.inf])
+def test_company(entry, dtype, instruction_set, guest):
+    """Kernels may treat a strip of ordinary numbers another way than one with a guest from far away: bits must not."""
+    count = 131
+    x, grad = np.linspace(-4, 4, count).astype(dtype), gradients(dtype, count)
+    guests = np.full(count, guest, dtype)
+    y, far = forward(entry, x), forward(entry, guests)
+    saved, far_saved = saved_by(entry, x, y), saved_by(entry, guests, far)
+    dx, far_dx = backward(entry, grad, saved), backward(entry, grad, far_saved)
+    for places in (*range(0, 100, 3), slice(None, None, 2), slice(1, None, 5), slice(40, 90)):
+        visited = np.zeros(count, bool)
+        visited[places] = True
+        assert_same_bits(forward(entry, np.where(visited, guests, x)), np.where(visited, far, y))
+        assert_same_bits(backward(entry, grad, np.where(visited, far_saved, saved)), np.where(visited, far_dx, dx))
+
+
 def test_in_place(case):
     entry, x, grad, saved, y, dx = case
     for n in (1, 7, 8, 33, x.size):

@@ -156,7 +156,7 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(scale, power, FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* What the slopes of silu and swish are made of. With t = |u| and exp(t) = F / m, m = 2^-n, the slope s (1 + u (1 - s)) is
+/* What swish's slopes are made of, in double silu's too. With t = |u| and exp(t) = F / m, m = 2^-n, the slope s (1 + u (1 - s)) is
  * m (F (1 - t) + m) / (F + m)^2 at -t, and 1 minus that at t; s (1 - s) is m F / (F + m)^2. So the numerator has one
  * rounding beside those of F and 1 - t, and (F + m)^2 = F^2 + m (2F + m) another with hardly any from the last term.
  * |u| is |z| + lost. */
@@ -180,11 +180,13 @@ FA_INLINE vreal FN(swish_slope)(vreal grad, vreal z, vreal quotient, vreal scale
     vreal above = FN(vfma)(quotient, -scale, one);
     return grad * FN(vselect)(below, quotient, above) * FN(vselect)(below, scale, one);
 }
+#if FA_DOUBLE
 FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
     FN(swish_parts) s = FN(swish_at)(x, FN(vset)(-(real)0)); /* adding -0 is free */
     return FN(swish_slope)(grad, x, s.part / s.square, s.scale);
 }
+#endif
 
 /* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
 typedef struct {
@@ -226,14 +228,6 @@ FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta
     return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
 }
 
-/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
-FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
-    /* an infinite grad would be inf - inf */
-    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
-    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
-    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
-}
-
 /* With w = exp(x) and d = w (w + 2) + 2: x w (w + 2) / d, below 0 as x w - x w (w^2 + w) / d, above as x - 2 x / d */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     (void)p;
@@ -246,6 +240,15 @@ FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     vreal y = FN(vfma)(-FN(vselect)(upper, t, xw), part, FN(vselect)(upper, x, xw));
     return FN(vsigned)(FN(vselect)(upper, y, y * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
+#if FA_DOUBLE
+/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
+FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
+    /* an infinite grad would be inf - inf */
+    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
+    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
+    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
+}
+
 /* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
  * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 47/256, where their
  * rounding costs least. */
@@ -264,6 +267,7 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     vreal q = FN(vselect)(positive, above, below) / square;
     return FN(gated)(grad, q, positive);
 }
+#endif
 
 /* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more exactly than tanh needs it */
 FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
@@ -292,6 +296,7 @@ FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) 
     return grad * sum * (sum + (lost + lost));
 }
 
+#if FA_DOUBLE
 FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
     (void)p;
     FN(gelu_parts) g = FN(gelu_at)(x);
@@ -314,6 +319,7 @@ FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
     FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
     return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
 }
+#endif
 
 /* x clipped to [low, high]; NaN stays */
 FA_INLINE vreal FN(clipped)(vreal x, real low, real high) {
@@ -417,6 +423,162 @@ FA_INLINE vreal FN(soft_shrink_gradient)(vreal grad, vreal y, FN(parameters) p) 
     return FN(vselect)(FN(veq)(y, FN(vset)(0)), FN(vset)(0), outside);
 }
 
+#if !FA_DOUBLE
+/* In pieces, for x that are near, and for those that are far; see fa_pieces.h and fa_loops.h. Where 1 minus a slope is
+ * wanted, its pieces go on to where nothing is left of it beside 1. */
+
+/* grad exp(x) factor, 2^-FA_TAIL last where the rest is below 1, so that a subnormal result is rounded once, else first, so
+ * that nothing overflows. For factors from 0.1 to 1000. */
+FA_INLINE vreal FN(times_exp)(vreal grad, FN(exp_reduced) e, vreal expm1, vreal factor) {
+    vreal scaled = FN(vfma)(expm1, factor, factor) * e.scale;
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    vmask last = FN(vlt)(FN(vabs)(scaled), one);
+    return scaled * FN(vselect)(last, one, unscale) * grad * FN(vselect)(last, unscale, one);
+}
+
+/* max(x, 0) - F(|x|) */
+#define FA_LESS_THAN_RELU(x, table) \
+    (FN(vmax)(FN(vset)(0), x) - FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
+/* grad F(|x|) at x < 0, grad (1 - F(|x|)) above */
+#define FA_GATED(grad, x, table) \
+    FN(gated_by)(grad, x, FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
+FA_INLINE vreal FN(gated_by)(vreal grad, vreal x, vreal slope) {
+    return grad * FN(vselect)(FN(vlt)(x, FN(vset)(0)), slope, (real)1 - slope);
+}
+
+FA_INLINE vmask FN(softplus_is_near)(vreal x, FN(parameters) p) {
+    const real lowest = p.a < (real)0x1p-126 ? (real)INFINITY : -fa_softplus_pieces.exact; /* 1 / b may be infinite */
+    return FN(vle)(FN(vset)(lowest), x * p.a);
+}
+FA_INLINE vreal FN(softplus_value_pieces)(vreal x, FN(parameters) p) {
+    const real inverse = 1 / p.a, rest = (real)(1 / (double)p.a - (double)inverse);
+    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x) * p.a);
+    /* what is lost of t, and no more where t is cut off */
+    vreal lost = FN(vmin)(FN(vset)(0x1p-20f), FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t));
+    vreal tail = FA_PIECEWISE_SUM(t, lost, fa_softplus_pieces);
+    return FN(vfma)(tail, FN(vset)(inverse), FN(vfma)(tail, FN(vset)(rest), FN(vmax)(x, FN(vset)(0))));
+}
+FA_INLINE vreal FN(softplus_value_far)(vreal x, FN(parameters) p) {
+    return FN(softplus_value)(x, p);
+}
+
+FA_INLINE vmask FN(log_sigmoid_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(x, FN(vset)(fa_softplus_pieces.exact));
+}
+FA_INLINE vreal FN(log_sigmoid_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x));
+    return FN(vmin)(x, FN(vset)(0)) - FA_PIECEWISE(t, fa_softplus_pieces);
+}
+FA_INLINE vreal FN(log_sigmoid_value_far)(vreal x, FN(parameters) p) {
+    return FN(log_sigmoid_value)(x, p);
+}
+
+FA_INLINE vmask FN(silu_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_silu_slope_pieces.exact), x);
+}
+FA_INLINE vreal FN(silu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_silu_slope_pieces);
+}
+/* w (1 + x - w (1 + 2x)), w = exp(x), and nothing more from -10 down */
+FA_INLINE vreal FN(silu_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
+    vreal factor = FN(vfma)(w, FN(vfma)(t, FN(vset)(-2), FN(vset)(-1)), t + (real)1);
+    return FN(times_exp)(grad, e, expm1, factor);
+}
+
+FA_INLINE vmask FN(mish_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vand)(FN(vle)(FN(vset)(fa_mish_slope_pieces.low), x), FN(vle)(x, FN(vset)(fa_mish_slope_pieces.high)));
+}
+FA_INLINE vreal FN(mish_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return grad * FA_PIECEWISE(x, fa_mish_slope_pieces);
+}
+/* With w = exp(-|x|), w (1 + x - w (1/2 + x - w^2 (1/4 + x))) below -5.5, 1 + w^2 (4x - 2 - w (12x - 4)) above 7 */
+FA_INLINE vreal FN(mish_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
+    vreal inner = FN(vfma)(w * w, t + (real)0.25, (real)-0.5 - t);
+    vreal below = FN(times_exp)(grad, e, expm1, FN(vfma)(w, inner, t + (real)1));
+    vreal outer = FN(vfma)(w, FN(vfma)(t, FN(vset)(12), FN(vset)(4)), FN(vfma)(t, FN(vset)(-4), FN(vset)(-2)));
+    return FN(vselect)(FN(vlt)(FN(vset)(0), x), grad * FN(vfma)(w * w, outer, FN(vset)(1)), below);
+}
+
+FA_INLINE vmask FN(gelu_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_gelu_pieces.exact), x);
+}
+FA_INLINE vreal FN(gelu_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_LESS_THAN_RELU(x, fa_gelu_pieces);
+}
+FA_INLINE vreal FN(gelu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_gelu_slope_pieces);
+}
+
+/* exp(-t^2 / 2) 2^FA_TAIL */
+FA_INLINE FN(exp_reduced) FN(gelu_exp)(vreal t) {
+    vreal half = t * (real)-0.5, square = half * t;
+    return FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_TAIL);
+}
+FA_INLINE vreal FN(gelu_value_far)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_exp)(t);
+    vreal tail = FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_tail));
+    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), tail); /* +0 where nothing is left */
+}
+FA_INLINE vreal FN(gelu_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_exp)(t);
+    return FN(times_exp)(grad, e, FN(expm1_core)(e.r), -t * FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_slope)));
+}
+
+FA_INLINE vmask FN(gelu_tanh_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_gelu_tanh_pieces.exact), x);
+}
+FA_INLINE vreal FN(gelu_tanh_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_LESS_THAN_RELU(x, fa_gelu_tanh_pieces);
+}
+FA_INLINE vreal FN(gelu_tanh_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_gelu_tanh_slope_pieces);
+}
+/* t w, w = exp(-2u), and the slope w (1 - 2u't): w itself is nothing beside 1 */
+FA_INLINE vreal FN(gelu_tanh_value_far)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, t * t);
+    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), t);
+}
+FA_INLINE vreal FN(gelu_tanh_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    const vreal triple = FN(vset)((real)(3 * -0x1.2444f2a4d8b4bp-4)), linear = FN(vset)(FA_TANH_LINEAR);
+    const real triple_low = (real)(3 * -0x1.2444f2a4d8b4bp-4 - (double)(real)(3 * -0x1.2444f2a4d8b4bp-4));
+    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x)), square = t * t;
+    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, square);
+    vreal rise = FN(vfma)(triple, square, linear), product = rise * t, factor = product + (real)1; /* rise: -2u' */
+    /* what the roundings lost of factor goes, in proportion, to exp - 1 */
+    vreal low = FN(product_error)(triple, square, rise - linear) + FA_TANH_LINEAR_LOW;
+    low = FN(vfma)(FN(vset)(triple_low), square, FN(vfma)(triple, FN(product_error)(t, t, square), low));
+    vreal lost = FN(vfma)(low, t, FN(product_error)(rise, t, product) + ((product - factor) + (real)1));
+    return FN(times_exp)(grad, e, FN(expm1_core)(e.r) + lost / factor, factor);
+}
+#endif
+
 /* Activations with a learned weight:
  *   name_value(x, w)             f(x; w)
  *   name_gradient(g, x, w, *dw)  g * df/dx; *dw = g * df/dw
@@ -435,32 +597,33 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     return FN(vselect)(below, scaled, above);
 }
 
-/* The lists. Order is free; the registry finds a kernel by its name. */
-#define FA_ACTIVATIONS(X) \
-    X(identity)           \
-    X(relu)               \
-    X(leaky_relu)         \
-    X(sigmoid)            \
-    X(tanh)               \
-    X(elu)                \
-    X(celu)               \
-    X(selu)               \
-    X(softplus)           \
-    X(log_sigmoid)        \
-    X(silu)               \
-    X(mish)               \
-    X(tanh_shrink)        \
-    X(gelu)               \
-    X(gelu_tanh)          \
-    X(hard_sigmoid)       \
-    X(hard_swish)         \
-    X(hard_tanh)          \
-    X(relu6)              \
-    X(softsign)           \
-    X(relu_squared)       \
-    X(threshold)          \
-    X(hard_shrink)        \
-    X(soft_shrink)
+/* The lists. Order is free; the registry finds a kernel by its name. Value and gradient are `whole`, or have `pieces` in
+ * float. */
+#define FA_ACTIVATIONS(X)         \
+    X(identity, whole, whole)     \
+    X(relu, whole, whole)         \
+    X(leaky_relu, whole, whole)   \
+    X(sigmoid, whole, whole)      \
+    X(tanh, whole, whole)         \
+    X(elu, whole, whole)          \
+    X(celu, whole, whole)         \
+    X(selu, whole, whole)         \
+    X(softplus, pieces, whole)    \
+    X(log_sigmoid, pieces, whole) \
+    X(silu, whole, pieces)        \
+    X(mish, whole, pieces)        \
+    X(tanh_shrink, whole, whole)  \
+    X(gelu, pieces, pieces)       \
+    X(gelu_tanh, pieces, pieces)  \
+    X(hard_sigmoid, whole, whole) \
+    X(hard_swish, whole, whole)   \
+    X(hard_tanh, whole, whole)    \
+    X(relu6, whole, whole)        \
+    X(softsign, whole, whole)     \
+    X(relu_squared, whole, whole) \
+    X(threshold, whole, whole)    \
+    X(hard_shrink, whole, whole)  \
+    X(soft_shrink, whole, whole)
 
 #define FA_LEARNED(X) \
     X(prelu)          \

@@ -68,5 +68,6 @@ static const fa_kernels FN(kernels) = {
 #undef FA_TAIL_UNSCALE
 #undef FA_LN2_HIGH
 #undef FA_LN2_LOW
-#undef FA_GATE_SHIFT
-#undef FA_GATE_UNSCALE
+#undef FA_TANH_LINEAR
+#undef FA_TANH_LINEAR_LOW
+#undef FA_TANH_CUBIC

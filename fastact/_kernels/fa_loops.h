@@ -1,17 +1,80 @@
 /* From the list of activations to loops over arrays.
  *
- * Each loop is written once and takes the value or gradient as a constant function pointer, which the compiler inlines.
+ * Each loop is written once and takes the forms of a value or gradient as constant function pointers, which the compiler
+ * inlines.
  * Several vectors are in flight at a time because one chain of dependent FMAs leaves most of the pipeline idle. A tail
  * goes through the same vector code on a padded strip, so a value's bits never depend on where it stands.
  */
-
-typedef vreal FN(value_function)(vreal x, FN(parameters) p);
-typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 
 #ifndef FA_IN_FLIGHT
 #define FA_IN_FLIGHT 3
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
 #endif
+
+typedef vreal FN(value_function)(vreal x, FN(parameters) p);
+typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
+typedef vmask FN(near_function)(vreal x, FN(parameters) p);
+
+/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly always,
+ * and mixed with what is right far away: a lane has the same bits in any company. */
+typedef struct {
+    FN(value_function) *value;
+    FN(near_function) *near;
+    FN(value_function) *mixed;
+} FN(value_forms);
+typedef struct {
+    FN(gradient_function) *gradient;
+    FN(near_function) *near;
+    FN(gradient_function) *mixed;
+} FN(gradient_forms);
+
+#define FA_VALUE_whole(name) (FN(value_forms)){FN(name##_value), NULL, NULL}
+#define FA_GRADIENT_whole(name) (FN(gradient_forms)){FN(name##_gradient), NULL, NULL}
+#define FA_MIX_VALUE_whole(name)
+#define FA_MIX_GRADIENT_whole(name)
+#undef FA_VALUE_pieces
+#undef FA_GRADIENT_pieces
+#undef FA_MIX_VALUE_pieces
+#undef FA_MIX_GRADIENT_pieces
+#if FA_DOUBLE /* has none */
+#define FA_VALUE_pieces FA_VALUE_whole
+#define FA_GRADIENT_pieces FA_GRADIENT_whole
+#define FA_MIX_VALUE_pieces FA_MIX_VALUE_whole
+#define FA_MIX_GRADIENT_pieces FA_MIX_GRADIENT_whole
+#else
+#define FA_VALUE_pieces(name) (FN(value_forms)){FN(name##_value_pieces), FN(name##_is_near), FN(name##_value_mixed)}
+#define FA_GRADIENT_pieces(name)                                                                                       \
+    (FN(gradient_forms)){FN(name##_gradient_pieces), FN(name##_is_near), FN(name##_gradient_mixed)}
+#define FA_MIX_VALUE_pieces(name)                                                                                      \
+    FA_INLINE vreal FN(name##_value_mixed)(vreal x, FN(parameters) p) {                                                \
+        return FN(vselect)(FN(name##_is_near)(x, p), FN(name##_value_pieces)(x, p), FN(name##_value_far)(x, p));       \
+    }
+#define FA_MIX_GRADIENT_pieces(name)                                                                                   \
+    FA_INLINE vreal FN(name##_gradient_mixed)(vreal grad, vreal saved, FN(parameters) p) {                             \
+        return FN(vselect)(FN(name##_is_near)(saved, p), FN(name##_gradient_pieces)(grad, saved, p),                   \
+                           FN(name##_gradient_far)(grad, saved, p));                                                   \
+    }
+#endif
+
+/* Whether all of count vectors are near; one branch for a strip leaves its vectors to run side by side */
+FA_INLINE int FN(all_near)(FN(near_function) *near, const vreal *x, int count, FN(parameters) p) {
+    if (!near) return 1;
+    vmask all = near(x[0], p);
+    for (int j = 1; j < count; j++) all = FN(vand)(all, near(x[j], p));
+    return !FA_RARELY(FN(vmask_bits)(all) != (1u << FN(lanes)) - 1);
+}
+FA_INLINE void FN(values)(FN(value_forms) f, vreal *v, int count, FN(parameters) p) {
+    if (FN(all_near)(f.near, v, count, p))
+        for (int j = 0; j < count; j++) v[j] = f.value(v[j], p);
+    else
+        for (int j = 0; j < count; j++) v[j] = f.mixed(v[j], p);
+}
+FA_INLINE void FN(gradients)(FN(gradient_forms) f, vreal *g, const vreal *saved, int count, FN(parameters) p) {
+    if (FN(all_near)(f.near, saved, count, p))
+        for (int j = 0; j < count; j++) g[j] = f.gradient(g[j], saved[j], p);
+    else
+        for (int j = 0; j < count; j++) g[j] = f.mixed(g[j], saved[j], p);
+}
 
 /* From so many elements on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
  * leaves the core no room to run ahead to loads that take that long: a line is asked for so many bytes before its turn.
@@ -92,14 +155,16 @@ FA_INLINE ptrdiff_t FN(part)(ptrdiff_t left) {
     return left < FN(lanes) ? left : FN(lanes);
 }
 
-FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
+FA_INLINE void FN(forward_loop)(FN(value_forms) f, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
     ptrdiff_t i = 0, part = FN(head)(y, n);
     for (;; part = FN(part)(n - i)) {
         if (part) {
             const FN(tail) t = FN(vtail)(part);
-            FN(vstore_tail)(y + i, value(FN(vload_tail)(x + i, t), p), t);
+            vreal v = FN(vload_tail)(x + i, t);
+            FN(values)(f, &v, 1, p);
+            FN(vstore_tail)(y + i, v, t);
             i += part;
         }
         for (; i + strip <= n; i += strip) {
@@ -109,44 +174,45 @@ FA_INLINE void FN(forward_loop)(FN(value_function) *value, const real *x, real *
                 if (y != x) FN(prefetch)(y + i, strip);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
-            for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = value(v[j], p);
+            FN(values)(f, v, FA_IN_FLIGHT, p);
             for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
         if (i == n) return;
     }
 }
 
-FA_INLINE void FN(backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dx,
-                                 ptrdiff_t n, FN(parameters) p) {
+FA_INLINE void FN(backward_loop)(FN(gradient_forms) f, const real *grad, const real *saved, real *dx, ptrdiff_t n,
+                                 FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
     ptrdiff_t i = 0, part = FN(head)(dx, n);
     for (;; part = FN(part)(n - i)) {
         if (part) {
             const FN(tail) t = FN(vtail)(part);
-            const vreal g = FN(vload_tail)(grad + i, t), s = FN(vload_tail)(saved + i, t);
-            FN(vstore_tail)(dx + i, gradient(g, s, p), t);
+            vreal g = FN(vload_tail)(grad + i, t), s = FN(vload_tail)(saved + i, t);
+            FN(gradients)(f, &g, &s, 1, p);
+            FN(vstore_tail)(dx + i, g, t);
             i += part;
         }
         for (; i + strip <= n; i += strip) {
             vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
             if (FA_RARELY(i < prefetch_end)) {
                 FN(prefetch)(grad + i, strip);
-                if (gradient != FN(identity_gradient)) FN(prefetch)(saved + i, strip); /* that reads none */
+                if (f.gradient != FN(identity_gradient)) FN(prefetch)(saved + i, strip); /* that reads none */
                 if (dx != grad && dx != saved) FN(prefetch)(dx + i, strip);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) {
                 g[j] = FN(vload)(grad + i + j * lanes);
                 s[j] = FN(vload)(saved + i + j * lanes);
             }
-            for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = gradient(g[j], s[j], p);
+            FN(gradients)(f, g, s, FA_IN_FLIGHT, p);
             for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(dx + i + j * lanes, g[j]);
         }
         if (i == n) return;
     }
 }
 
-FA_INLINE void FN(epilogue_loop)(FN(value_function) *value, FN(gradient_function) *gradient, real *y, const real *bias,
+FA_INLINE void FN(epilogue_loop)(FN(value_forms) value, FN(gradient_forms) gradient, real *y, const real *bias,
                                  real *slope, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t y_row, ptrdiff_t slope_row,
                                  FN(parameters) p) {
     const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
@@ -156,33 +222,43 @@ FA_INLINE void FN(epilogue_loop)(FN(value_function) *value, FN(gradient_function
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal x = FN(vload)(y + i);
             if (bias) x += FN(vload)(bias + i);
-            vreal v = value(x, p); /* before the branch, so that the gradient can share its exponential */
-            if (slope) FN(vstore)(slope + i, gradient(one, x, p));
+            vreal v = x, g = one;
+            FN(values)(value, &v, 1, p); /* before the branch, so that the gradient can share an exponential */
+            if (slope) {
+                FN(gradients)(gradient, &g, &x, 1, p);
+                FN(vstore)(slope + i, g);
+            }
             FN(vstore)(y + i, v);
         }
         if (columns > whole) {
             vreal x = FN(vload_tail)(y + whole, tail);
             if (bias) x += FN(vload_tail)(bias + whole, tail);
-            vreal v = value(x, p);
-            if (slope) FN(vstore_tail)(slope + whole, gradient(one, x, p), tail);
+            vreal v = x, g = one;
+            FN(values)(value, &v, 1, p);
+            if (slope) {
+                FN(gradients)(gradient, &g, &x, 1, p);
+                FN(vstore_tail)(slope + whole, g, tail);
+            }
             FN(vstore_tail)(y + whole, v, tail);
         }
     }
 }
 
-FA_INLINE void FN(bias_backward_loop)(FN(gradient_function) *gradient, const real *grad, const real *saved, real *dz,
+FA_INLINE void FN(bias_backward_loop)(FN(gradient_forms) f, const real *grad, const real *saved, real *dz,
                                       real *sums, ptrdiff_t rows, ptrdiff_t columns, FN(parameters) p) {
     const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
     const FN(tail) tail = FN(vtail)(columns - whole);
     memset(sums, 0, (size_t)columns * sizeof(real));
     for (ptrdiff_t row = 0; row < rows; row++, grad += columns, saved += columns, dz += dz ? columns : 0) {
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
-            vreal d = gradient(FN(vload)(grad + i), FN(vload)(saved + i), p);
+            vreal d = FN(vload)(grad + i), s = FN(vload)(saved + i);
+            FN(gradients)(f, &d, &s, 1, p);
             if (dz) FN(vstore)(dz + i, d);
             FN(vstore)(sums + i, FN(vload)(sums + i) + d);
         }
         if (columns > whole) {
-            vreal d = gradient(FN(vload_tail)(grad + whole, tail), FN(vload_tail)(saved + whole, tail), p);
+            vreal d = FN(vload_tail)(grad + whole, tail), s = FN(vload_tail)(saved + whole, tail);
+            FN(gradients)(f, &d, &s, 1, p);
             if (dz) FN(vstore_tail)(dz + whole, d, tail);
             FN(vstore_tail)(sums + whole, FN(vload_tail)(sums + whole, tail) + d, tail);
         }
@@ -195,7 +271,7 @@ FA_INLINE vreal FN(slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
 }
 static void FN(slope_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows, ptrdiff_t columns,
                                fa_parameters p) {
-    FN(bias_backward_loop)(FN(slope_gradient), g, s, dz, sums, rows, columns, FN(rounded)(p));
+    FN(bias_backward_loop)(FA_GRADIENT_whole(slope), g, s, dz, sums, rows, columns, FN(rounded)(p));
 }
 
 static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns) {
@@ -205,25 +281,27 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
         for (ptrdiff_t i = 0; i < columns; i++) sum[i] = (row ? sum[i] : 0) + part[row * columns + i];
 }
 
-#define FA_LOOPS(name)                                                                                                 \
+#define FA_LOOPS(name, values, gradients)                                                                              \
+    FA_MIX_VALUE_##values(name)                                                                                        \
+    FA_MIX_GRADIENT_##gradients(name)                                                                                  \
     static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                             \
-        FN(forward_loop)(FN(name##_value), x, y, n, FN(rounded)(p));                                                   \
+        FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                            \
     }                                                                                                                  \
     static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {            \
-        FN(backward_loop)(FN(name##_gradient), g, s, dx, n, FN(rounded)(p));                                           \
+        FN(backward_loop)(FA_GRADIENT_##gradients(name), g, s, dx, n, FN(rounded)(p));                                 \
     }                                                                                                                  \
     static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,            \
                                     ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                           \
-        FN(epilogue_loop)(FN(name##_value), FN(name##_gradient), y, b, slope, rows, columns, y_row, slope_row,         \
-                          FN(rounded)(p));                                                                             \
+        FN(epilogue_loop)(FA_VALUE_##values(name), FA_GRADIENT_##gradients(name), y, b, slope, rows, columns, y_row,   \
+                          slope_row, FN(rounded)(p));                                                                  \
     }                                                                                                                  \
     static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,           \
                                          ptrdiff_t columns, fa_parameters p) {                                         \
-        FN(bias_backward_loop)(FN(name##_gradient), g, s, dz, sums, rows, columns, FN(rounded)(p));                    \
+        FN(bias_backward_loop)(FA_GRADIENT_##gradients(name), g, s, dz, sums, rows, columns, FN(rounded)(p));          \
     }
 FA_ACTIVATIONS(FA_LOOPS)
 
-#define FA_ENTRY(name) \
+#define FA_ENTRY(name, values, gradients) \
     {#name, FN(name##_forward), FN(name##_backward), FN(name##_epilogue), FN(name##_bias_backward)},
 static const fa_activation FN(activations)[] = {FA_ACTIVATIONS(FA_ENTRY)};
 

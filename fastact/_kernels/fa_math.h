@@ -201,9 +201,9 @@ static const real FN(tanh_shrink_tail)[] = {-0x1.1110f6p-3f, 0x1.ba1126p-5f, -0x
                                             -0x1.a1b974p-9f, 0x1.db73b6p-11f, -0x1.2053e8p-13f};
 #endif
 
-/* Where an exponential is divided by or into the result (sigmoid, silu, swish, mish), that is scaled by 2^FA_TAIL. From
- * FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest number, and 2^20
- * times as much is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
+/* Where an exponential is a factor or a quotient of the result (sigmoid, silu, swish, mish, both gelu), that is scaled by
+ * 2^FA_TAIL. From FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest
+ * number, and 2^20 times as much is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
 #if FA_DOUBLE
 #define FA_TAIL 64
 #define FA_TAIL_UNSCALE 0x1p-64
@@ -228,7 +228,7 @@ FA_INLINE vreal FN(exp_stretch)(vreal x, real a, real c, real magic, real magic_
 }
 #endif
 
-/* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from bench/fit_polynomials.py, for the slopes of silu and swish: for double
+/* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from bench/fit_polynomials.py, for swish's slopes, in double silu's too: there
  * exp_tail after two ones, all times 2^FA_TAIL. In float c is 33501/65536, a ln 2 to within 2^-34, and the shift
  * 323/65536, with which the first coefficient is very near a float. */
 #if FA_DOUBLE
@@ -294,14 +294,46 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
     return tail + (x - x);
 }
 
+#if !FA_DOUBLE
+#include "fa_pieces.h"
+/* A function of t + low in pieces (fa_pieces.h), low less than an ULP of t. Adding 1.5 * 2^23 rounds, and leaves the piece
+ * in the lowest bits. */
+FA_INLINE vreal FN(piecewise)(vreal t, vreal low, const float *place, int places, const float (*row)[FA_ROW], int rows) {
+    vreal piece = FN(vset)(place[places - 1]);
+    for (int i = places - 2; i >= 0; i--) piece = FN(vfma)(piece, t, FN(vset)(i ? place[i] : place[0] + 0x1.8p23f));
+    vreal r = t - FN(vpick)(row[0], piece) + low, sum = FN(vpick)(row[rows - 1], piece);
+    for (int i = rows - 2; i > 0; i--) sum = FN(vfma)(sum, r, FN(vpick)(row[i], piece));
+    return sum;
+}
+#define FA_COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
+#define FA_PIECEWISE_SUM(t, low, table) \
+    FN(piecewise)(t, low, table.place, FA_COUNT(table.place), table.row, FA_COUNT(table.row))
+#define FA_PIECEWISE(t, table) FA_PIECEWISE_SUM(t, FN(vset)(-0.0f), table) /* adding -0 is free */
+#endif
+
 /* gelu and gelu_tanh are x G(x) with a gate G that goes from 0 to 1 as 1 - G(-x). With t = min(|x|, limit), they are
  * max(x, 0) - t G(-t). The limit is where the scale has come down to 0 exactly, so that what lies beyond is 0 too.
  *
- * G(-t) is a power of two, FA_GATE_SHIFT binades too high, times a part as many too low, so that nothing is subnormal
- * before the last operation, which alone rounds a subnormal result. */
-#define FA_GATE_SHIFT (FA_DOUBLE ? 64 : 32)
-#define FA_GATE_UNSCALE (FA_DOUBLE ? (real)0x1p-64 : (real)0x1p-32)
+ * G(-t) is a power of two, FA_TAIL binades too high, times a part as many too low, so that nothing is subnormal before the
+ * last operation, which alone rounds a subnormal result. */
 
+/* exp(-2u) 2^FA_TAIL for gelu_tanh's u = sqrt(2/pi) (t + 0.044715 t^3), needed to 2^-30 (2^-60): -2u = t (linear +
+ * cubic t^2), the high part of linear so short that subtracting it again is exact. */
+#define FA_TANH_LINEAR (FA_DOUBLE ? (real)-0x1.9884533d4366p0 : (real)-0x1.98845p0)
+#define FA_TANH_LINEAR_LOW (FA_DOUBLE ? (real)0x1.ee5e069875fe9p-49 : (real)-0x1.9ea1b284687e6p-23)
+#define FA_TANH_CUBIC (real)-0x1.2444f2a4d8b4bp-4
+FA_INLINE FN(exp_reduced) FN(gelu_tanh_exp)(vreal t, vreal square) {
+    const vreal cubic = FN(vset)(FA_TANH_CUBIC);
+    const real cubic_low = FA_DOUBLE ? (real)0x1.6c843a29d1c7p-61 : (real)-0x1.49b1695e937bcp-29;
+    vreal factor = FN(vfma)(cubic, square, FN(vset)(FA_TANH_LINEAR));
+    vreal low = FN(product_error)(cubic, square, factor - FA_TANH_LINEAR);
+    low = FN(vfma)(cubic, FN(product_error)(t, t, square), low);
+    low = FN(vfma)(FN(vset)(cubic_low), square, low) + FA_TANH_LINEAR_LOW;
+    vreal u = t * factor;
+    return FN(exp_reduce_pair)(u, FN(vfma)(t, low, FN(product_error)(t, factor, u)), FA_TAIL);
+}
+
+#if FA_DOUBLE
 /* grad times the slope: scale * slope at -t, 1 - that at t; near where |x| < 1/2, as there it has fewer roundings */
 FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, vreal scale) {
     vmask below = FN(vlt)(x, FN(vset)(0));
@@ -312,19 +344,13 @@ FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, 
 
 /* For gelu, from bench/fit_polynomials.py, k = 1 / sqrt(2 pi):
  *
- *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 14.85] ([13/16, 38.82])
- *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 14.85] ([0, 38.82])
+ *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 38.82]
+ *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 38.82]
  *   (1 - 2 Phi(-t)) / t = centre(-t^2 / 2) on [0, 13/16]
  *   (gelu'(x) - 1/2) / x = near(-x^2 / 2) on [-1/2, 1/2], the same for gelu_tanh in x^2
  *
  * The fractions vanish at infinity, and the rounding errors of both polynomials with them. tail and slope carry the
- * factor FA_GATE_UNSCALE, in float 2^-33.
- *
- * In float, -t^2 / 2 = r - n C with a C near ln 2 of so few bits that n C is exact. magic - n has the exponent field of
- * 2^(33 - n) in its low bits, and magic C is so near a float that one FMA makes of it n C + 3/1024, exactly. 2^-n is
- * exp(-n C) but for exp(n (C - ln 2)), which goes into r as a multiple of t^2. Then exp(-t^2 / 2) is
- * 2^-n (1 + gelu_exp(r)), where gelu_exp knows of the 3/1024. */
-#if FA_DOUBLE
+ * factor FA_TAIL_UNSCALE. */
 static const real FN(gelu_denominator)[] = {0x1.9733e90a92147p20, 0x1.f5e60c43498fbp21, 0x1.217c2d4f0b5a1p22,
                                             0x1.9d6540604d459p21, 0x1.96f9b16b9f1a4p20, 0x1.22d55bdd65979p19,
                                             0x1.34eede4a6e62dp17, 0x1.e9cedf75d1512p14, 0x1.1d787f669bcbfp12,
@@ -347,20 +373,6 @@ static const real FN(gelu_tanh_near)[] = {0x1.9884533d43651p-1, -0x1.11b14cd3695
                                           -0x1.45da42de5bfb2p-7, 0x1.34c30692e90cbp-10, -0x1.603be7208923cp-14,
                                           -0x1.f10aaf5e169fbp-19, 0x1.62ee045e687afp-19, -0x1.03bfb5d57f8dbp-21,
                                           -0x1.b5b1b1856a7d8p-27};
-#else
-static const real FN(gelu_denominator)[] = {0x1.5b97e8p6f, 0x1.27ed2cp7f, 0x1.b0edd2p6f, 0x1.591614p5f, 0x1.32b11cp3f,
-                                            0x1.p0f};
-static const real FN(gelu_tail)[] = {-0x1.15565ap-28f, -0x1.f2925ep-30f, -0x1.ee871ap-32f, -0x1.965eep-35f,
-                                     -0x1.86fffep-48f};
-static const real FN(gelu_slope)[] = {0x1.72072ep-29f, 0x1.807024p-29f, 0x1.649ffap-30f, 0x1.59bafcp-32f,
-                                      0x1.331e78p-35f};
-static const real FN(gelu_centre)[] = {0x1.988454p-1f, 0x1.1058aap-2f, 0x1.46e348p-4f, 0x1.37ab2ep-6f, 0x1.c5b3c6p-9f};
-static const real FN(gelu_near)[] = {0x1.988454p-1f, 0x1.105876p-1f, 0x1.ea4f16p-3f, 0x1.38af06p-4f, 0x1.35f368p-6f};
-static const real FN(gelu_exp)[] = {-0x1.7f7054p-9f, 0x1.fe80d6p-1f, 0x1.fe8116p-2f, 0x1.5454d6p-3f,
-                                     0x1.5457fep-5f, 0x1.11b05ap-7f, 0x1.6b274p-10f};
-static const real FN(gelu_tanh_near)[] = {0x1.988454p-1f, -0x1.11b18cp-2f, 0x1.f584acp-5f, -0x1.47668cp-7f,
-                                          0x1.4052cap-10f};
-#endif
 
 typedef struct {
     vmask centre; /* t < 13/16: t Phi(-t) is */
@@ -370,26 +382,18 @@ typedef struct {
 } FN(gelu_parts);
 
 FA_INLINE FN(gelu_parts) FN(gelu_at)(vreal x) {
-    const real k = (real)0x1.9884533d43651p-2 * (FA_DOUBLE ? FA_GATE_UNSCALE : (real)0x1p-33);
+    const real k = (real)0x1.9884533d43651p-2 * FA_TAIL_UNSCALE;
     const real root = (real)0.75, root_low = (real)0x1.d5a32fe0167bbp-10; /* root - t is exact for t >= 3/8 */
     FN(gelu_parts) g;
-    vreal t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)38.819 : (real)14.89), FN(vabs)(x));
+    vreal t = FN(vmin)(FN(vset)((real)38.819), FN(vabs)(x));
     vreal half = t * (real)-0.5, square = half * t;
     g.centre = FN(vlt)(t, FN(vset)((real)0.8125));
     g.value = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_centre)), square, -half);
     g.near = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_near)), x, FN(vset)((real)0.5));
 
-#if FA_DOUBLE
-    FN(exp_reduced) e = FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_GATE_SHIFT);
+    FN(exp_reduced) e = FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_TAIL);
     vreal expm1 = FN(expm1_core)(e.r);
     g.scale = e.scale;
-#else
-    const real magic = (real)0x802ca0, period = (real)0x1.62e4p-1, magic_period = (real)5822446.5;
-    vreal shifted = FN(vfma)(square, FN(vset)(1 / period), FN(vset)(magic));
-    vreal r = FN(vfma)(half, t, FN(vfma)(shifted, FN(vset)(-period), FN(vset)(magic_period)));
-    vreal expm1 = FA_POLYNOMIAL(FN(vfma)(square, FN(vset)((real)-0x1.14a0eep-19), r), FN(gelu_exp));
-    g.scale = (vreal)(FN(vbits)(shifted) << 23);
-#endif
     vreal denominator = FA_POLYNOMIAL(t, FN(gelu_denominator));
     vreal tail = FA_POLYNOMIAL(t, FN(gelu_tail)) / denominator + k;
     vreal slope = FA_POLYNOMIAL(t, FN(gelu_slope)) / denominator + k;
@@ -406,28 +410,17 @@ typedef struct {
 } FN(gelu_tanh_parts);
 
 FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
-    /* u is needed to 2^-30 (2^-60): -2u = t (linear + cubic t^2). The high part of linear is so short that
-     * subtracting it again is exact. */
-    const real linear = FA_DOUBLE ? (real)-0x1.9884533d4366p0 : (real)-0x1.98845p0;
-    const real linear_low = FA_DOUBLE ? (real)0x1.ee5e069875fe9p-49 : (real)-0x1.9ea1b284687e6p-23;
-    const real cubic = (real)-0x1.2444f2a4d8b4bp-4;
-    const real cubic_low = FA_DOUBLE ? (real)0x1.6c843a29d1c7p-61 : (real)-0x1.49b1695e937bcp-29;
     const vreal one = FN(vset)(1);
-
+    const real linear = FA_TANH_LINEAR, linear_low = FA_TANH_LINEAR_LOW, cubic = FA_TANH_CUBIC;
     FN(gelu_tanh_parts) g;
-    g.t = FN(vmin)(FN(vset)(FA_DOUBLE ? (real)21.599 : (real)10.915), FN(vabs)(x));
-    vreal square = g.t * g.t, factor = FN(vfma)(FN(vset)(cubic), square, FN(vset)(linear));
-    vreal low = FN(product_error)(FN(vset)(cubic), square, factor - linear);
-    low = FN(vfma)(FN(vset)(cubic), FN(product_error)(g.t, g.t, square), low);
-    low = FN(vfma)(FN(vset)(cubic_low), square, low) + linear_low;
-    vreal u = g.t * factor;
-    low = FN(vfma)(g.t, low, FN(product_error)(g.t, factor, u));
-    FN(exp_reduced) e = FN(exp_reduce_pair)(u, low, FA_GATE_SHIFT);
+    g.t = FN(vmin)(FN(vset)((real)21.599), FN(vabs)(x));
+    vreal square = g.t * g.t;
+    FN(exp_reduced) e = FN(gelu_tanh_exp)(g.t, square);
     vreal expm1 = FN(expm1_core)(e.r);
 
     g.near = FN(vfma)(FA_POLYNOMIAL(square, FN(gelu_tanh_near)), x, FN(vset)((real)0.5));
     g.scale = e.scale;
-    const vreal one_scaled = FN(vset)(1 / FA_GATE_UNSCALE);
+    const vreal one_scaled = FN(vset)(1 / FA_TAIL_UNSCALE);
     vreal sum = FN(vfma)(expm1 + one, g.scale, one_scaled); /* 1 + exp(-2u) */
     vreal inverse = one / sum;
     g.tail = FN(vfma)(inverse, expm1, inverse);
@@ -436,9 +429,9 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
      * and of the middle factor left is put back into that, which cancels around its root and is large far out */
     vreal sum_low = FN(vfma)(expm1 + one, g.scale, one_scaled - sum);
     vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
-    const vreal triple = FN(vset)(3 * cubic / FA_GATE_UNSCALE), first = FN(vset)(linear / FA_GATE_UNSCALE);
+    const vreal triple = FN(vset)(3 * cubic / FA_TAIL_UNSCALE), first = FN(vset)(linear / FA_TAIL_UNSCALE);
     vreal derivative = FN(vfma)(triple, square, first);
-    vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_GATE_UNSCALE;
+    vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_TAIL_UNSCALE;
     vreal product = g.t * derivative, middle = product + sum;
     vreal middle_low = FN(product_error)(g.t, derivative, product) + (((product - middle) + sum) + sum_low);
     middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, middle_low));
@@ -446,3 +439,9 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     g.slope = FN(vfma)(outer, middle, outer * middle_low);
     return g;
 }
+#else
+/* From bench/fit_polynomials.py, for t from 5.5 to 14.9 and w = 1 / t^2: t Phi(-t) exp(t^2 / 2), and -gelu'(-t)
+ * exp(t^2 / 2) / t. */
+static const real FN(gelu_far_tail)[] = {0x1.98844ap-2f, -0x1.98750ap-2f, 0x1.3025dcp+0f, -0x1.5825ccp+2f, 0x1.4caf26p+4f};
+static const real FN(gelu_far_slope)[] = {0x1.988452p-2f, -0x1.98824ep-2f, 0x1.975aeap-2f, -0x1.1ec0dep+0f, 0x1.b683a6p+1f};
+#endif

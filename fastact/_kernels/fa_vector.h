@@ -181,6 +181,25 @@ FA_INLINE vmask FN(vmask_from_bits)(unsigned bits) {
 #endif
 }
 
+#if !FA_DOUBLE
+/* In every lane the one of 8 numbers whose place is in the lowest three bits of index; of 16, the same again, where there
+ * are so many lanes. */
+FA_INLINE vreal FN(vpick)(const real *row, vreal index) {
+#if FA_VECTOR_BYTES == 64
+    return (vreal)_mm512_permutexvar_ps((__m512i)index, _mm512_load_ps(row));
+#elif FA_VECTOR_BYTES == 32
+    return (vreal)_mm256_permutevar8x32_ps(_mm256_load_ps(row), (__m256i)index);
+#elif defined(__aarch64__)
+    const uint8x16x2_t bytes = {{vld1q_u8((const uint8_t *)row), vld1q_u8((const uint8_t *)(row + 4))}};
+    const vuint first = ((vuint)index & 7) * 0x04040404 + 0x03020100;
+    return (vreal)vqtbl2q_u8(bytes, (uint8x16_t)first);
+#else
+    const vuint place = (vuint)index & 7;
+    return (vreal){row[place[0]], row[place[1]], row[place[2]], row[place[3]]};
+#endif
+}
+#endif
+
 /* Lanes from bytes, and to bytes where they are whole numbers from 0 to 255. */
 FA_INLINE vreal FN(vload_bytes)(const uint8_t *p) {
 #if FA_VECTOR_BYTES == 64 && FA_DOUBLE
