@@ -209,3 +209,6 @@ def test_parameters_at_the_ends_of_the_range(dtype, instruction_set):
     grad = np.full_like(y, 2.0**20)
     expected = grad.astype(np.longdouble) * y * beta
     np.testing.assert_allclose(fa.softplus_backward(grad, y, beta=beta), expected.astype(dtype), rtol=8 * info.eps)
+    for beta in map(float, (dtype(0.22) * small, dtype(0.7) * small, small)):  # 1 / beta may be infinite
+        expected = np.full(50, np.log(np.longdouble(2)) / beta).astype(dtype)
+        np.testing.assert_allclose(fa.softplus(np.zeros(50, dtype), beta=beta), expected, rtol=8 * info.eps)
