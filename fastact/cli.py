@@ -71,7 +71,7 @@ def _accuracy_options(parser: argparse.ArgumentParser) -> None:
 
 def accuracy(options: argparse.Namespace) -> int:
     """``fastact accuracy``: measure the kernels in use."""
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # disable=None: draws where there is a terminal
 
     from .accuracy import measure, write_results
 
@@ -90,7 +90,9 @@ def accuracy(options: argparse.Namespace) -> int:
     for name in names:
         for dtype in dtypes:
             total = 1 << 32 if options.exhaustive and dtype == "float32" else None
-            with told(), tqdm(total=total, desc=f"{name} {dtype}", unit="input", unit_scale=True, leave=False) as bar:
+            about = f"{name} {dtype}"
+            bar = tqdm(total=total, desc=about, unit="input", unit_scale=True, leave=False, disable=None)
+            with told(), bar:
                 entry = registry.ACTIVATIONS[name]
                 result = measure(
                     entry, dtype, exhaustive=options.exhaustive, points=options.points, progress=bar.update
@@ -193,7 +195,7 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """``fastact compare``: one network, many activations."""
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # disable=None: draws where there is a terminal
 
     from . import compare as comparing
     from . import plot as drawing
@@ -215,7 +217,6 @@ def compare(options: argparse.Namespace) -> int:
             if options.threads is not None:
                 stack.enter_context(runtime.num_threads(options.threads))
         total = len(chosen) * options.seeds * options.epochs
-        # None: where there is a terminal
         bar = stack.enter_context(tqdm(total=total, unit="epoch", desc="compare", leave=False, disable=None))
         results = []
         with told():

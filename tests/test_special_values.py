@@ -135,6 +135,24 @@ def test_limits(entry, dtype, engine):
         np.testing.assert_allclose(y, np.array(expected, dtype), rtol=2 * np.finfo(dtype).eps)
 
 
+MONOTONE = (
+    "relu", "sigmoid", "tanh", "elu", "celu", "selu", "softplus", "log_sigmoid", "softsign", "hard_sigmoid",
+    "hard_tanh", "relu6",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MONOTONE)
+def test_no_value_goes_beyond_the_limits(name, dtype, instruction_set):
+    """Not by a rounding either: what is saved is y, and a slope such as 1 - y^2 has no wrong sign."""
+    entry = registry.ACTIVATIONS[name]
+    low, high = (np.dtype(dtype).type(evaluated(limit, entry, entry.defaults)) for limit in entry.limits)
+    size = np.random.default_rng(0).uniform(0, 45, 200_000).astype(dtype)
+    x = np.concatenate([size, -size])
+    y = forward(entry, x)
+    np.testing.assert_array_equal(np.clip(y, low, high), y)
+    assert backward(entry, np.ones_like(x), saved_by(entry, x, y)).min() >= 0
+
+
 def test_nan_stays_nan(entry, dtype, engine):
     for values in parameter_sets(entry):
         for n in (1, 5, 64, 99):

@@ -64,23 +64,30 @@ FA_INLINE vreal FN(one_plus_exp)(vreal t) {
     return FN(vfma)(scale, power, FN(vset)(1));
 }
 
+#if FA_DOUBLE
 /* h / (h + c s) with the sign of x, h = c/2 (exp(2r) - s), s = 2^-n, |x| = t = n ln(2)/2 + r. n is rounded down, so that
  * no term of h is negative and nothing cancels; c keeps h and h + c s from rounding worst where the result has least
  * room. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
-    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
-    const real half_down = FA_DOUBLE ? (real)0x1.fffffffffffffp-2 : (real)0x1.fffffep-2; /* no tie at x = 0 */
+    const real magic = 0x1.8p52 + 1023, half_down = 0x1.fffffffffffffp-2; /* no tie at x = 0 */
     const vreal c = FN(vset)(FA_TANH_SCALE), half = c * (real)0.5;
     vreal t = FN(vmin)(FN(vset)(20), FN(vabs)(x)); /* 1 long before */
-    vreal k = FN(vfma)(t, FN(vset)((real)-0x1.71547652b82fep1), FN(vset)(half_down)) + magic;
-    vreal n = k - magic, r = FN(vfma)(n, FN(vset)((real)0x1.62e42fefa39efp-2), t);
-    if (FA_DOUBLE) r = FN(vfma)(n, FN(vset)((real)0x1.abc9e3b39803fp-57), r); /* a fifth of an ULP; in float, nothing */
-    vreal s = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
+    vreal k = FN(vfma)(t, FN(vset)(-0x1.71547652b82fep1), FN(vset)(half_down)) + magic;
+    vreal n = k - magic, r = FN(vfma)(n, FN(vset)(0x1.62e42fefa39efp-2), t);
+    r = FN(vfma)(n, FN(vset)(0x1.abc9e3b39803fp-57), r); /* a fifth of an ULP */
+    vreal s = (vreal)(FN(vbits)(k) << 52);
     vreal h = FN(vfma)(r * r, FA_POLYNOMIAL(r, FN(expm1_half_tail)), FN(vfma)(s, -half, half));
     h = FN(vfma)(r, c, h);
     return FN(vsigned)(h / FN(vfma)(s, c, h), x);
 }
+#else
+FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(fa_tanh_pieces.high), FN(vabs)(x)); /* 1 from there on */
+    return FN(vsigned)(FA_PIECEWISE(t, fa_tanh_pieces), x);
+}
+#endif
 FA_INLINE vreal FN(tanh_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (((real)1 - y) * ((real)1 + y));
@@ -156,10 +163,10 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(scale, power, FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
-/* What swish's slopes are made of, in double silu's too. With t = |u| and exp(t) = F / m, m = 2^-n, the slope s (1 + u (1 - s)) is
- * m (F (1 - t) + m) / (F + m)^2 at -t, and 1 minus that at t; s (1 - s) is m F / (F + m)^2. So the numerator has one
- * rounding beside those of F and 1 - t, and (F + m)^2 = F^2 + m (2F + m) another with hardly any from the last term.
- * |u| is |z| + lost. */
+/* What swish's slopes are made of, in double silu's too. With t = |u| and exp(t) = F / m, m = 2^-n, the slope
+ * s (1 + u (1 - s)) is m (F (1 - t) + m) / (F + m)^2 at -t, and 1 minus that at t; s (1 - s) is m F / (F + m)^2. So the
+ * numerator has one rounding beside those of F and 1 - t, and (F + m)^2 = F^2 + m (2F + m) another with hardly any from
+ * the last term. |u| is |z| + lost. */
 typedef struct {
     vreal power, scale; /* 2^FA_TAIL F and 2^FA_TAIL m */
     vreal part, square; /* 2^FA_TAIL (F (1 - t) + m), 4^FA_TAIL (F + m)^2 */
@@ -427,8 +434,8 @@ FA_INLINE vreal FN(soft_shrink_gradient)(vreal grad, vreal y, FN(parameters) p) 
 /* In pieces, for x that are near, and for those that are far; see fa_pieces.h and fa_loops.h. Where 1 minus a slope is
  * wanted, its pieces go on to where nothing is left of it beside 1. */
 
-/* grad exp(x) factor, 2^-FA_TAIL last where the rest is below 1, so that a subnormal result is rounded once, else first, so
- * that nothing overflows. For factors from 0.1 to 1000. */
+/* grad exp(x) factor, 2^-FA_TAIL last where the rest is below 1, so that a subnormal result is rounded once, else
+ * first, so that nothing overflows. For factors from 0.1 to 1000. */
 FA_INLINE vreal FN(times_exp)(vreal grad, FN(exp_reduced) e, vreal expm1, vreal factor) {
     vreal scaled = FN(vfma)(expm1, factor, factor) * e.scale;
     const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);

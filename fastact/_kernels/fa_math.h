@@ -154,15 +154,13 @@ static const real FN(exp_double_tail)[] = {0x1.0p1, 0x1.000000000000ap1, 0x1.555
 static const real FN(exp_double_tail)[] = {0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555a7ep0f, 0x1.5739f8p-1f, 0x1.0f9b1ap-2f};
 #endif
 
-/* For tanh: FA_TANH_SCALE (exp(2r) - 1 - 2r) / 2r^2 on [0, ln(2)/2], from bench/fit_polynomials.py */
-#define FA_TANH_SCALE (real)1.4921875
 #if FA_DOUBLE
+/* For tanh: FA_TANH_SCALE (exp(2r) - 1 - 2r) / 2r^2 on [0, ln(2)/2], from bench/fit_polynomials.py */
+#define FA_TANH_SCALE 1.4921875
 static const real FN(expm1_half_tail)[] = {0x1.7dfffffffffc9p+0, 0x1.fd55555559496p-1, 0x1.fd555553c5383p-2,
                                            0x1.977777c54b4b4p-3, 0x1.0fa4f1aa2e86dp-4, 0x1.36749597cc5dcp-6,
                                            0x1.36592b3e841cep-8, 0x1.1566ed2187993p-10, 0x1.a09449f68fd60p-13,
                                            0x1.b71fc23a836f7p-15};
-#else
-static const real FN(expm1_half_tail)[] = {0x1.7e0028p+0f, 0x1.fd47b6p-1f, 0x1.feced6p-2f, 0x1.8604dap-3f, 0x1.6a2a2cp-4f};
 #endif
 
 /* For sigmoid: FA_SIGMOID_SCALE (exp(r) - 1) / r on |r| <= ln(2)/2, from bench/fit_polynomials.py */
@@ -296,18 +294,24 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
 
 #if !FA_DOUBLE
 #include "fa_pieces.h"
-/* A function of t + low in pieces (fa_pieces.h), low less than an ULP of t. Adding 1.5 * 2^23 rounds, and leaves the piece
- * in the lowest bits. */
-FA_INLINE vreal FN(piecewise)(vreal t, vreal low, const float *place, int places, const float (*row)[FA_ROW], int rows) {
+/* The piece of t in the lowest bits: those of place(t) rounded by adding 1.5 * 2^23, or of its exponent and the highest
+ * bit of its mantissa. */
+FA_INLINE vreal FN(piece_of)(vreal t, const float *place, int places, int octaves) {
+    const float rounded = place[0] + 0x1.8p23f;
     vreal piece = FN(vset)(place[places - 1]);
-    for (int i = places - 2; i >= 0; i--) piece = FN(vfma)(piece, t, FN(vset)(i ? place[i] : place[0] + 0x1.8p23f));
+    for (int i = places - 2; i >= 0; i--) piece = FN(vfma)(piece, t, FN(vset)(i || octaves ? place[i] : rounded));
+    return octaves ? (vreal)(FN(vbits)(piece) >> 22) : piece;
+}
+/* A function of t + low in pieces (fa_pieces.h), low less than an ULP of t */
+FA_INLINE vreal FN(piecewise)(vreal t, vreal low, vreal piece, const float (*row)[FA_ROW], int rows) {
     vreal r = t - FN(vpick)(row[0], piece) + low, sum = FN(vpick)(row[rows - 1], piece);
     for (int i = rows - 2; i > 0; i--) sum = FN(vfma)(sum, r, FN(vpick)(row[i], piece));
     return sum;
 }
 #define FA_COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
-#define FA_PIECEWISE_SUM(t, low, table) \
-    FN(piecewise)(t, low, table.place, FA_COUNT(table.place), table.row, FA_COUNT(table.row))
+#define FA_PIECEWISE_SUM(t, low, table)                                                                        \
+    FN(piecewise)(t, low, FN(piece_of)(t, table.place, FA_COUNT(table.place), table.octaves), table.row,       \
+                  FA_COUNT(table.row))
 #define FA_PIECEWISE(t, table) FA_PIECEWISE_SUM(t, FN(vset)(-0.0f), table) /* adding -0 is free */
 #endif
 
