@@ -49,6 +49,8 @@ class Pieces:
             if number[0] < 1 or number[-1] >= 16 * (1 - 2**-22):
                 raise ValueError(f"{self.name}: place goes from {number[0]} to {number[-1]}, not from 1 to below 16")
             return [self.low, *map(float, np.interp(HALVES, number, t)), self.high]
+        if self.place[0] != round(self.place[0]):
+            raise ValueError(f"{self.name}: place starts with {self.place[0]}; beside 1.5 * 2^23 only an integer stays")
         if np.any(np.diff(number) <= 0) or round(number[0]) != 0 or round(number[-1]) != 7:
             raise ValueError(f"{self.name}: place goes from {number[0]} to {number[-1]}, not up from 0 to 7")
         return [self.low, *map(float, np.interp(np.arange(7) + 0.5, number, t)), self.high]
@@ -183,6 +185,11 @@ def gelu_tanh_slope(t: mp.mpf) -> mp.mpf:
     return gate * (1 - t * derivative * (1 - gate))
 
 
+def mish_gate(x: mp.mpf) -> mp.mpf:
+    w = mp.exp(x)
+    return w * (w + 2) / (w * (w + 2) + 2)
+
+
 def mish_slope(x: mp.mpf) -> mp.mpf:
     w = mp.exp(x)
     return w * (4 * (1 + x) + w * (6 + 4 * x + w * (4 + w))) / (w * (w + 2) + 2) ** 2
@@ -205,6 +212,7 @@ TABLES = (
         exact_to=10.0,
         root=1.278,
     ),
+    Pieces("mish", "tanh(log(1 + exp(t)))", mish_gate, 7.0, (4, 0.793615, -0.020953, -0.003), low=-5.5),
     Pieces("mish_slope", "mish'(t)", mish_slope, 7.0, (3, 0.87006, 0.009522, -0.006), low=-5.5, degree=9, root=-1.192),
     Pieces("gelu", "t Phi(-t)", lambda t: t * normal(-t), 5.5, bent(5.5, 0.55)),
     Pieces(

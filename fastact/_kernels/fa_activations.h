@@ -502,7 +502,14 @@ FA_INLINE vreal FN(silu_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
 
 FA_INLINE vmask FN(mish_is_near)(vreal x, FN(parameters) p) {
     (void)p;
-    return FN(vand)(FN(vle)(FN(vset)(fa_mish_slope_pieces.low), x), FN(vle)(x, FN(vset)(fa_mish_slope_pieces.high)));
+    return FN(vand)(FN(vle)(FN(vset)(fa_mish_pieces.low), x), FN(vle)(x, FN(vset)(fa_mish_pieces.high)));
+}
+FA_INLINE vreal FN(mish_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    return x * FA_PIECEWISE(x, fa_mish_pieces);
+}
+FA_INLINE vreal FN(mish_value_far)(vreal x, FN(parameters) p) {
+    return FN(mish_value)(x, p);
 }
 FA_INLINE vreal FN(mish_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
@@ -618,7 +625,7 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(softplus, pieces, whole)    \
     X(log_sigmoid, pieces, whole) \
     X(silu, whole, pieces)        \
-    X(mish, whole, pieces)        \
+    X(mish, pieces, pieces)       \
     X(tanh_shrink, whole, whole)  \
     X(gelu, pieces, pieces)       \
     X(gelu_tanh, pieces, pieces)  \

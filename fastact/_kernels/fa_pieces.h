@@ -64,6 +64,24 @@ static const struct {
      FA_EIGHT(0x1.64663cp-11f, -0x1.9cb3dep-11f, -0x1.6d508p-20f, -0x1.146f2cp-18f, 0x1.bf9a5ap-24f, 0x1.139f0ep-25f, 0x1.00bd9ap-27f, -0x1.bcff9ep-34f),
      FA_EIGHT(-0x1.4b82bap-11f, 0x1.816f2ap-13f, -0x1.488a0ap-16f, 0x1.596bbap-21f, 0x1.8d11b8p-24f, 0x1.65ec66p-30f, -0x1.0aa61ap-31f, -0x1.66f794p-37f)}};
 
+/* tanh(log(1 + exp(t))) on [-5.5, 7.0], to 1.04 ULP */
+static const struct {
+    int octaves;
+    float low, exact, high, place[4];
+    _Alignas(FA_VECTOR_BYTES) float row[10][FA_ROW];
+} fa_mish_pieces = {
+    0, -5.5f, 7.0f, 7.0f, {0x1p+2f, 0x1.9654b4p-1f, -0x1.574b4p-6f, -0x1.89374cp-9f},
+    {FA_EIGHT(-0x1.39p+2f, -0x1.d8p+1f, -0x1.52p+1f, -0x1.4cp+0f, -0x1.2p-3f, 0x1.4p+0f, 0x1.62p+1f, 0x1.d6p+2f),
+     FA_EIGHT(0x1.eac3bcp-8f, 0x1.950868p-6f, 0x1.19b8b6p-4f, 0x1.e58a8p-3f, 0x1.1c1022p-1f, 0x1.cf9d34p-1f, 0x1.fc6c2cp-1f, 0x1.ffff9ep-1f),
+     FA_EIGHT(0x1.e8e9cep-8f, 0x1.8fe742p-6f, 0x1.0f60a4p-4f, 0x1.9ef972p-3f, 0x1.49856ep-2f, 0x1.1eaa6cp-3f, 0x1.ad4bdcp-7f, -0x1.eca254p-17f),
+     FA_EIGHT(0x1.e535f2p-9f, 0x1.85a75ep-7f, 0x1.f5a7b2p-6f, 0x1.1ba3a6p-4f, 0x1.9584dep-9f, -0x1.53b1a8p-4f, -0x1.8456f2p-7f, -0x1.b97d76p-15f),
+     FA_EIGHT(0x1.3e8a12p-10f, 0x1.ec4182p-9f, 0x1.1857aap-7f, 0x1.235af8p-8f, -0x1.69e5bep-5f, 0x1.0b8976p-6f, 0x1.b90b2ap-8f, -0x1.586f72p-14f),
+     FA_EIGHT(0x1.34b43p-12f, 0x1.b5d61ep-11f, 0x1.5d7da2p-10f, -0x1.86fad6p-8f, -0x1.678f82p-8f, 0x1.e587ecp-8f, -0x1.504cf2p-9f, -0x1.4d732p-14f),
+     FA_EIGHT(0x1.ce3ae8p-15f, 0x1.07b6b2p-13f, -0x1.46bc32p-15f, -0x1.5cad4p-9f, 0x1.b33178p-8f, -0x1.4f7748p-8f, 0x1.3e43a2p-11f, -0x1.797a96p-15f),
+     FA_EIGHT(0x1.0644e2p-17f, 0x1.04cf4ap-17f, -0x1.9317aep-14f, -0x1.484a32p-12f, 0x1.d99c5ap-10f, 0x1.8d6e58p-12f, -0x1.8816fp-16f, -0x1.05eb02p-16f),
+     FA_EIGHT(0x1.a1f3aep-21f, -0x1.67be9ep-19f, -0x1.565d1ep-15f, 0x1.a1cb22p-13f, -0x1.c0d9fp-11f, 0x1.641a9ep-11f, -0x1.bdd4ccp-15f, -0x1.8f18a2p-19f),
+     FA_EIGHT(0x1.2db72ap-23f, -0x1.e71264p-20f, -0x1.8cd16ap-18f, 0x1.d04f56p-14f, -0x1.e0dd7cp-13f, -0x1.ea6fe8p-13f, 0x1.41f508p-16f, -0x1.1b4358p-22f)}};
+
 /* mish'(t) on [-5.5, 7.0], to 1.23 ULP */
 static const struct {
     int octaves;
