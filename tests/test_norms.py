@@ -197,6 +197,17 @@ def test_dropout_is_the_same_everywhere(rate):
                 assert_same_bits(narrow, y)
 
 
+def test_dropout_masks_depend_on_both_words_of_the_key(engine):
+    masks = []
+    for key in ((7, 1), (7, 2), (8, 1), (7, 1 + (1 << 31))):
+        y = np.empty((256, 256), np.float32)
+        _norms.dropout_into(np.ones_like(y), y, key, 0.5, 1.0)
+        masks.append(y == 0)
+    for i, one in enumerate(masks):
+        for other in masks[:i]:
+            assert abs((one == other).mean() - 0.5) < 5 * 0.5 / 256
+
+
 def test_dropout_statistics(engine):
     """Shares, rows, columns, neighbours, and masks one after another look like independent draws."""
     x = np.ones((512, 512), np.float32)
