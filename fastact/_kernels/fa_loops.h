@@ -9,6 +9,9 @@
 #ifndef FA_IN_FLIGHT
 #define FA_IN_FLIGHT 3
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
+/* Vectors of a learned gradient side by side, which takes more registers, and groups */
+#define FA_ABREAST (FA_VECTOR_BYTES == 64 ? 4 : 2)
+#define FA_GROUPS_ABREAST (FA_ABREAST > FA_GROUP ? FA_ABREAST / FA_GROUP : 1)
 #endif
 
 typedef vreal FN(value_function)(vreal x, FN(parameters) p);
@@ -344,6 +347,28 @@ FA_INLINE void FN(learned_forward_turns)(FN(learned_value) *value, const real *x
     }
 }
 
+/* Rows `stride` apart, of a strip of vectors with a weight and a sum for each lane; `together` rows at a time, added in
+ * order. How many rows are done. */
+FA_INLINE ptrdiff_t FN(learned_backward_strip)(FN(learned_gradient) *gradient, const real *grad, const real *x,
+                                               const vreal *w, real *dx, vreal *sum, ptrdiff_t rows, ptrdiff_t stride,
+                                               int vectors, int together) {
+    ptrdiff_t row = 0;
+    for (; row + together <= rows; row += together) {
+        vreal d[4], dw[4]; /* FA_ABREAST or FA_GROUP at most */
+        for (int k = 0; k < together; k++)
+            for (int j = 0; j < vectors; j++) {
+                const ptrdiff_t at = (row + k) * stride + j * FN(lanes);
+                d[k * vectors + j] = gradient(FN(vload)(grad + at), FN(vload)(x + at), w[j], &dw[k * vectors + j]);
+            }
+        for (int k = 0; k < together; k++)
+            for (int j = 0; j < vectors; j++) {
+                FN(vstore_in_order)(dx + (row + k) * stride + j * FN(lanes), d[k * vectors + j]);
+                sum[j] += dw[k * vectors + j];
+            }
+    }
+    return row;
+}
+
 FA_INLINE void FN(learned_backward_turns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
                                           const real *weight, real *dx, real *dweight, ptrdiff_t n, ptrdiff_t columns) {
     FN(turns) turns;
@@ -356,7 +381,10 @@ FA_INLINE void FN(learned_backward_turns)(FN(learned_gradient) *gradient, const 
             w[j] = FN(vload)(turns.w + turn + j * FN(lanes));
             sum[j] = FN(vset)(0);
         }
-        for (ptrdiff_t i = turn; i < n; i += end) {
+        const ptrdiff_t rows = n < turn + FN(group) ? 0 : (n - turn - FN(group)) / end + 1;
+        ptrdiff_t i = turn + end * FN(learned_backward_strip)(gradient, grad + turn, x + turn, w, dx + turn, sum, rows,
+                                                              end, FA_GROUP, FA_GROUPS_ABREAST);
+        for (; i < n; i += end) {
             FN(load_group)(g, grad, i, n, 0);
             FN(load_group)(v, x, i, n, 1); /* 0 times an infinite weight would be NaN */
             for (int j = 0; j < FA_GROUP; j++) {
@@ -408,18 +436,24 @@ FA_INLINE void FN(learned_forward_all)(FN(learned_value) *value, const real *x, 
 FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, const real *grad, const real *x,
                                             const real *weight, real *dx, real *dweight, ptrdiff_t rows,
                                             ptrdiff_t columns) {
-    const ptrdiff_t lanes = FN(lanes), whole = columns - columns % lanes;
+    enum { lanes = FN(lanes) };
+    const ptrdiff_t whole = columns - columns % lanes;
     vreal dw;
-    memset(dweight, 0, (size_t)columns * sizeof(real));
-    /* Columns outermost, so that a column's sum stays in a register; in strips of 64 bytes of each row. */
-    for (ptrdiff_t i = 0; i < whole; i += lanes) {
+    ptrdiff_t i = 0;
+    /* Columns outermost, so that a column's sum stays in a register */
+    for (; i + FA_ABREAST * lanes <= whole; i += FA_ABREAST * lanes) {
+        vreal w[FA_ABREAST], sum[FA_ABREAST];
+        for (int j = 0; j < FA_ABREAST; j++) {
+            w[j] = FN(vload)(weight + i + j * lanes);
+            sum[j] = FN(vset)(0);
+        }
+        FN(learned_backward_strip)(gradient, grad + i, x + i, w, dx + i, sum, rows, columns, FA_ABREAST, 1);
+        for (int j = 0; j < FA_ABREAST; j++) FN(vstore)(dweight + i + j * lanes, sum[j]);
+    }
+    for (; i < whole; i += lanes) {
         const vreal w = FN(vload)(weight + i);
         vreal sum = FN(vset)(0);
-        for (ptrdiff_t row = 0; row < rows; row++) {
-            const ptrdiff_t at = row * columns + i;
-            FN(vstore)(dx + at, gradient(FN(vload)(grad + at), FN(vload)(x + at), w, &dw));
-            sum += dw;
-        }
+        FN(learned_backward_strip)(gradient, grad + i, x + i, &w, dx + i, &sum, rows, columns, 1, 1);
         FN(vstore)(dweight + i, sum);
     }
     if (columns > whole) {
@@ -439,15 +473,18 @@ FA_INLINE void FN(learned_backward_columns)(FN(learned_gradient) *gradient, cons
 /* One weight for all n elements: sums in 64 bytes of lanes, so that their order is the same for every vector width */
 FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const real *grad, const real *x, real weight,
                                         real *dx, real *dweight, ptrdiff_t n) {
-    const ptrdiff_t step = FA_GROUP * FN(lanes);
-    const vreal w = FN(vset)(weight);
-    vreal g[FA_GROUP], v[FA_GROUP], sum[FA_GROUP], dw;
-    for (int j = 0; j < FA_GROUP; j++) sum[j] = FN(vset)(0);
-    for (ptrdiff_t i = 0; i < n; i += step) {
+    vreal w[FA_GROUP], g[FA_GROUP], v[FA_GROUP], sum[FA_GROUP], dw;
+    for (int j = 0; j < FA_GROUP; j++) {
+        w[j] = FN(vset)(weight);
+        sum[j] = FN(vset)(0);
+    }
+    ptrdiff_t i = FN(group) * FN(learned_backward_strip)(gradient, grad, x, w, dx, sum, n / FN(group), FN(group),
+                                                         FA_GROUP, FA_GROUPS_ABREAST);
+    for (; i < n; i += FN(group)) {
         FN(load_group)(g, grad, i, n, 0);
         FN(load_group)(v, x, i, n, 1); /* 0 times an infinite weight would be NaN */
         for (int j = 0; j < FA_GROUP; j++) {
-            g[j] = gradient(g[j], v[j], w, &dw);
+            g[j] = gradient(g[j], v[j], w[j], &dw);
             sum[j] += dw;
         }
         FN(store_group)(dx, i, n, g);
