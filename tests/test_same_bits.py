@@ -93,6 +93,31 @@ def test_company(entry, dtype, instruction_set, guest):
         assert_same_bits(backward(entry, grad, np.where(visited, far_saved, saved)), np.where(visited, far_dx, dx))
 
 
+@pytest.mark.parametrize("share", [0.0003, 0.02, 0.2, 0.45, 0.55, 1])
+def test_crowds(entry, dtype, instruction_set, share):
+    """Few far numbers in a row, many, rare ones in a long array: bits are those of a handful computed by itself."""
+    random, count = np.random.default_rng(3), 20011
+    x = random.uniform(-4, 4, count).astype(dtype)
+    far = random.choice([-400.0, -90.0, -21.0, -12.5, -7.0, 9.0, 12.0, 30.0, np.nan, np.inf], count)
+    wide = random.random(count) < share
+    x[wide] = (far * random.uniform(1, 1.1, count))[wide]
+    grad = random.normal(size=count).astype(dtype)
+    handfuls = [slice(i, i + 7) for i in range(0, count, 7)]
+    y = np.concatenate([forward(entry, x[part]) for part in handfuls])
+    saved = saved_by(entry, x, y)
+    dx = np.concatenate([backward(entry, grad[part], saved[part]) for part in handfuls])
+    for start in (0, 5):
+        places = slice(start, None)
+        assert_same_bits(forward(entry, x[places]), y[places])
+        assert_same_bits(backward(entry, grad[places], saved[places]), dx[places])
+    out = x.copy()
+    assert_same_bits(forward(entry, out, out=out), y)
+    out = grad.copy()
+    assert_same_bits(backward(entry, out, saved, out=out), dx)
+    out = saved.copy()
+    assert_same_bits(backward(entry, grad, out, out=out), dx)
+
+
 def test_in_place(case):
     entry, x, grad, saved, y, dx = case
     for n in (1, 7, 8, 33, x.size):

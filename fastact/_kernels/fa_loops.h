@@ -18,45 +18,31 @@ typedef vreal FN(value_function)(vreal x, FN(parameters) p);
 typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 typedef vmask FN(near_function)(vreal x, FN(parameters) p);
 
-/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly always,
- * and mixed with what is right far away: a lane has the same bits in any company. */
+/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly
+ * always, and what is right where x is far. A lane gets the one or the other by its own x: it has the same bits in any
+ * company. */
 typedef struct {
     FN(value_function) *value;
     FN(near_function) *near;
-    FN(value_function) *mixed;
+    FN(value_function) *far;
 } FN(value_forms);
 typedef struct {
     FN(gradient_function) *gradient;
     FN(near_function) *near;
-    FN(gradient_function) *mixed;
+    FN(gradient_function) *far;
 } FN(gradient_forms);
 
 #define FA_VALUE_whole(name) (FN(value_forms)){FN(name##_value), NULL, NULL}
 #define FA_GRADIENT_whole(name) (FN(gradient_forms)){FN(name##_gradient), NULL, NULL}
-#define FA_MIX_VALUE_whole(name)
-#define FA_MIX_GRADIENT_whole(name)
 #undef FA_VALUE_pieces
 #undef FA_GRADIENT_pieces
-#undef FA_MIX_VALUE_pieces
-#undef FA_MIX_GRADIENT_pieces
 #if FA_DOUBLE /* has none */
 #define FA_VALUE_pieces FA_VALUE_whole
 #define FA_GRADIENT_pieces FA_GRADIENT_whole
-#define FA_MIX_VALUE_pieces FA_MIX_VALUE_whole
-#define FA_MIX_GRADIENT_pieces FA_MIX_GRADIENT_whole
 #else
-#define FA_VALUE_pieces(name) (FN(value_forms)){FN(name##_value_pieces), FN(name##_is_near), FN(name##_value_mixed)}
+#define FA_VALUE_pieces(name) (FN(value_forms)){FN(name##_value_pieces), FN(name##_is_near), FN(name##_value_far)}
 #define FA_GRADIENT_pieces(name)                                                                                       \
-    (FN(gradient_forms)){FN(name##_gradient_pieces), FN(name##_is_near), FN(name##_gradient_mixed)}
-#define FA_MIX_VALUE_pieces(name)                                                                                      \
-    FA_INLINE vreal FN(name##_value_mixed)(vreal x, FN(parameters) p) {                                                \
-        return FN(vselect)(FN(name##_is_near)(x, p), FN(name##_value_pieces)(x, p), FN(name##_value_far)(x, p));       \
-    }
-#define FA_MIX_GRADIENT_pieces(name)                                                                                   \
-    FA_INLINE vreal FN(name##_gradient_mixed)(vreal grad, vreal saved, FN(parameters) p) {                             \
-        return FN(vselect)(FN(name##_is_near)(saved, p), FN(name##_gradient_pieces)(grad, saved, p),                   \
-                           FN(name##_gradient_far)(grad, saved, p));                                                   \
-    }
+    (FN(gradient_forms)){FN(name##_gradient_pieces), FN(name##_is_near), FN(name##_gradient_far)}
 #endif
 
 /* Whether all of count vectors are near; one branch for a strip leaves its vectors to run side by side */
@@ -66,17 +52,70 @@ FA_INLINE int FN(all_near)(FN(near_function) *near, const vreal *x, int count, F
     for (int j = 1; j < count; j++) all = FN(vand)(all, near(x[j], p));
     return !FA_RARELY(FN(vmask_bits)(all) != (1u << FN(lanes)) - 1);
 }
-FA_INLINE void FN(values)(FN(value_forms) f, vreal *v, int count, FN(parameters) p) {
-    if (FN(all_near)(f.near, v, count, p))
-        for (int j = 0; j < count; j++) v[j] = f.value(v[j], p);
-    else
-        for (int j = 0; j < count; j++) v[j] = f.mixed(v[j], p);
+FA_INLINE vreal FN(mixed_value)(FN(value_forms) f, vreal x, FN(parameters) p) {
+    return FN(vselect)(f.near(x, p), f.value(x, p), f.far(x, p));
 }
-FA_INLINE void FN(gradients)(FN(gradient_forms) f, vreal *g, const vreal *saved, int count, FN(parameters) p) {
-    if (FN(all_near)(f.near, saved, count, p))
-        for (int j = 0; j < count; j++) g[j] = f.gradient(g[j], saved[j], p);
-    else
-        for (int j = 0; j < count; j++) g[j] = f.mixed(g[j], saved[j], p);
+FA_INLINE vreal FN(mixed_gradient)(FN(gradient_forms) f, vreal grad, vreal saved, FN(parameters) p) {
+    return FN(vselect)(f.near(saved, p), f.gradient(grad, saved, p), f.far(grad, saved, p));
+}
+FA_INLINE vreal FN(value_at)(FN(value_forms) f, vreal x, FN(parameters) p) {
+    return FN(all_near)(f.near, &x, 1, p) ? f.value(x, p) : FN(mixed_value)(f, x, p);
+}
+FA_INLINE vreal FN(gradient_at)(FN(gradient_forms) f, vreal grad, vreal saved, FN(parameters) p) {
+    return FN(all_near)(f.near, &saved, 1, p) ? f.gradient(grad, saved, p) : FN(mixed_gradient)(f, grad, saved, p);
+}
+
+/* How many of the elements that are left fill one vector at most */
+FA_INLINE ptrdiff_t FN(part)(ptrdiff_t left) {
+    return left < FN(lanes) ? left : FN(lanes);
+}
+
+/* Elements that are far, put off until they fill vectors: where they are few, their strip goes on as if all were near.
+ * They are made up for while the lines they stand in are still in the first cache. */
+enum { FN(put_off_most) = 256, FN(put_off_within) = 4096 };
+typedef struct {
+    ptrdiff_t start;
+    int count;
+    int32_t place[FN(put_off_most)]; /* from start on */
+    real x[FN(put_off_most)], grad[FN(put_off_most)];
+} FN(far_elements);
+
+/* With the value that is right where x is far, or with the gradient */
+FA_INLINE void FN(make_up)(FN(far_elements) *far, FN(value_function) *value, FN(gradient_function) *gradient, real *y,
+                           FN(parameters) p) {
+    real result[FN(lanes)];
+    for (int i = 0; i < far->count; i++) {
+        if (i % FN(lanes) == 0) {
+            const FN(tail) t = FN(vtail)(FN(part)(far->count - i));
+            vreal x = FN(vload_tail)(far->x + i, t);
+            FN(vstore)(result, value ? value(x, p) : gradient(FN(vload_tail)(far->grad + i, t), x, p));
+        }
+        y[far->start + far->place[i]] = result[i % FN(lanes)];
+    }
+    far->count = 0;
+}
+
+/* Whether the far elements of the strip at i are few; then they are put off. */
+FA_INLINE int FN(put_off)(FN(far_elements) *far, FN(near_function) *near, FN(value_function) *value,
+                          FN(gradient_function) *gradient, const vreal *grad, const vreal *x, real *y, ptrdiff_t i,
+                          FN(parameters) p) {
+    unsigned bits[FA_IN_FLIGHT];
+    int counts[FA_IN_FLIGHT], count = 0;
+    for (int j = 0; j < FA_IN_FLIGHT; j++) {
+        bits[j] = FN(vmask_bits)(FN(vnot)(near(x[j], p))) & ((1u << FN(lanes)) - 1);
+        count += counts[j] = __builtin_popcount(bits[j]);
+    }
+    if (2 * count > FA_IN_FLIGHT * FN(lanes)) return 0;
+    if (far->count + (FA_IN_FLIGHT + 1) * FN(lanes) > FN(put_off_most) || i - far->start > FN(put_off_within))
+        FN(make_up)(far, value, gradient, y, p);
+    if (!far->count) far->start = i;
+    for (int j = 0; j < FA_IN_FLIGHT; j++) {
+        FN(vstore_places)(far->place + far->count, (int32_t)(i - far->start) + j * FN(lanes), bits[j]);
+        FN(vstore_packed)(far->x + far->count, x[j], bits[j]);
+        if (gradient) FN(vstore_packed)(far->grad + far->count, grad[j], bits[j]);
+        far->count += counts[j];
+    }
+    return 1;
 }
 
 /* From so many elements on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
@@ -153,21 +192,16 @@ FA_INLINE ptrdiff_t FN(head)(const real *y, ptrdiff_t n) {
     return n < FA_ALIGNED ? 0 : (ptrdiff_t)(-(uintptr_t)y % FA_VECTOR_BYTES / sizeof(real));
 }
 
-/* How many of the elements that are left fill one vector at most */
-FA_INLINE ptrdiff_t FN(part)(ptrdiff_t left) {
-    return left < FN(lanes) ? left : FN(lanes);
-}
-
 FA_INLINE void FN(forward_loop)(FN(value_forms) f, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    FN(far_elements) far;
+    far.start = far.count = 0;
     ptrdiff_t i = 0, part = FN(head)(y, n);
     for (;; part = FN(part)(n - i)) {
         if (part) {
             const FN(tail) t = FN(vtail)(part);
-            vreal v = FN(vload_tail)(x + i, t);
-            FN(values)(f, &v, 1, p);
-            FN(vstore_tail)(y + i, v, t);
+            FN(vstore_tail)(y + i, FN(value_at)(f, FN(vload_tail)(x + i, t), p), t);
             i += part;
         }
         for (; i + strip <= n; i += strip) {
@@ -177,24 +211,30 @@ FA_INLINE void FN(forward_loop)(FN(value_forms) f, const real *x, real *y, ptrdi
                 if (y != x) FN(prefetch)(y + i, strip);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(vload)(x + i + j * lanes);
-            FN(values)(f, v, FA_IN_FLIGHT, p);
+            if (FN(all_near)(f.near, v, FA_IN_FLIGHT, p)
+                || FN(put_off)(&far, f.near, f.far, NULL, NULL, v, y, i, p))
+                for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = f.value(v[j], p);
+            else
+                for (int j = 0; j < FA_IN_FLIGHT; j++) v[j] = FN(mixed_value)(f, v[j], p);
             for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(y + i + j * lanes, v[j]);
         }
-        if (i == n) return;
+        if (i == n) break;
     }
+    FN(make_up)(&far, f.far, NULL, y, p);
 }
 
 FA_INLINE void FN(backward_loop)(FN(gradient_forms) f, const real *grad, const real *saved, real *dx, ptrdiff_t n,
                                  FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
+    FN(far_elements) far;
+    far.start = far.count = 0;
     ptrdiff_t i = 0, part = FN(head)(dx, n);
     for (;; part = FN(part)(n - i)) {
         if (part) {
             const FN(tail) t = FN(vtail)(part);
             vreal g = FN(vload_tail)(grad + i, t), s = FN(vload_tail)(saved + i, t);
-            FN(gradients)(f, &g, &s, 1, p);
-            FN(vstore_tail)(dx + i, g, t);
+            FN(vstore_tail)(dx + i, FN(gradient_at)(f, g, s, p), t);
             i += part;
         }
         for (; i + strip <= n; i += strip) {
@@ -208,11 +248,16 @@ FA_INLINE void FN(backward_loop)(FN(gradient_forms) f, const real *grad, const r
                 g[j] = FN(vload)(grad + i + j * lanes);
                 s[j] = FN(vload)(saved + i + j * lanes);
             }
-            FN(gradients)(f, g, s, FA_IN_FLIGHT, p);
+            if (FN(all_near)(f.near, s, FA_IN_FLIGHT, p)
+                || FN(put_off)(&far, f.near, NULL, f.far, g, s, dx, i, p))
+                for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = f.gradient(g[j], s[j], p);
+            else
+                for (int j = 0; j < FA_IN_FLIGHT; j++) g[j] = FN(mixed_gradient)(f, g[j], s[j], p);
             for (int j = 0; j < FA_IN_FLIGHT; j++) FN(vstore_in_order)(dx + i + j * lanes, g[j]);
         }
-        if (i == n) return;
+        if (i == n) break;
     }
+    FN(make_up)(&far, NULL, f.far, dx, p);
 }
 
 FA_INLINE void FN(epilogue_loop)(FN(value_forms) value, FN(gradient_forms) gradient, real *y, const real *bias,
@@ -225,22 +270,18 @@ FA_INLINE void FN(epilogue_loop)(FN(value_forms) value, FN(gradient_forms) gradi
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal x = FN(vload)(y + i);
             if (bias) x += FN(vload)(bias + i);
-            vreal v = x, g = one;
-            FN(values)(value, &v, 1, p); /* before the branch, so that the gradient can share an exponential */
+            vreal v = FN(value_at)(value, x, p); /* before the branch, so that the gradient can share an exponential */
             if (slope) {
-                FN(gradients)(gradient, &g, &x, 1, p);
-                FN(vstore)(slope + i, g);
+                FN(vstore)(slope + i, FN(gradient_at)(gradient, one, x, p));
             }
             FN(vstore)(y + i, v);
         }
         if (columns > whole) {
             vreal x = FN(vload_tail)(y + whole, tail);
             if (bias) x += FN(vload_tail)(bias + whole, tail);
-            vreal v = x, g = one;
-            FN(values)(value, &v, 1, p);
+            vreal v = FN(value_at)(value, x, p);
             if (slope) {
-                FN(gradients)(gradient, &g, &x, 1, p);
-                FN(vstore_tail)(slope + whole, g, tail);
+                FN(vstore_tail)(slope + whole, FN(gradient_at)(gradient, one, x, p), tail);
             }
             FN(vstore_tail)(y + whole, v, tail);
         }
@@ -255,13 +296,13 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_forms) f, const real *grad, co
     for (ptrdiff_t row = 0; row < rows; row++, grad += columns, saved += columns, dz += dz ? columns : 0) {
         for (ptrdiff_t i = 0; i < whole; i += lanes) {
             vreal d = FN(vload)(grad + i), s = FN(vload)(saved + i);
-            FN(gradients)(f, &d, &s, 1, p);
+            d = FN(gradient_at)(f, d, s, p);
             if (dz) FN(vstore)(dz + i, d);
             FN(vstore)(sums + i, FN(vload)(sums + i) + d);
         }
         if (columns > whole) {
             vreal d = FN(vload_tail)(grad + whole, tail), s = FN(vload_tail)(saved + whole, tail);
-            FN(gradients)(f, &d, &s, 1, p);
+            d = FN(gradient_at)(f, d, s, p);
             if (dz) FN(vstore_tail)(dz + whole, d, tail);
             FN(vstore_tail)(sums + whole, FN(vload_tail)(sums + whole, tail) + d, tail);
         }
@@ -285,8 +326,6 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
 }
 
 #define FA_LOOPS(name, values, gradients)                                                                              \
-    FA_MIX_VALUE_##values(name)                                                                                        \
-    FA_MIX_GRADIENT_##gradients(name)                                                                                  \
     static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                             \
         FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                            \
     }                                                                                                                  \

@@ -138,7 +138,8 @@ static const real FN(log1p_tail)[] = {-0x1.ffffd2p-2f, 0x1.554dd4p-2f,  -0x1.ff2
                                       0x1.9350c2p-3f,  -0x1.3a5824p-3f, 0x1.b5051ap-4f,
                                       -0x1.d77c88p-5f, 0x1.4a1274p-6f,  -0x1.b1410cp-9f};
 FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
-    vreal e = e_scaled * FA_UNSCALE;
+    /* less than 2^-40 is nothing beside 1, and slow, as a subnormal */
+    vreal e = FN(vmax)(FN(vset)(0x1p-40f / FA_UNSCALE), e_scaled) * FA_UNSCALE;
     return FN(vfma)(e_scaled * e, FA_POLYNOMIAL(e, FN(log1p_tail)), e_scaled);
 }
 #endif

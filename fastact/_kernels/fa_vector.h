@@ -200,6 +200,27 @@ FA_INLINE vreal FN(vpick)(const real *row, vreal index) {
 }
 #endif
 
+/* The lanes of v whose bit is set, and their numbers counted from `first` on, stored without gaps; up to a whole vector
+ * of memory is written. */
+FA_INLINE void FN(vstore_packed)(real *p, vreal v, unsigned bits) {
+#if FA_VECTOR_BYTES == 64 && FA_DOUBLE
+    _mm512_storeu_pd(p, _mm512_maskz_compress_pd((__mmask8)bits, (__m512d)v));
+#elif FA_VECTOR_BYTES == 64
+    _mm512_storeu_ps(p, _mm512_maskz_compress_ps((__mmask16)bits, (__m512)v));
+#else
+    for (; bits; bits &= bits - 1) *p++ = v[__builtin_ctz(bits)];
+#endif
+}
+FA_INLINE void FN(vstore_places)(int32_t *p, int32_t first, unsigned bits) {
+#if FA_VECTOR_BYTES == 64
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i place = _mm512_add_epi32(lane, _mm512_set1_epi32(first));
+    _mm512_storeu_si512(p, _mm512_maskz_compress_epi32((__mmask16)bits, place));
+#else
+    for (; bits; bits &= bits - 1) *p++ = first + __builtin_ctz(bits);
+#endif
+}
+
 /* Lanes from bytes, and to bytes where they are whole numbers from 0 to 255. */
 FA_INLINE vreal FN(vload_bytes)(const uint8_t *p) {
 #if FA_VECTOR_BYTES == 64 && FA_DOUBLE
