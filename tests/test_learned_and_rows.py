@@ -368,6 +368,29 @@ def test_maxout(pieces, dtype):
     np.testing.assert_array_equal(dx != 0, np.arange(pieces) == index[..., np.newaxis])
 
 
+@pytest.mark.parametrize("pieces", [2, 3, 4])
+@pytest.mark.parametrize("outputs", [1023, 2061, 70_003])
+def test_maxout_anywhere(pieces, outputs, dtype, instruction_set):
+    """Long arrays start where memory is aligned to a vector, wherever that is."""
+    random = np.random.default_rng(outputs)
+    x = random.integers(-9, 9, (outputs, pieces)).astype(dtype)
+    index, best = x.argmax(1)[:, np.newaxis], x.max(1)[:, np.newaxis]
+    grad = random.normal(size=(outputs, 1)).astype(dtype)
+    slope = (np.arange(pieces) == index) * grad
+    memory = np.full(outputs * pieces + 32, 7, dtype)
+    for start in (*range(9), 15):
+        y = memory[start : start + outputs].reshape(outputs, 1)
+        found = fa.maxout(x, pieces, out=y)
+        np.testing.assert_array_equal(y, best)
+        np.testing.assert_array_equal(found.index, index)
+        dx = memory[start : start + outputs * pieces].reshape(outputs, pieces)
+        fa.maxout_backward(grad, found.index, pieces, out=dx)
+        np.testing.assert_array_equal(dx, slope)
+        assert (memory[:start] == 7).all()
+        assert (memory[start + dx.size :] == 7).all()
+        memory[...] = 7
+
+
 @pytest.mark.parametrize("pieces", [2, 3, 4, 32, 33, 256])
 def test_maxout_of_each_piece(pieces, dtype):
     """Every piece wins once, and the first of two NaN does."""

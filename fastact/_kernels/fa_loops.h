@@ -118,11 +118,11 @@ FA_INLINE int FN(put_off)(FN(far_elements) *far, FN(near_function) *near, FN(val
     return 1;
 }
 
-/* From so many elements on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
+/* From so many bytes on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
  * leaves the core no room to run ahead to loads that take that long: a line is asked for so many bytes before its turn.
  * bench/streams.py measures it. */
 #ifndef FA_FAR
-#define FA_FAR 131072
+#define FA_FAR 524288
 #endif
 #ifndef FA_AHEAD
 #define FA_AHEAD 4096
@@ -177,9 +177,13 @@ FA_INLINE FN(parameters) FN(rounded)(fa_parameters p) {
     return (FN(parameters)){(real)p.a, (real)p.b};
 }
 
+FA_INLINE int FN(is_far)(ptrdiff_t n) {
+    return n * (ptrdiff_t)sizeof(real) >= FA_FAR;
+}
+
 /* Where the strips end whose lines ahead are still among the n elements; 0 for arrays that are near */
 FA_INLINE ptrdiff_t FN(prefetch_end)(ptrdiff_t n, ptrdiff_t strip) {
-    return n < FA_FAR ? 0 : n - FA_AHEAD / (int)sizeof(real) - strip;
+    return FN(is_far)(n) ? n - FA_AHEAD / (int)sizeof(real) - strip : 0;
 }
 
 FA_INLINE void FN(prefetch)(const real *x, ptrdiff_t strip) {
@@ -194,6 +198,10 @@ FA_INLINE ptrdiff_t FN(head)(const real *y, ptrdiff_t n) {
 
 FA_INLINE void FN(forward_loop)(FN(value_forms) f, const real *x, real *y, ptrdiff_t n, FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    if (f.value == FN(identity_value)) {
+        if (y != x) memcpy(y, x, (size_t)n * sizeof(real));
+        return;
+    }
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
     FN(far_elements) far;
     far.start = far.count = 0;
@@ -226,6 +234,10 @@ FA_INLINE void FN(forward_loop)(FN(value_forms) f, const real *x, real *y, ptrdi
 FA_INLINE void FN(backward_loop)(FN(gradient_forms) f, const real *grad, const real *saved, real *dx, ptrdiff_t n,
                                  FN(parameters) p) {
     enum { lanes = FN(lanes), strip = FA_IN_FLIGHT * FN(lanes) };
+    if (f.gradient == FN(identity_gradient)) {
+        if (dx != grad) memcpy(dx, grad, (size_t)n * sizeof(real));
+        return;
+    }
     const ptrdiff_t prefetch_end = FN(prefetch_end)(n, strip);
     FN(far_elements) far;
     far.start = far.count = 0;
@@ -241,7 +253,7 @@ FA_INLINE void FN(backward_loop)(FN(gradient_forms) f, const real *grad, const r
             vreal g[FA_IN_FLIGHT], s[FA_IN_FLIGHT];
             if (FA_RARELY(i < prefetch_end)) {
                 FN(prefetch)(grad + i, strip);
-                if (f.gradient != FN(identity_gradient)) FN(prefetch)(saved + i, strip); /* that reads none */
+                FN(prefetch)(saved + i, strip);
                 if (dx != grad && dx != saved) FN(prefetch)(dx + i, strip);
             }
             for (int j = 0; j < FA_IN_FLIGHT; j++) {

@@ -76,7 +76,7 @@ enum { FN(rows_at_once) = 2 };
  * which gain nothing. Measured at 1,000 to 50,000 columns. */
 FA_INLINE int FN(rows_far)(ptrdiff_t at, ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t bytes = columns * (int)sizeof(real);
-    if (bytes > 4 * FA_AHEAD) return rows * columns < FA_FAR ? 0 : FA_FIRST_PASS;
+    if (bytes > 4 * FA_AHEAD) return FN(is_far)(rows * columns) ? FA_FIRST_PASS : 0;
     if (bytes > FA_AHEAD) return 0;
     return at < FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns) ? FA_LAST_PASS : 0;
 }
@@ -277,7 +277,7 @@ FA_INLINE void FN(store_pieces)(const vreal *v, real *x, int pieces) {
 
 /* Whole vectors of outputs; returns how many outputs that is. */
 FA_INLINE ptrdiff_t FN(maxout_whole)(const real *x, real *y, uint8_t *index, ptrdiff_t n, int pieces) {
-    const ptrdiff_t prefetch_end = FN(prefetch_end)(n, FN(lanes));
+    const ptrdiff_t prefetch_end = FN(is_far)(n * pieces) ? n - FA_AHEAD / (int)sizeof(real) - FN(lanes) : 0;
     ptrdiff_t i = 0;
     vreal v[4], best, winner;
     for (; i + FN(lanes) <= n; i += FN(lanes)) {
@@ -300,18 +300,20 @@ FA_INLINE ptrdiff_t FN(maxout_whole)(const real *x, real *y, uint8_t *index, ptr
 static void FN(maxout)(const void *x, void *y, uint8_t *index, ptrdiff_t n, ptrdiff_t pieces) {
     const real *from = x;
     real *to = y;
-    ptrdiff_t i = pieces == 2   ? FN(maxout_whole)(from, to, index, n, 2)
-                  : pieces == 4 ? FN(maxout_whole)(from, to, index, n, 4)
-                                : 0;
     vreal v[FA_SHORT_ROW], best, winner;
     uint8_t bytes[FN(lanes)];
-    for (; pieces <= FA_SHORT_ROW && i < n; i += FN(lanes)) {
-        const ptrdiff_t count = n - i < FN(lanes) ? n - i : FN(lanes);
-        FN(load_columns)(v, from + i * pieces, count, pieces);
-        FN(maxout_vector)(v, (int)pieces, &best, &winner);
-        FN(vstore_bytes)(bytes, winner);
-        memcpy(index + i, bytes, (size_t)count);
-        FN(vstore_part)(to + i, best, count);
+    ptrdiff_t i = 0, part = pieces == 2 || pieces == 4 ? FN(head)(to, n) : FN(part)(n);
+    for (; pieces <= FA_SHORT_ROW && i < n; part = FN(part)(n - i)) {
+        if (part) {
+            FN(load_columns)(v, from + i * pieces, part, pieces);
+            FN(maxout_vector)(v, (int)pieces, &best, &winner);
+            FN(vstore_bytes)(bytes, winner);
+            memcpy(index + i, bytes, (size_t)part);
+            FN(vstore_part)(to + i, best, part);
+            i += part;
+        }
+        if (pieces == 2) i += FN(maxout_whole)(from + i * 2, to + i, index + i, n - i, 2);
+        if (pieces == 4) i += FN(maxout_whole)(from + i * 4, to + i, index + i, n - i, 4);
     }
     for (; i < n; i++) { /* many pieces: one output after the other, without a branch */
         real most = from[i * pieces];
@@ -344,16 +346,19 @@ FA_INLINE ptrdiff_t FN(maxout_backward_whole)(const real *g, const uint8_t *inde
 static void FN(maxout_backward)(const void *grad, const uint8_t *index, void *dx, ptrdiff_t n, ptrdiff_t pieces) {
     const real *g = grad;
     real *to = dx;
-    ptrdiff_t i = pieces == 2   ? FN(maxout_backward_whole)(g, index, to, n, 2)
-                  : pieces == 4 ? FN(maxout_backward_whole)(g, index, to, n, 4)
-                                : 0;
     vreal v[FA_SHORT_ROW];
     uint8_t bytes[FN(lanes)] = {0};
-    for (; pieces <= FA_SHORT_ROW && i < n; i += FN(lanes)) {
-        const ptrdiff_t count = n - i < FN(lanes) ? n - i : FN(lanes);
-        memcpy(bytes, index + i, (size_t)count);
-        FN(maxout_shares)(v, FN(vload_part)(g + i, count), FN(vload_bytes)(bytes), (int)pieces);
-        FN(store_columns)(v, to + i * pieces, count, pieces);
+    const ptrdiff_t head = FN(head)(to, n * pieces);
+    ptrdiff_t i = 0, part = pieces != 2 && pieces != 4 ? FN(part)(n) : head % pieces ? 0 : head / pieces;
+    for (; pieces <= FA_SHORT_ROW && i < n; part = FN(part)(n - i)) {
+        if (part) {
+            memcpy(bytes, index + i, (size_t)part);
+            FN(maxout_shares)(v, FN(vload_part)(g + i, part), FN(vload_bytes)(bytes), (int)pieces);
+            FN(store_columns)(v, to + i * pieces, part, pieces);
+            i += part;
+        }
+        if (pieces == 2) i += FN(maxout_backward_whole)(g + i, index + i, to + i * 2, n - i, 2);
+        if (pieces == 4) i += FN(maxout_backward_whole)(g + i, index + i, to + i * 4, n - i, 4);
     }
     for (; i < n; i++)
         for (int p = 0; p < (int)pieces; p++) to[i * pieces + p] = p == index[i] ? g[i] : (real)0;
