@@ -281,7 +281,7 @@ PEERS: dict[str, Peers] = {
         columns=64,
         fastact=(
             ("w = np.full(64, 0.25, t.dtype)", "fa.prelu(x, w, out=x)"),
-            ("w = np.full(64, 0.25, t.dtype); d = w.copy()", "fa.prelu_backward(g, x, w, out=g, out_weight=d).dx"),
+            ("w = np.full(64, 0.25, t.dtype); d = w.copy()", "fa.prelu_backward(g, x, w, out=g, out_weight=d); g"),
         ),
         numpy=(
             ("w = np.full(64, 0.25, t.dtype)", "np.multiply(x, w, out=t); np.maximum(x, t, out=x)"),
@@ -305,7 +305,7 @@ PEERS: dict[str, Peers] = {
         columns=64,
         fastact=(
             ("b = np.full(64, 1.5, t.dtype)", "fa.swish(x, b, out=x)"),
-            ("b = np.full(64, 1.5, t.dtype); d = b.copy()", "fa.swish_backward(g, x, b, out=g, out_beta=d).dx"),
+            ("b = np.full(64, 1.5, t.dtype); d = b.copy()", "fa.swish_backward(g, x, b, out=g, out_beta=d); g"),
         ),
         numpy=(
             (
@@ -337,7 +337,7 @@ PEERS: dict[str, Peers] = {
         fastact=(
             (
                 "y = np.empty((len(t), 32), t.dtype); i = np.empty((len(t), 32), np.uint8)",
-                "fa.maxout(x, 2, out=y, out_index=i).y",
+                "fa.maxout(x, 2, out=y, out_index=i); y",
             ),
             ("i = fa.maxout(x, 2).index; d = np.empty_like(x)", "fa.maxout_backward(g, i, 2, out=d)"),
         ),

@@ -194,7 +194,8 @@ def try_learned_backward(
         dweight = output_shaped(0, NULL, cnp.PyArray_TYPE(g), out_weight)
     if dweight is None:
         return None
-    if out_weight is not None and not (disjoint(dweight, g) and disjoint(dweight, s) and disjoint(dweight, dx)
+    if out_weight is not None and not (disjoint(dweight, g) and disjoint(dweight, s)
+                                       and (dx is g or dx is s or disjoint(dweight, dx))
                                        and (not given or may_write(dweight, weight))):
         return None
     cdef Py_ssize_t n = elements(g), size = cnp.PyArray_ITEMSIZE(g), i
