@@ -16,7 +16,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-KERNELS = Path("fastact/_kernels")
+BACKENDS = Path("fastact/backends")
+KERNELS = BACKENDS / "kernels"
 
 # No -ffast-math, ever: FMAs are written out, NaN and infinity are honoured, and the floating-point environment is the
 # user's. -fno-trapping-math and -fno-math-errno only say that nobody reads the status flags or errno.
@@ -112,10 +113,10 @@ def extensions():
     from Cython.Build import cythonize
 
     core = Extension(
-        "fastact._core",
-        ["fastact/_core.pyx"],
+        "fastact.backends._core",
+        [str(BACKENDS / "_core.pyx")],
         include_dirs=[str(KERNELS), numpy.get_include()],
-        depends=sorted(map(str, [*KERNELS.iterdir(), *KERNELS.parent.glob("*.pxi")])),
+        depends=sorted(map(str, [*KERNELS.glob("*.*"), *BACKENDS.glob("*.px?")])),
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
     )
     return cythonize([core], force=True)

@@ -1,4 +1,4 @@
-"""Write fastact/_kernels/fa_pieces.h (needs mpmath): python bench/fit_pieces.py
+"""Write fastact/backends/kernels/fa_pieces.h (needs mpmath): python bench/fit_pieces.py
 
 Functions of float in pieces, a polynomial each. Every polynomial is a weighted minimax fit whose coefficients are
 rounded to float in turn, lowest first, the higher ones fitted again around them; its centre is where the function is
@@ -16,7 +16,7 @@ import mpmath as mp
 import numpy as np
 
 mp.mp.dps = 40
-HEADER = Path(__file__).resolve().parents[1] / "fastact" / "_kernels" / "fa_pieces.h"
+HEADER = Path(__file__).resolve().parents[1] / "fastact" / "backends" / "kernels" / "fa_pieces.h"
 HALVES = (1.5, 2, 3, 4, 6, 8, 12)  # where the halves of the octaves from 1 to 16 meet
 Function = Callable[[mp.mpf], mp.mpf]
 

@@ -1,4 +1,4 @@
-"""Refit the polynomials of fastact/_kernels/fa_math.h (needs mpmath): python bench/fit_polynomials.py
+"""Refit the polynomials of fastact/backends/kernels/fa_math.h (needs mpmath): python bench/fit_polynomials.py
 
 Weighted minimax fits in 60 digits. Every coefficient is rounded to the target precision in turn, lowest first, and
 the higher ones are fitted again around it, so that rounding costs next to nothing. Printed as C hexadecimal constants

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastact.accuracy import grid, measure, write_results
+from fastact.measure.accuracy import grid, measure, write_results
 from fastact.registry import ACTIVATIONS
 
 RESULTS = Path(__file__).parent / "results" / "accuracy-parameters.json"

@@ -207,7 +207,7 @@ def stub() -> str:
         if name in functions:
             continue
         if name not in names:  # from a module whose names functional.py takes over with a star
-            home = getattr(functional, name).__module__.removeprefix("fastact.")
+            home = getattr(functional, name).__module__.removeprefix("fastact.functional.")
             imports[name] = ast.ImportFrom(home, [ast.alias(name, name)], 1)
             continue
         node = names[name]
@@ -459,7 +459,7 @@ def readme(current: str) -> str:
 
 def derived() -> Iterator[tuple[Path, str, str]]:
     """Each derived file: where, the text it has, the text it should have."""
-    path = ROOT / "fastact" / "functional.pyi"
+    path = ROOT / "fastact" / "functional" / "__init__.pyi"
     yield path, path.read_text(encoding="utf-8") if path.exists() else "", stub()
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -2,16 +2,28 @@
 
 from . import diagnostics, functional, init, optim
 from ._version import __version__
-from .callbacks import Callback, Checkpoint, EarlyStopping, History, Run
 from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
-from .layer import Layer, ParameterSpec
-from .layers import Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Swish
+from .layers import (
+    Activation,
+    AlphaDropout,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Maxout,
+    PReLU,
+    Residual,
+    Swish,
+)
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
-from .network import Residual, Sequential
+from .memory import ParameterSpec
+from .network import Sequential
 from .persistence import load
 from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
 from .training import evaluate, fit, predict
+from .training.callbacks import Callback, Checkpoint, EarlyStopping, History, Run
 
 __all__ = [
     "Activation",

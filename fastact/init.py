@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _checks
+from . import checks
 
 __all__ = [
     "INITIALIZERS",
@@ -48,9 +48,9 @@ class VarianceScaling:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        _checks.real("VarianceScaling", "scale", self.scale, low_included=False)
-        _checks.choice("VarianceScaling", "fan", self.fan, ("in", "out", "mean"))
-        _checks.choice("VarianceScaling", "distribution", self.distribution, ("normal", "uniform"))
+        checks.real("VarianceScaling", "scale", self.scale, low_included=False)
+        checks.choice("VarianceScaling", "fan", self.fan, ("in", "out", "mean"))
+        checks.choice("VarianceScaling", "distribution", self.distribution, ("normal", "uniform"))
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Numbers for a weight of that shape (inputs, outputs); ValueError for another number of dimensions."""
@@ -74,7 +74,7 @@ class Orthogonal:
 
     def __post_init__(self) -> None:
         """Check the gain."""
-        _checks.real("Orthogonal", "gain", self.gain, low_included=False)
+        checks.real("Orthogonal", "gain", self.gain, low_included=False)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """A weight of that shape (inputs, outputs); ValueError for another number of dimensions."""
@@ -93,8 +93,8 @@ class Normal:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        _checks.real("Normal", "deviation", self.deviation)
-        _checks.real("Normal", "mean", self.mean, -math.inf)
+        checks.real("Normal", "deviation", self.deviation)
+        checks.real("Normal", "mean", self.mean, -math.inf)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Numbers of any shape."""
@@ -110,8 +110,8 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        low = _checks.real("Uniform", "low", self.low, -math.inf)
-        _checks.real("Uniform", "high", self.high, low)
+        low = checks.real("Uniform", "low", self.low, -math.inf)
+        checks.real("Uniform", "high", self.high, low)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Numbers of any shape."""
@@ -126,7 +126,7 @@ class Constant:
 
     def __post_init__(self) -> None:
         """Check the number."""
-        _checks.real("Constant", "value", self.value, -math.inf)
+        checks.real("Constant", "value", self.value, -math.inf)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """An array of any shape."""
@@ -166,8 +166,8 @@ def initializer(function: str, name: str, value: str | Initializer) -> Initializ
     if callable(value):
         return value
     if not isinstance(value, str):
-        raise TypeError(f"{function}: expected {name} to be a name or a function, got {_checks.describe(value)}")
-    return INITIALIZERS[_checks.choice(function, name, value, tuple(INITIALIZERS))]
+        raise TypeError(f"{function}: expected {name} to be a name or a function, got {checks.describe(value)}")
+    return INITIALIZERS[checks.choice(function, name, value, tuple(INITIALIZERS))]
 
 
 def make(value: str | Initializer, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -175,7 +175,7 @@ def make(value: str | Initializer, shape: tuple[int, ...], rng: np.random.Genera
     array = np.asarray(initializer("init.make", "value", value)(shape, rng))
     if array.shape != shape or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise ValueError(
-            f"{value}: expected an initialiser to return finite numbers of shape {shape}, got {_checks.describe(array)}"
+            f"{value}: expected an initialiser to return finite numbers of shape {shape}, got {checks.describe(array)}"
         )
     return array
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _checks, runtime
+from . import checks, runtime
 
 __all__ = [
     "LossAndGradient",
@@ -86,33 +86,33 @@ def softmax_cross_entropy(
         if found is not None:
             return found
 
-    z = _checks.matrix(name, "logits", logits)
+    z = checks.matrix(name, "logits", logits)
     rows, columns = z.shape
     if columns == 0:
         raise ValueError(f"{name}: expected logits with at least one column, got shape {z.shape}")
-    _checks.choice(name, "reduction", reduction, REDUCTIONS)
+    checks.choice(name, "reduction", reduction, REDUCTIONS)
     smoothing = _unit(name, "label_smoothing", label_smoothing)
     ignored = _index(name, ignore_index)
     numbers, targets = None, None
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f" and labels.ndim == 2:
-        targets = _checks.real_array(name, "labels", labels)
-        _checks.same_shape(name, logits=z, labels=targets)
-        targets = _checks.plain(targets)
+        targets = checks.real_array(name, "labels", labels)
+        checks.same_shape(name, logits=z, labels=targets)
+        targets = checks.plain(targets)
     else:
-        numbers = _checks.labels(name, labels, rows, columns, ignored)
+        numbers = checks.labels(name, labels, rows, columns, ignored)
     dtype = z.dtype.newbyteorder("=")
     w = s = None
     if class_weight is not None:
-        w = _checks.weights(name, "class_weight", class_weight, ((columns,),)).astype(dtype)
+        w = checks.weights(name, "class_weight", class_weight, ((columns,),)).astype(dtype)
     elif smoothing:
         w = np.ones(columns, dtype)
     if sample_weight is not None:
-        s = _checks.weights(name, "sample_weight", sample_weight, ((rows,),))
-    target = _checks.output(name, out, z.shape, z.dtype, {"logits": z})
-    _checks.disjoint(name, target, "logits", labels=labels, class_weight=class_weight, sample_weight=sample_weight)
+        s = checks.weights(name, "sample_weight", sample_weight, ((rows,),))
+    target = checks.output(name, out, z.shape, z.dtype, {"logits": z})
+    checks.disjoint(name, target, "logits", labels=labels, class_weight=class_weight, sample_weight=sample_weight)
 
-    plain = _checks.plain(z)
-    grad = target if target is not None and _checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
+    plain = checks.plain(z)
+    grad = target if target is not None and checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
     losses = np.empty(rows, dtype) if reduction == "none" else None
     call = runtime._core.softmax_cross_entropy if runtime.get_backend() == "native" else _cross_entropy_numpy
     loss = call(plain, numbers, targets, w, s, losses, grad, ignored, smoothing, reduction == "mean")
@@ -142,7 +142,7 @@ def squared_error(
     broadcast), options out of range and a wrong out.
     """
     if type(factor) is not float:
-        factor = _checks.real("squared_error", "factor", factor)
+        factor = checks.real("squared_error", "factor", factor)
     return _pointwise("squared_error", pred, target, factor, reduction, sample_weight, out)
 
 
@@ -178,7 +178,7 @@ def huber(
     Robust estimation of a location parameter.
     """
     if type(delta) is not float or not 0 < delta < np.inf:
-        delta = _checks.real("huber", "delta", delta, low_included=False)
+        delta = checks.real("huber", "delta", delta, low_included=False)
     return _pointwise("huber", pred, target, delta, reduction, sample_weight, out)
 
 
@@ -197,7 +197,7 @@ def quantile(
     arguments, results and errors as for ``squared_error``. Source: Koenker and Bassett 1978, Regression quantiles.
     """
     if type(q) is not float or not 0 < q < 1:
-        q = _checks.real("quantile", "q", q, low_included=False)
+        q = checks.real("quantile", "q", q, low_included=False)
         if q >= 1:
             raise ValueError(f"quantile: expected q below 1, got {q!r}")
     return _pointwise("quantile", pred, target, q, reduction, sample_weight, out)
@@ -232,7 +232,7 @@ def bce_with_logits(
     weight = 1.0
     if pos_weight is not None:
         shape = np.shape(logits)
-        values = _checks.weights(name, "pos_weight", pos_weight, ((), shape[-1:]))
+        values = checks.weights(name, "pos_weight", pos_weight, ((), shape[-1:]))
         if values.ndim == 0:
             weight = float(values)
         else:
@@ -257,14 +257,14 @@ def _fast(reduction: str) -> bool:
 
 def _index(function: str, value: object) -> int:
     if type(value) is not int:
-        value = _checks.whole(function, "ignore_index", value, -(2**63))
+        value = checks.whole(function, "ignore_index", value, -(2**63))
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{function}: expected ignore_index to fit 64 bits, got {value}")
     return value
 
 
 def _unit(function: str, name: str, value: object) -> float:
-    number = _checks.real(function, name, value)
+    number = checks.real(function, name, value)
     if number > 1:
         raise ValueError(f"{function}: expected {name} to be a number from 0 to 1, got {number!r}")
     return number
@@ -286,26 +286,26 @@ def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=No
         if found is not None:
             return found
 
-    x = _checks.real_array(name, names[0], prediction)
-    t = _checks.real_array(name, names[1], goal)
-    _checks.same_shape(name, **{names[0]: x, names[1]: t})
-    _checks.choice(name, "reduction", reduction, REDUCTIONS)
-    a = _checks.real(name, "factor", a)
+    x = checks.real_array(name, names[0], prediction)
+    t = checks.real_array(name, names[1], goal)
+    checks.same_shape(name, **{names[0]: x, names[1]: t})
+    checks.choice(name, "reduction", reduction, REDUCTIONS)
+    a = checks.real(name, "factor", a)
     dtype = x.dtype.newbyteorder("=")
     weight = None
     count = float(x.size)
     if sample_weight is not None:
-        given = _checks.weights(name, "sample_weight", sample_weight, (x.shape[:1], x.shape))
+        given = checks.weights(name, "sample_weight", sample_weight, (x.shape[:1], x.shape))
         given = given.reshape(given.shape + (1,) * (x.ndim - given.ndim))
         count = float(given.sum()) * (x.size / max(given.size, 1))
         weight = np.ascontiguousarray(np.broadcast_to(given, x.shape), dtype)
     if each is not None:
         each = np.ascontiguousarray(np.broadcast_to(each, x.shape), dtype)
-    target = _checks.output(name, out, x.shape, x.dtype, {names[0]: x})
-    _checks.disjoint(name, target, names[0], **{names[1]: t}, sample_weight=sample_weight)
+    target = checks.output(name, out, x.shape, x.dtype, {names[0]: x})
+    checks.disjoint(name, target, names[0], **{names[1]: t}, sample_weight=sample_weight)
 
-    plain, plain_goal = _checks.plain(x), _checks.plain(t)
-    grad = target if target is not None and _checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
+    plain, plain_goal = checks.plain(x), checks.plain(t)
+    grad = target if target is not None and checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
     losses = np.empty(plain.shape, dtype) if reduction == "none" else None
     if reduction != "mean":
         count = 1.0

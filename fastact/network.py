@@ -1,350 +1,36 @@
-"""``Sequential``: layers over flat arrays of parameters, and the plan of who may overwrite what; ``Residual`` too."""
+"""``Sequential``: layers one after another over flat arrays of parameters."""
 
 from __future__ import annotations
 
 import copy
 import fnmatch
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from . import _checks, runtime
-from .layer import ALIGNMENT, KINDS, Layer, ParameterSpec, Plan, Workspace, aligned_empty
-from .layers import Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Swish
-
-__all__ = ["Residual", "Segment", "Sequential"]
-
-# ------------------------------------------------------------------------------------------ chains of layers
-
-
-def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None) -> None:
-    """Tell each layer the width of the one before; ValueError where that does not fit."""
-    width = inputs
-    for i, layer in enumerate(layers):
-        if width is not None or layer.inputs is not None:
-            layer.connect(layer.inputs if width is None else width)
-        if layer.inputs is None or layer.outputs is None:
-            raise ValueError(
-                f"{function}: layer {i} ({type(layer).__name__}) does not know its width; no layer stands before it: "
-                "pass inputs=..."
-            )
-        if width is not None and layer.inputs != width:
-            before = f"layer {i - 1}'s outputs" if i else "the width before it"
-            raise ValueError(f"{function}: expected layer {i} to take {width} inputs ({before}), got {layer.inputs}")
-        width = layer.outputs
-
-
-def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
-    """The layers, at least one, each a Layer and in one place only."""
-    if not layers:
-        raise ValueError(f"{function}: expected at least one layer, got none")
-    seen: list[Layer] = []
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{function}: expected layer {i} to be a Layer, got {_checks.describe(layer)}")
-        for one in flattened(layer):
-            if any(one is other for other in seen):
-                raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
-            if one.attached:
-                raise ValueError(
-                    f"{function}: layer {i} ({type(layer).__name__}) is part of another network, which would lose it; "
-                    "make a new one, and take the numbers over with set_parameters"
-                )
-            seen.append(one)
-    return layers
-
-
-def numbered(layers: Sequence[Layer], prefix: str = "") -> Iterable[tuple[str, Layer]]:
-    """The layers and all inside them, with the numbers that their parameters' names begin with: "3", "3.0", ..."""
-    for i, layer in enumerate(layers):
-        yield f"{prefix}{i}", layer
-        yield from numbered(layer.sublayers, f"{prefix}{i}.")
-
-
-def flattened(layer: Layer) -> list[Layer]:
-    """The layer and all inside it."""
-    return [one for _, one in numbered([layer])]
-
-
-def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
-    """The layers' parameter_specs or buffer_specs by "number.name"."""
-    return {f"{i}.{name}": spec for i, layer in enumerate(layers) for name, spec in getattr(layer, what)().items()}
-
-
-def own(named: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """What belongs to one layer, without the layer's number."""
-    prefix = f"{number}."
-    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-
-
-def make_plans(layers: Sequence[Layer], last: Plan) -> list[Plan]:
-    """What each layer may overwrite: a layer works in place only on what nobody keeps.
-
-    An input is kept where the layer before reads its output in backward, or the layer itself its input; the first
-    layer's belongs to the caller, and so does the last one's grad. A gradient between two layers is nobody's.
-    ``last`` is the plan of the chain's end.
-    """
-    plans = []
-    for i, layer in enumerate(layers):
-        kept = i == 0 or layers[i - 1].reads_output or layer.reads_input
-        end = i == len(layers) - 1
-        plans.append(
-            Plan(
-                over_input=layer.in_place_forward and not kept,
-                over_grad=layer.in_place_backward and (not end or last.over_grad),
-                keep_output=end and last.keep_output,
-            )
-        )
-    return plans
-
-
-def attach(
-    layers: Sequence[Layer],
-    parameters: Mapping[str, np.ndarray],
-    gradients: Mapping[str, np.ndarray],
-    buffers: Mapping[str, np.ndarray],
-    last: Plan,
-    dtype: np.dtype,
-) -> None:
-    """Give each layer its views and its part of the plan."""
-    for i, (layer, plan) in enumerate(zip(layers, make_plans(layers, last), strict=True)):
-        layer.attach(own(parameters, i), own(gradients, i), own(buffers, i), plan, dtype)
-
-
-def trusted(layer: Layer) -> bool:
-    """Whether the layer is one of the library's own: it returns plain arrays that nobody else holds.
-
-    What others return (subclasses of the library's too) is looked at each time, and copied where it is a view of what
-    they were given.
-    """
-    return type(layer) in _TRUSTED
-
-
-def trainer(layer: Layer) -> Callable[[np.ndarray, bool], np.ndarray]:
-    """The layer's forward, with a look at the result where the layer is not one of the library's."""
-    return layer.forward if trusted(layer) else partial(_checked_forward, layer)
-
-
-def differentiator(layer: Layer) -> Callable[..., Any]:
-    """Likewise the layer's backward."""
-    return layer.backward if trusted(layer) else partial(_checked_backward, layer)
-
-
-def _checked_forward(layer: Layer, x: np.ndarray, training: bool) -> np.ndarray:
-    return _checked(layer, "forward", layer.forward(x, training), x, layer.outputs)
-
-
-def _checked_backward(layer: Layer, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
-    result = layer.backward(grad, need_input_grad)
-    return _checked(layer, "backward", result, grad, layer.inputs) if need_input_grad else None
-
-
-def _checked(layer: Layer, method: str, result: Any, given: np.ndarray, width: int | None) -> np.ndarray:
-    """The result as a plain array of its own, so that the next layer may take it for what it is."""
-    shape = (len(given), width)
-    if not isinstance(result, np.ndarray) or result.shape != shape or result.dtype != given.dtype:
-        raise ValueError(
-            f"{type(layer).__name__}.{method}: expected it to return an array of {given.dtype} with shape {shape}, "
-            f"got {_checks.describe(result)}"
-        )
-    return result.copy() if np.may_share_memory(result, given) else _checks.plain(result)
-
-
-def infer(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The chain's output when not training, and whether it is memory of its own; x stays as it is."""
-    array, free = x, False
-    for layer in layers:
-        given = array
-        array = layer.infer(array, free)
-        if trusted(layer):
-            free = free or array is not given
-        else:
-            array, free = _checked(layer, "forward", array, given, layer.outputs), False
-    return array, free
-
-
-def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """A + b, infinities and NaN as they come."""
-    with np.errstate(all="ignore"):
-        return np.add(a, b, out=out)
-
-
-class Residual(Layer):
-    """y = x + block(x), the block a chain of layers as wide at its end as at its beginning (He et al. 2016,
-    arXiv:1512.03385).
-
-    ``parameters`` are named as in the block: "0.weight", ... The width may come from the layer before.
-    """
-
-    reads_output = False
-    in_place_forward = True
-    transient = ("_forwards", "_backwards")
-
-    def __init__(self, *block: Layer) -> None:
-        """Check the block."""
-        super().__init__()
-        self.block = self.sublayers = check_layers("Residual", block)
-        if self.block[0].inputs is not None:
-            self.connect(self.block[0].inputs)
-
-    @property
-    def reads_input(self) -> bool:  # type: ignore[override]
-        """Whether the block's first layer does."""
-        return self.block[0].reads_input
-
-    def connect(self, inputs: int) -> None:
-        """Take the width and tell the block."""
-        if self.inputs is None:
-            connect("Residual", self.block, inputs)
-            if self.block[-1].outputs != inputs:
-                raise ValueError(
-                    f"Residual: expected the block to return as many columns as it takes, {inputs}, "
-                    f"got {self.block[-1].outputs}"
-                )
-            self.inputs = self.outputs = inputs
-
-    def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """The block's."""
-        return named_specs(self.block, "parameter_specs")
-
-    def buffer_specs(self) -> dict[str, ParameterSpec]:
-        """The block's."""
-        return named_specs(self.block, "buffer_specs")
-
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Share them out to the block, which keeps x and grad: both are needed again for the sums."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        attach(self.block, parameters, gradients, buffers, Plan(over_grad=False, keep_output=False), dtype)
-        end = self.block[-1]
-        self._over_block = trusted(end) and not end.reads_output
-        if not plan.over_input and not self._over_block:
-            self.workspaces["output"] = Workspace(self.outputs, dtype)
-        if not trusted(self.block[0]):
-            self.workspaces["dx"] = Workspace(self.inputs, dtype)
-        self._forwards = tuple(map(trainer, self.block))
-        self._backwards = tuple(map(differentiator, reversed(self.block)))
-
-    def freeze(self, names: frozenset[str]) -> None:
-        """Tell the block."""
-        super().freeze(names)
-        for i, layer in enumerate(self.block):
-            layer.freeze(frozenset(own(dict.fromkeys(names), i)))
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        """The block's starting values."""
-        for layer in self.block:
-            layer.initialize(rng)
-
-    def random_state(self) -> dict[str, Any]:
-        """Those of the block's layers that have one, by number."""
-        states = {str(i): layer.random_state() for i, layer in enumerate(self.block)}
-        return {number: state for number, state in states.items() if state}
-
-    def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``random_state`` returned."""
-        if not isinstance(state, Mapping) or set(state) != set(self.random_state()):
-            raise ValueError(
-                f"Residual.set_random_state: expected states of the layers {sorted(self.random_state())}, got {state!r}"
-            )
-        for number, inner in state.items():
-            self.block[int(number)].set_random_state(inner)
-
-    def describe(self) -> dict[str, Any]:
-        """The block's layers."""
-        return {"layer": "Residual", "block": [layer.describe() for layer in self.block]}
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Residual:
-        """The layer that ``describe`` described."""
-        return cls(*(layer_from(inner, custom) for inner in description["block"]))
-
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """X + block(x)."""
-        if not training:
-            return self.infer(x, False)
-        array = x
-        for forward in self._forwards:
-            array = forward(array, True)
-        y = x if self.plan.over_input else array if self._over_block else self.workspaces["output"].rows(len(x))
-        self._saved = True
-        return add(array, x, y)
-
-    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
-        """The block's gradient plus grad."""
-        if self._saved is None:
-            raise RuntimeError("Residual.backward: call forward(x, training=True) first; each backward needs its own")
-        self._saved = None
-        array = grad
-        for backward in self._backwards[:-1]:
-            array = backward(array)
-        dx = self._backwards[-1](array, need_input_grad)
-        if not need_input_grad:
-            return None
-        return add(dx, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else dx)
-
-    def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """X + block(x) when not training."""
-        y, free = infer(self.block, x)
-        return add(y, x, x if over_input else y if free else None)
-
-
-#: The layers that a file can name; others come from ``custom``.
-LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls
-    for cls in (Activation, AlphaDropout, BatchNorm, Dense, Dropout, LayerNorm, Maxout, PReLU, Residual, Swish)
-}
-
-
-def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
-    """What the layer's workspaces take for so many rows, without its dx where nobody needs it."""
-    own_bytes = sum(w.bytes_for(rows) for name, w in layer.workspaces.items() if input_grad or name != "dx")
-    inner = enumerate(layer.sublayers)
-    return own_bytes + sum(workspace_bytes(one, rows, input_grad or i > 0) for i, one in inner)
-
-
-_TRUSTED = frozenset(LAYERS.values())
-
-
-def layer_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Layer:
-    """The layer that ``describe`` described; custom maps names to one's own Layer classes and activations."""
-    name = description.get("layer")
-    cls = (custom or {}).get(str(name)) or LAYERS.get(str(name))
-    if not isinstance(cls, type) or not issubclass(cls, Layer):
-        raise ValueError(
-            f"unknown layer {name!r}; known: {', '.join(LAYERS)}; pass one's own class as custom={{{name!r}: class}}"
-        )
-    return cls.from_description(description, custom)
-
-
-# ------------------------------------------------------------------------------------------ networks
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Where a parameter lies in the flat arrays."""
-
-    name: str  # "0.weight": layer number and parameter name
-    start: int
-    stop: int
-    shape: tuple[int, ...]
-    kind: str = "weight"  # or "bias", "norm", "activation"
-    frozen: bool = False  # optimisers leave it alone
-
-    @property
-    def decayed(self) -> bool:
-        """Whether weight decay applies by default: to weights only."""
-        return self.kind == "weight"
+from . import checks, runtime
+from .layers import Dense
+from .layers.base import Layer, Plan
+from .layers.catalogue import layer_from
+from .layers.chain import (
+    add,
+    attach,
+    check_layers,
+    connect,
+    differentiator,
+    infer,
+    named_specs,
+    numbered,
+    own,
+    trainer,
+    workspace_bytes,
+)
+from .memory import ALIGNMENT, Segment, aligned_empty, fill, lay_out, views
+
+__all__ = ["Sequential"]
 
 
 class Sequential:
@@ -367,7 +53,7 @@ class Sequential:
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
         """Lay out the buffers and initialise the parameters."""
-        generator = _checks.generator("Sequential", rng)
+        generator = checks.generator("Sequential", rng)
         self._build(layers, dtype)
         for layer in self.layers:
             layer.initialize(generator)
@@ -378,7 +64,7 @@ class Sequential:
             self.dtype = np.dtype(dtype)
         except TypeError:
             self.dtype = np.dtype(object)
-        if dtype is None or self.dtype not in _checks.FLOATS:  # None would be float64
+        if dtype is None or self.dtype not in checks.FLOATS:  # None would be float64
             raise TypeError(f"Sequential: expected dtype float32 or float64, got {dtype!r}")
         self.layers = check_layers("Sequential", layers)
         connect("Sequential", self.layers)
@@ -481,7 +167,7 @@ class Sequential:
         function = "load_state_dict"
         targets = {**self.named_parameters(), **self.named_buffers()}
         if not isinstance(values, Mapping):
-            raise TypeError(f"{function}: expected a mapping of names to arrays, got {_checks.describe(values)}")
+            raise TypeError(f"{function}: expected a mapping of names to arrays, got {checks.describe(values)}")
         given = {str(name): value for name, value in values.items()}
         if not _same_names(given, targets):
             given = _by_position(function, given, targets)
@@ -497,7 +183,7 @@ class Sequential:
         Memory is that of training: parameters and gradients, buffers, and the workspaces that hold what goes from
         layer to layer; without the optimiser's state.
         """
-        rows = _checks.whole("summary", "batch_size", batch_size, 1)
+        rows = checks.whole("summary", "batch_size", batch_size, 1)
         lines = [("layer", "output", "parameters", "memory")]
         item = self.dtype.itemsize
         workspaces = 0
@@ -566,13 +252,13 @@ class Sequential:
         self._tell_frozen()
 
     def _input(self, function: str, x: Any) -> np.ndarray:
-        array = _checks.matrix(function, "x", x, self.inputs)
+        array = checks.matrix(function, "x", x, self.inputs)
         if array.dtype.newbyteorder("=") != self.dtype:
             raise TypeError(
                 f"{function}: expected x to be {self.dtype} like the network, got {array.dtype}; "
                 f"convert with x.astype({str(self.dtype)!r})"
             )
-        return _checks.plain(array)
+        return checks.plain(array)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
@@ -627,14 +313,14 @@ class Sequential:
                 return result if need_input_grad else None
         if self._trained_rows is None:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
-        array = _checks.matrix("Sequential.backward", "grad", grad, self.outputs)
+        array = checks.matrix("Sequential.backward", "grad", grad, self.outputs)
         if len(array) != self._trained_rows or array.dtype.newbyteorder("=") != self.dtype:
             raise ValueError(
                 f"Sequential.backward: expected grad to be {self.dtype} of shape {(self._trained_rows, self.outputs)}, "
                 f"got {array.dtype} {array.shape}"
             )
         self._trained_rows = None
-        array = _checks.plain(array)
+        array = checks.plain(array)
         if not accumulate:
             return self._backward(array, need_input_grad)
         if self._before is None:
@@ -711,8 +397,8 @@ def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.
     array = np.asarray(value.detach() if hasattr(value, "detach") else value)
     if name.endswith("num_batches_tracked"):
         array = array.astype(target.dtype).reshape(array.shape or (1,))
-    elif array.dtype not in _checks.FLOATS or not np.can_cast(array.dtype, target.dtype):
-        other = f", or use a network of dtype={str(array.dtype)!r}" if array.dtype in _checks.FLOATS else ""
+    elif array.dtype not in checks.FLOATS or not np.can_cast(array.dtype, target.dtype):
+        other = f", or use a network of dtype={str(array.dtype)!r}" if array.dtype in checks.FLOATS else ""
         raise TypeError(f"{function}: expected {name} to be {target.dtype}, got {array.dtype}; convert it{other}")
     if array.shape != target.shape[::-1]:
         raise ValueError(
@@ -766,21 +452,6 @@ def _readable(size: int) -> str:
 # ------------------------------------------------------------------------------------------ flat arrays
 
 
-def lay_out(specs: Mapping[str, ParameterSpec], step: int) -> tuple[Segment, ...]:
-    """Segments by kind, so that optimisers treat each kind in one call; each starts on a multiple of step elements."""
-    segments, start = [], 0
-    for name, spec in sorted(specs.items(), key=lambda item: KINDS.index(item[1].kind)):
-        stop = start + math.prod(spec.shape)
-        segments.append(Segment(name, start, stop, spec.shape, spec.kind))
-        start = -(-stop // step) * step
-    return tuple(segments)
-
-
-def views(segments: tuple[Segment, ...], flat: np.ndarray) -> dict[str, np.ndarray]:
-    """The segments' parts of a flat array, in their shapes."""
-    return {s.name: flat[s.start : s.stop].reshape(s.shape) for s in segments}
-
-
 def stack_of(layers: Iterable[Any]) -> Any:
     """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
     parts: list[Any] = [layer.stacked() for layer in layers]
@@ -788,21 +459,6 @@ def stack_of(layers: Iterable[Any]) -> Any:
         return None
     stacked = runtime._core.StackedLayer
     return runtime._core.DenseStack([stacked(layer, *part) for layer, part in zip(layers, parts, strict=True)])
-
-
-def fill(function: str, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:
-    """Copy named values into arrays; ValueError, with nothing written, unless names, shapes and dtypes match."""
-    for name in (*arrays, *values):
-        if name not in values or name not in arrays:
-            raise ValueError(f"{function}: expected exactly {', '.join(arrays)}, got {', '.join(values)}")
-    for name, array in arrays.items():
-        given = np.asarray(values[name])
-        if given.shape != array.shape or given.dtype != array.dtype:
-            raise ValueError(
-                f"{function}: expected {name} to be {array.dtype} {array.shape}, got {given.dtype} {given.shape}"
-            )
-    for name, array in arrays.items():
-        array[...] = values[name]
 
 
 def network_from(

@@ -25,10 +25,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import save as serialize
 
-from . import _checks
+from . import checks
 from ._version import __version__
-from .layer import Layer
-from .network import Sequential, check_layers, connect, flattened, layer_from, named_specs
+from .layers.base import Layer
+from .layers.catalogue import layer_from
+from .layers.chain import check_layers, connect, flattened, named_specs
+from .network import Sequential
 from .optim import Optimizer
 
 __all__ = ["load", "save"]
@@ -79,7 +81,7 @@ def a_path(function: str, path: Any) -> Path:
     try:
         return Path(path)
     except TypeError:
-        raise TypeError(f"{function}: expected a path, got {_checks.describe(path)}") from None
+        raise TypeError(f"{function}: expected a path, got {checks.describe(path)}") from None
 
 
 def checked_path(function: str, path: Any) -> Path:
@@ -254,12 +256,12 @@ def save(
     file = checked_path("save", path)
     checked_folder("save", file)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"save: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}")
+        raise TypeError(f"save: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
     _check_number(net.layers)
     extra = {**net.metadata, **(metadata or {})}
     for key, text in extra.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"save: expected metadata of texts, got {key!r}: {_checks.describe(text)}")
+            raise TypeError(f"save: expected metadata of texts, got {key!r}: {checks.describe(text)}")
     arrays = {**net.named_parameters()}
     for name, array in net.named_buffers().items():
         if name in arrays:
@@ -345,7 +347,7 @@ class Content:
             if not texts.keys() <= known:
                 raise ValueError(f"unknown {', '.join(sorted(texts.keys() - known))} in its header")
             self.texts = texts
-            self.dtype = np.dtype(_checks.choice(function, "dtype", texts.get("dtype"), ("float32", "float64")))
+            self.dtype = np.dtype(checks.choice(function, "dtype", texts.get("dtype"), ("float32", "float64")))
             self.header = {
                 "frozen": [],
                 "random_state": None,
@@ -421,9 +423,7 @@ class Content:
     def fill_optimizer(self, net: Sequential, optimizer: Optimizer) -> None:
         """Give an optimiser the saved state; net is the network that it belongs to."""
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{self.function}: expected optimizer to be an Optimizer, got {_checks.describe(optimizer)}"
-            )
+            raise TypeError(f"{self.function}: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
         with self.trusting_nothing("does not fit the optimizer"):
             saved = self.header.get("optimizer")
             if saved is None:

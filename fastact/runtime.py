@@ -30,7 +30,7 @@ BACKENDS = ("native", "numpy")
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
 try:
-    from . import _core  # type: ignore[attr-defined]
+    from .backends import _core  # type: ignore[attr-defined]
 except ImportError as error:
     _core = None  # type: ignore[assignment]
     _core_error: ImportError | None = error

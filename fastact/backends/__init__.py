@@ -1,0 +1,1 @@
+"""Where arithmetic happens: the compiled core, and its twin in NumPy."""

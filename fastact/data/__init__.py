@@ -1,0 +1,1 @@
+"""People's data: conversion to arrays, tables from files, the bundled digits."""

@@ -1,0 +1,145 @@
+"""The doors for people's data: whatever holds numbers becomes, once, an array as the network wants it.
+
+Lists, NumPy arrays of any number type, pandas frames and series, CPU torch tensors. Messages name the function whose
+door it is.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..network import Sequential
+
+
+def numeric(function: str, name: str, value: Any) -> np.ndarray:
+    """Value as an array of real numbers or booleans, of its own dtype; no copy where it is one already."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{function}: {name} is a masked array, whose mask would be lost; fill it first")
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{function}: {name} is a sparse matrix, which is not supported; convert with {name}.toarray()")
+    if type(value).__module__.partition(".")[0] == "torch":
+        if value.device.type != "cpu":
+            raise TypeError(f"{function}: {name} is a tensor on {value.device}; convert with {name}.cpu()")
+        value = value.detach()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; torch's types that NumPy lacks
+        raise ValueError(f"{function}: expected {name} to be an array of numbers ({error})") from error
+    if array.dtype.kind == "O" and all(isinstance(v, (numbers.Real, np.bool_)) for v in array.flat):
+        array = array.astype(np.float64)  # a frame of several number types
+    if array.dtype.kind not in "fiub":
+        hint = ""
+        if array.dtype.kind in "OSUT":
+            hint = "; drop or encode what is no number"
+            if name == "y":
+                hint += ": classes, numbers = np.unique(y, return_inverse=True)"
+        raise TypeError(f"{function}: expected {name} to hold numbers, got {checks.describe(array)}{hint}")
+    return array
+
+
+def floats(function: str, name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers as finite plain floats of that dtype."""
+    with np.errstate(over="ignore"):
+        result = np.require(array, dtype=dtype, requirements=["C", "A"])
+    if not np.isfinite(result).all():
+        place = tuple(np.argwhere(~np.isfinite(result))[0].tolist())
+        where = f"row {place[0]}, column {place[1]}" if len(place) > 1 else f"row {place[0]}"
+        if np.isfinite(array[place]):
+            raise ValueError(f"{function}: {name} holds {array[place]:g} at {where}, too large for {dtype}; scale it")
+        raise ValueError(f"{function}: {name} holds NaN or infinity at {where}; clean it first")
+    return result
+
+
+def features(function: str, net: Sequential, x: Any) -> np.ndarray:
+    """Data of shape (rows, inputs) in the network's dtype."""
+    array = numeric(function, "x", x)
+    if array.ndim != 2 or array.shape[1] != net.inputs:
+        hint = "; one row is x[None, :], one column x[:, None]" if array.ndim == 1 else ""
+        raise ValueError(f"{function}: expected x of shape (rows, {net.inputs}), got {array.shape}{hint}")
+    return floats(function, "x", array, net.dtype)
+
+
+def _column(array: np.ndarray) -> np.ndarray:
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | None = None) -> np.ndarray:
+    """Class numbers as int64, or rows of probabilities in the network's dtype."""
+    array = numeric(function, "y", y)
+    if array.shape == (rows, net.outputs) and net.outputs > 1:
+        return _distributions(function, floats(function, "y", array, net.dtype))
+    array = _column(array)
+    if array.dtype.kind == "b":
+        array = array.astype(np.int64)
+    elif array.dtype.kind == "f" and array.shape == (rows,):
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(np.int64)
+        if (whole != array).any():
+            row = int(np.argmax(whole != array))
+            raise ValueError(f"{function}: expected whole class numbers, got {array[row]:g} at row {row} of y")
+        array = whole
+    if array.shape != (rows,):
+        raise ValueError(
+            f"{function}: expected y to be class numbers of shape ({rows},) or probabilities of shape "
+            f"({rows}, {net.outputs}), got {np.shape(y)}"
+        )
+    return checks.labels(function, array, rows, net.outputs, ignored)
+
+
+def _distributions(function: str, array: np.ndarray) -> np.ndarray:
+    """Rows of probabilities, as they are: not values to be met, nor several classes at once."""
+    wrong = (array < 0).any(axis=1) | ~(np.abs(array.sum(axis=1, dtype=np.float64) - 1) <= 1e-3)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{function}: expected class numbers or rows of probabilities that sum to 1 for softmax_cross_entropy, got "
+            f"{array[row].tolist()} at row {row} of y; for values use loss='squared_error', for several classes at "
+            "once loss='bce_with_logits'"
+        )
+    return array
+
+
+def values(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
+    """Targets of the outputs' shape in the network's dtype; for one output, (rows,) will do."""
+    array = numeric(function, "y", y)
+    if array.shape == (rows,) and net.outputs == 1:
+        array = array[:, None]
+    if array.shape != (rows, net.outputs):
+        also = f"({rows},) or " if net.outputs == 1 else ""
+        raise ValueError(f"{function}: expected y of shape {also}({rows}, {net.outputs}), got {array.shape}")
+    return floats(function, "y", array, net.dtype)
+
+
+def probabilities(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
+    """As ``values``, between 0 and 1."""
+    array = values(function, net, y, rows)
+    if ((array < 0) | (array > 1)).any():
+        row = int(np.argmax(((array < 0) | (array > 1)).any(axis=1)))
+        raise ValueError(f"{function}: expected y between 0 and 1, got {array[row].tolist()} at row {row}")
+    return array
+
+
+def anything(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
+    """Targets for a loss of one's own: whole numbers as int64, others as ``floats``, one row each."""
+    array = numeric(function, "y", y)
+    if array.shape[:1] != (rows,):
+        raise ValueError(f"{function}: expected y to have {rows} rows as x, got shape {array.shape}")
+    if array.dtype.kind in "iub":
+        return np.require(array, dtype=np.int64, requirements=["C", "A"])
+    if array.ndim == 1 and net.outputs == 1:
+        array = array[:, None]  # (rows, 1) - (rows,) would be (rows, rows)
+    return floats(function, "y", array, net.dtype)
+
+
+def weights(function: str, value: Any, rows: int) -> np.ndarray | None:
+    """Sample weights of shape (rows,), as float64, which is what the losses take without a copy."""
+    if value is None:
+        return None
+    array = checks.weights(function, "sample_weight", _column(numeric(function, "sample_weight", value)), ((rows,),))
+    if rows and not array.any():
+        raise ValueError(f"{function}: expected a sample_weight above 0 in at least one row")
+    return array

@@ -1,0 +1,1 @@
+"""The worked examples of lectures, and the comparison of activations."""

@@ -1,0 +1,109 @@
+"""Dropout, and dropout for SELU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import checks, registry
+from . import _norms
+from .base import SameWidth
+from .catalogue import listed
+
+
+@listed
+class Dropout(SameWidth):
+    """In training, zero with probability ``rate``, else x / (1 - rate) (Srivastava et al. 2014); x in inference.
+
+    Parameters
+    ----------
+    rate : number >= 0 and below 1
+    inputs : the width, needed only where no layer stands before
+    seed : whole number >= 0 that the masks follow from; by default the network's generator gives one
+
+    Masks follow from the seed, the number of training forwards so far and an element's place in the batch, so that
+    they are the same in any backend, dtype and number of threads; backward computes them again. ``random_state``
+    holds what a resumed training needs.
+    """
+
+    reads_input = reads_output = False
+    in_place_forward = True
+
+    def __init__(self, rate: float = 0.5, inputs: int | None = None, *, seed: int | None = None) -> None:
+        """Check the arguments."""
+        super().__init__(inputs)
+        name = type(self).__name__
+        self.rate = checks.real(name, "rate", rate)
+        if self.rate >= 1:
+            raise ValueError(f"{name}: expected rate to be a number >= 0 and below 1, got {rate!r}")
+        self._given_seed = seed is not None
+        self.seed = 0 if seed is None else self._whole("seed", seed)
+        self.counter = 0
+        self.scale, self.shift, self.dropped = 1 / (1 - self.rate), 0.0, 0.0
+
+    def _whole(self, name: str, value: object) -> int:
+        number = checks.whole(type(self).__name__, name, value, 0)
+        if number >= 2**64:
+            raise ValueError(f"{type(self).__name__}: expected {name} below 2**64, got {number}")
+        return number
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """A seed, unless one was given; the counter starts from 0."""
+        drawn = int(rng.integers(2**63))
+        self.seed = self.seed if self._given_seed else drawn
+        self.counter = 0
+
+    def describe(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().describe(), "rate": self.rate}
+
+    def random_state(self) -> dict[str, Any]:
+        """The seed, and how many masks were made of it."""
+        return {"seed": self.seed, "counter": self.counter}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``random_state`` returned."""
+        if not isinstance(state, Mapping) or set(state) != {"seed", "counter"}:
+            raise ValueError(f"{type(self).__name__}.set_random_state: expected seed and counter, got {state!r}")
+        seed, counter = self._whole("seed", state["seed"]), self._whole("counter", state["counter"])
+        self.seed, self.counter = seed, counter
+
+    def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Scale what is kept."""
+        self._saved = _norms.mixed(self.seed, self.counter)
+        self.counter += 1
+        _norms.dropout_into(x, y, self._saved, self.rate, self.scale, self.shift, self.dropped)
+
+    def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Nothing is dropped."""
+        if y is not x:
+            y[...] = x
+
+    def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
+        """X itself."""
+        return x
+
+    def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
+        """The same mask, made again."""
+        _norms.dropout_into(grad, dx, saved, self.rate, self.scale)
+
+
+@listed
+class AlphaDropout(Dropout):
+    """Dropout for SELU: keeps mean 0 and variance 1 (Klambauer et al. 2017, arXiv:1706.02515).
+
+    In training, a * (x or, with probability ``rate``, alpha') + b, with alpha' = -1.7580993408473766 (SELU's limit at
+    -inf), a = 1 / sqrt((1 - rate) (1 + rate alpha'^2)) and b = -a rate alpha'; x in inference. Arguments and masks as
+    for ``Dropout``.
+    """
+
+    def __init__(self, rate: float = 0.5, inputs: int | None = None, *, seed: int | None = None) -> None:
+        """Check the arguments."""
+        super().__init__(rate, inputs, seed=seed)
+        limit = -registry.SELU_LIMIT
+        self.scale = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit * limit))
+        self.shift = -self.scale * self.rate * limit
+        self.dropped = self.scale * limit + self.shift

@@ -1,0 +1,300 @@
+"""What ``fit`` shows to others while it runs: the run, its history, and callbacks; early stopping and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import checks, persistence
+from ..network import Sequential
+from ..optim import Optimizer
+
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "Run"]
+
+
+@dataclass
+class History:
+    """What happened, epoch by epoch: lists with one number an epoch, by name as ``history["loss"]`` too.
+
+    ``loss`` is the mean over the epoch's rows, each under the parameters of its own step; ``rate`` the learning rate
+    of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like. Only whole epochs have an entry,
+    but ``steps`` counts every step, and ``seconds`` is the time inside training steps alone.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    rate: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs finished."""
+        return len(self.loss)
+
+    @property
+    def validation_accuracy(self) -> list[float]:
+        """``history["validation_accuracy"]``, empty where it was not measured."""
+        return self.metrics.get("validation_accuracy", [])
+
+    def __getitem__(self, name: str) -> list[float]:
+        """A list by its name; KeyError where nothing of that name was recorded."""
+        return self._lists()[name]
+
+    def _lists(self) -> dict[str, list[float]]:
+        return {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, "rate": self.rate}
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, value in values.items():
+            own = name in ("loss", "validation_loss", "rate")
+            (getattr(self, name) if own else self.metrics.setdefault(name, [])).append(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain lists and numbers (``pandas.DataFrame(history.to_dict()["by_epoch"])``)."""
+        return {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "by_epoch": {name: list(values) for name, values in self._lists().items() if values},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> History:
+        """The history that ``to_dict`` gave; ValueError for anything else."""
+        try:
+            history = cls(
+                steps=checks.whole("History.from_dict", "steps", content["steps"], 0),
+                seconds=checks.real("History.from_dict", "seconds", content["seconds"]),
+                interrupted=bool(content["interrupted"]),
+            )
+            for name, values in content["by_epoch"].items():
+                for value in values:
+                    history.append({name: float(value)})
+            if any(len(values) not in (0, content["epochs"]) for values in history._lists().values()):
+                raise ValueError("lists of different lengths")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"History.from_dict: expected what to_dict returned ({error})") from error
+        return history
+
+
+class Run:
+    """A running ``fit``: what callbacks are given.
+
+    ``net``, ``optimizer``, ``history``; ``epoch`` is the number of the current epoch, from 1, of ``epochs``; ``step``
+    the number of steps done in all, of which each epoch has ``steps_per_epoch``. ``logs`` holds the latest numbers:
+    after a batch its "loss", after an epoch all that the history got.
+    """
+
+    def __init__(self, net: Sequential, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
+        """At the start, before the first epoch."""
+        self.net, self.optimizer, self.history = net, optimizer, History()
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.epoch = self.step = 0
+        self.logs: dict[str, float] = {}
+        self.stopping = False
+        self.write: Callable[[str], object] = _to_stderr
+        self.checkpoint: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]] | None = None  # set by ``fit``
+
+    def rate(self, ahead: int = 0) -> float:
+        """The learning rate of the next step, or of one that many steps from it."""
+        lr = self.optimizer.lr
+        return float(lr(max(self.optimizer.steps + ahead, 0)) if callable(lr) else lr)
+
+    def stop(self) -> None:
+        """End the training after the current epoch (before it, when called by ``on_epoch_begin``)."""
+        self.stopping = True
+
+    def save(self, path: Any) -> None:
+        """Write a checkpoint, for ``fit(resume=path)`` and ``fastact.load``; between epochs only."""
+        if self.checkpoint is None or self.epoch != self.history.epochs:
+            raise RuntimeError(
+                "Run.save: expected to be called by on_epoch_end; within an epoch nothing can be resumed"
+            )
+        persistence.save(self.net, path, self.optimizer, training=self.checkpoint())
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+class Callback:
+    """Base of what ``fit(callbacks=...)`` calls; override what is needed (what is not costs nothing).
+
+    Each method is given the ``Run``. They are called in the order of the list, checkpoints last. ``on_train_end`` is
+    called in every case, also after an error or Ctrl-C. ``run.write(text)`` prints a line beside the progress bar.
+    """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Before each epoch."""
+
+    def on_batch_begin(self, run: Run) -> None:
+        """Before each step."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After each step: ``run.logs["loss"]``; the gradients are those of the step."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After each epoch and its validation."""
+
+    def on_train_end(self, run: Run) -> None:
+        """At the end."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint should keep: JSON values, and float32 or float64 arrays, by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned; called after ``on_train_begin``."""
+
+
+class EarlyStopping(Callback):
+    """Stops when a number has not become better for ``patience`` epochs, and gives the network its best weights back.
+
+    Parameters
+    ----------
+    patience : whole number >= 1
+    monitor : a name in the history: "validation_loss" (the default), "loss", "validation_accuracy", ...
+    min_delta : number >= 0; only a change by more than this is better
+    restore_best : at the end, in any case (after Ctrl-C too), set parameters and buffers to those of the best epoch;
+        the optimiser keeps the state of the last step
+    mode : "min" where less is better, "max" where more is; "auto": "max" for accuracy and r2, else "min"
+
+    ``best`` and ``best_epoch`` (from 1) say what it found; ``stopped_epoch`` is None where it did not stop.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        mode: str = "auto",
+    ) -> None:
+        """Check the arguments."""
+        self.patience = checks.whole("EarlyStopping", "patience", patience, 1)
+        if not isinstance(monitor, str):
+            raise TypeError(f"EarlyStopping: expected monitor to be a name, got {checks.describe(monitor)}")
+        self.monitor = monitor
+        self.min_delta = checks.real("EarlyStopping", "min_delta", min_delta)
+        self.restore_best = bool(restore_best)
+        checks.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
+        if mode == "auto":
+            mode = "max" if monitor.removeprefix("validation_") in ("accuracy", "r2") else "min"
+        self.mode = mode
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best: float | None = None
+        self.best_epoch = self.waited = 0
+        self.stopped_epoch: int | None = None
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None  # parameters and buffers of the best epoch
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget an earlier run."""
+        self._reset()
+        self._space = np.empty_like(run.net.parameters), np.empty_like(run.net.buffers)
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Stop at once where the run that is resumed had stopped."""
+        if self.waited >= self.patience:
+            self._stop(run, run.epoch - 1)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare, and keep the best."""
+        if self.monitor not in run.logs:
+            raise ValueError(
+                f"EarlyStopping: expected monitor to be one of {', '.join(run.logs)}, got {self.monitor!r}; "
+                "pass validation=(x, y) to fit, or another monitor"
+            )
+        value, sign = run.logs[self.monitor], 1 if self.mode == "min" else -1
+        if not math.isnan(value) and (self.best is None or sign * value < sign * self.best - self.min_delta):
+            self.best, self.best_epoch, self.waited = value, run.epoch, 0
+            if self.restore_best:
+                self._keep(run.net.parameters, run.net.buffers)
+        else:
+            self.waited += 1
+            if self.waited >= self.patience:
+                self._stop(run, run.epoch)
+
+    def _keep(self, parameters: np.ndarray, buffers: np.ndarray) -> None:
+        self._space[0][...], self._space[1][...] = parameters, buffers
+        self._kept = self._space
+
+    def _stop(self, run: Run, epoch: int) -> None:
+        self.stopped_epoch = epoch
+        run.stop()
+
+    def on_train_end(self, run: Run) -> None:
+        """Put the best weights back."""
+        if self._kept is not None:
+            run.net.parameters[...], run.net.buffers[...] = self._kept
+        if self.stopped_epoch is not None:
+            best = "it never was a number"
+            if self.best is not None:
+                best = f"best {self.best:.6g} in epoch {self.best_epoch}"
+                best += ", whose weights are restored" if self._kept is not None else ""
+            run.write(f"stopped after epoch {self.stopped_epoch}: {self.monitor} no longer improves ({best})")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best number and weights so far."""
+        state: dict[str, Any] = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        if self._kept is not None:
+            state["parameters"], state["buffers"] = self._kept
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict``."""
+        name = "EarlyStopping.load_state_dict"
+        best = None if state["best"] is None else checks.real(name, "best", state["best"], -math.inf)
+        best_epoch = checks.whole(name, "best_epoch", state["best_epoch"], 0)
+        waited = checks.whole(name, "waited", state["waited"], 0)
+        if self.restore_best and "parameters" in state:
+            kept = state["parameters"], state["buffers"]
+            for own, given in zip(self._space, kept, strict=True):
+                if (own.shape, own.dtype) != (given.shape, given.dtype):
+                    raise ValueError(f"{name}: expected {own.dtype} {own.shape}, got {given.dtype} {given.shape}")
+            self._keep(*kept)
+        self.best, self.best_epoch, self.waited = best, best_epoch, waited
+
+
+class Checkpoint(Callback):
+    """Writes, after every so many epochs and after the last, all that is needed to go on: ``fit(resume=path)``.
+
+    That is: parameters, buffers, frozen flags, the optimiser's state and position in its schedule, the states of the
+    random numbers (of shuffling and of layers), the history, and the states of the other callbacks. The file is
+    replaced atomically, ends in .safetensors or .npz, and can be read by ``fastact.load`` too.
+    """
+
+    def __init__(self, path: Any, every: int = 1) -> None:
+        """Check the arguments."""
+        self.path: Path = persistence.checked_path("Checkpoint", path)
+        self.every = checks.whole("Checkpoint", "every", every, 1)
+
+    def on_train_begin(self, run: Run) -> None:
+        """See that there is a folder to write to, before hours of training."""
+        persistence.checked_folder("Checkpoint", self.path)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write, where it is time."""
+        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopping:
+            run.save(self.path)
+
+
+def overridden(callbacks: tuple[Callback, ...], name: str) -> list[Callable[[Run], None]]:
+    """The methods of that name that do something."""
+    methods = [getattr(callback, name) for callback in callbacks]
+    return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]

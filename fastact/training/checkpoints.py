@@ -1,0 +1,140 @@
+"""What a checkpoint holds beside network and optimiser, and going on from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import checks, persistence
+from ..optim import Optimizer
+from .callbacks import Callback, History, Run
+
+#: What of an optimiser may be set between steps, and so by a callback.
+SETTINGS = ("lr", "weight_decay", "clip_norm", "clip_value")
+
+#: The largest values of what points into a bit generator's memory.
+POSITIONS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1}
+
+
+def settings_of(optimizer: Optimizer) -> dict[str, float | None]:
+    values = {name: getattr(optimizer, name) for name in SETTINGS}
+    return {name: value for name, value in values.items() if not callable(value)}
+
+
+def state_of(generator: np.random.Generator) -> Any:
+    """A bit generator's state as JSON."""
+
+    def encoded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: encoded(item) for key, item in value.items()}
+        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+    return encoded(generator.bit_generator.state)
+
+
+def set_state(generator: np.random.Generator, state: Any) -> None:
+    """Continue from ``state_of``; ValueError, with nothing changed, for what cannot be a state of this kind."""
+
+    def decoded(own: Any, given: Any, name: str = "") -> Any:
+        if isinstance(own, dict):
+            if not isinstance(given, dict) or given.keys() != own.keys():
+                raise ValueError
+            return {key: decoded(item, given[key], key) for key, item in own.items()}
+        if isinstance(own, np.ndarray):
+            if not isinstance(given, list) or len(given) != len(own):
+                raise ValueError
+            return np.array([decoded(0, item, "uinteger" if own.itemsize == 4 else "") for item in given], own.dtype)
+        if isinstance(own, str):
+            if given != own:
+                raise ValueError
+        elif type(given) is not int or not 0 <= given <= POSITIONS.get(name, 2**128 - 1):
+            raise ValueError
+        return given
+
+    try:
+        generator.bit_generator.state = decoded(generator.bit_generator.state, state)
+    except (ValueError, OverflowError, TypeError) as error:
+        kind = type(generator.bit_generator).__name__
+        raise ValueError(
+            f"fit: expected the checkpoint to hold the state of a {kind} generator; pass rng as in the run to resume"
+        ) from error
+
+
+class Resumed:
+    """A checkpoint to go on from."""
+
+    def __init__(self, path: Any, generator: np.random.Generator) -> None:
+        """Read it, and set the generator to where the run began."""
+        self.content, self.generator = persistence.Content("fit", path), generator
+        if "training" not in self.content.header:
+            raise ValueError(f"fit: {self.content.path.name} is a network, but no checkpoint to resume")
+        self.training: dict[str, Any] = self.content.header["training"]
+        with self.content.trusting_nothing():
+            self.history = History.from_dict(self.training["history"])
+            self.epoch = checks.whole("fit", "epoch", self.training["epoch"], 0)
+            if self.epoch != self.history.epochs:
+                raise ValueError("its history is not as long as its training")
+            self.states = [(entry["class"], entry["state"], entry["arrays"]) for entry in self.training["callbacks"]]
+            if type(self.training["callbacks"]) is not list or not all(
+                isinstance(state, dict) and isinstance(arrays, list) for _, state, arrays in self.states
+            ):
+                raise ValueError("its callbacks' states are none")
+            set_state(generator, self.training["rng_start"])
+
+    def restore(self, run: Run, facts: Mapping[str, Any], hooks: tuple[Callback, ...]) -> None:
+        """Set network, optimiser, generator and run to where the checkpoint was written."""
+        with self.content.trusting_nothing("does not fit this run"):
+            for name, value in facts.items():
+                if self.training["facts"][name] != value:
+                    raise ValueError(f"expected {name} {self.training['facts'][name]!r} as in it, got {value!r}")
+            self.owners = self._owners(hooks)
+            settings = self.training["settings"]
+            if not settings.keys() <= set(SETTINGS):
+                raise ValueError("it changes unknown settings of the optimizer")
+            for name, value in settings.items():
+                if value is not None:
+                    checks.real("fit", name, value)
+        self.content.fill_optimizer(run.net, run.optimizer)
+        self.content.fill(run.net)
+        set_state(self.generator, self.training["rng"])
+        for name, value in settings.items():
+            setattr(run.optimizer, name, value)
+        run.history, run.epoch, run.step = self.history, self.epoch, self.history.steps
+
+    def _owners(self, hooks: tuple[Callback, ...]) -> list[Callback]:
+        """The callback that each state is of: the next one of its class."""
+        free, owners = list(hooks), []
+        for name, _, _ in self.states:
+            owner = next((hook for hook in free if type(hook).__name__ == name), None)
+            if owner is None:
+                raise ValueError(f"it holds the state of the callback {name!r}; pass one like it in callbacks")
+            free.remove(owner)
+            owners.append(owner)
+        return owners
+
+    def restore_callbacks(self) -> None:
+        """Give the callbacks their states."""
+        with self.content.trusting_nothing("does not fit this run"):
+            for i, (owner, (_, state, arrays)) in enumerate(zip(self.owners, self.states, strict=True)):
+                own = {name: self.content.arrays[f"callback.{i}.{name}"] for name in arrays}
+                owner.load_state_dict({**state, **own})
+
+
+def callback_states(hooks: tuple[Callback, ...]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """What callbacks want to be kept: JSON, and arrays by the name they have in a file."""
+    states: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    for hook in hooks:
+        state, name = hook.state_dict(), type(hook).__name__
+        if not state:
+            continue
+        own = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        for key, value in own.items():
+            if value.dtype not in checks.FLOATS:
+                raise TypeError(f"{name}.state_dict: expected float32 or float64 arrays, got {value.dtype} for {key}")
+            arrays[f"callback.{len(states)}.{key}"] = value
+        plain = {key: value for key, value in state.items() if key not in own}
+        states.append({"class": name, "state": plain, "arrays": list(own)})
+    return states, arrays

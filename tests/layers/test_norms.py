@@ -1,0 +1,253 @@
+"""LayerNorm, BatchNorm and dropout kernels against float64 written out, on every engine; threads; statistics."""
+
+import math
+
+import numpy as np
+import pytest
+from support import DTYPES, FMA_SETS, INSTRUCTION_SETS, assert_same_bits, using_instruction_set
+
+import fastact as fa
+from fastact.layers import _norms
+
+SHAPES = [(2, 1), (1, 3), (3, 2), (5, 15), (7, 16), (64, 33), (65, 8), (130, 70), (66, 140)]
+EPS = 1e-5
+
+
+def numbers(shape, dtype, seed=0, offset=0.0):
+    return (offset + 2 * np.random.default_rng(seed).standard_normal(shape)).astype(dtype)
+
+
+def close(got, expected, dtype, factor=64.0):
+    scale = np.abs(expected).max() if np.size(expected) else 0
+    np.testing.assert_allclose(got, expected, rtol=0, atol=factor * np.finfo(dtype).eps * max(scale, 1))
+
+
+def jacobian_gradient(row, grad, weight):
+    """dx of one normalised vector through the full Jacobian: d z_i / d x_j, no formula shared with the kernels."""
+    n, mean = len(row), row.mean()
+    deviation = math.sqrt(((row - mean) ** 2).mean() + EPS)
+    d_apart = np.eye(n) - 1 / n
+    d_deviation = (row - mean) / (n * deviation)
+    jacobian = d_apart / deviation - np.outer(row - mean, d_deviation) / deviation**2
+    return (grad * weight) @ jacobian
+
+
+def layer_norm(x, weight, bias, grad, in_place=False):
+    rows, columns = x.shape
+    y, dx = np.empty_like(x), grad.copy() if in_place else np.empty_like(x)
+    mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    dw, db = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    _norms.layer_norm_into(x, weight, bias, y, mean, rstd, EPS)
+    _norms.layer_norm_backward_into(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
+    return y, dx, dw, db
+
+
+def batch_norm(x, weight, bias, grad, in_place=False, factor=0.1):
+    columns = x.shape[1]
+    y, dx = np.empty_like(x), grad.copy() if in_place else np.empty_like(x)
+    mean, rstd, dw, db = (np.empty(columns, x.dtype) for _ in range(4))
+    running_mean, running_var = np.full(columns, 0.5, x.dtype), np.full(columns, 2.0, x.dtype)
+    _norms.batch_norm_into(x, weight, bias, y, mean, rstd, running_mean, running_var, EPS, factor)
+    _norms.batch_norm_backward_into(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
+    return y, dx, dw, db, running_mean, running_var
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_layer_norm(shape, offset, dtype, engine):
+    x, g = numbers(shape, dtype, 0, offset), numbers(shape, dtype, 1)
+    weight, bias = numbers(shape[1], dtype, 2), numbers(shape[1], dtype, 3)
+    y, dx, dw, db = layer_norm(x, weight, bias, g)
+    wide, grad = x.astype(np.float64), g.astype(np.float64)
+    z = (wide - wide.mean(axis=1, keepdims=True)) / np.sqrt(wide.var(axis=1, keepdims=True) + EPS)
+    # what the mean's rounding may do to z, which has few digits left where the numbers are far from 0
+    factor = 64 + 4 * offset
+    close(y, z * weight + bias, dtype, factor)
+    close(dw, (grad * z).sum(axis=0), dtype, factor)
+    close(db, grad.sum(axis=0), dtype)
+    if shape[1] > 2:  # of two numbers the gradient is what eps leaves
+        expected = np.array(
+            [jacobian_gradient(*rows, weight.astype(np.float64)) for rows in zip(wide, grad, strict=True)]
+        )
+        close(dx, expected, dtype, factor)
+    assert_same_bits(layer_norm(x, weight, bias, g, in_place=True)[1], dx)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0] > 2], ids=str)
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_batch_norm(shape, offset, dtype, engine):
+    x, g = numbers(shape, dtype, 0, offset), numbers(shape, dtype, 1)
+    weight, bias = numbers(shape[1], dtype, 2), numbers(shape[1], dtype, 3)
+    y, dx, dw, db, running_mean, running_var = batch_norm(x, weight, bias, g)
+    wide, grad = x.astype(np.float64), g.astype(np.float64)
+    z = (wide - wide.mean(axis=0)) / np.sqrt(wide.var(axis=0) + EPS)
+    factor = 64 + 4 * offset
+    close(y, z * weight + bias, dtype, factor)
+    close(dw, (grad * z).sum(axis=0), dtype, factor)
+    close(db, grad.sum(axis=0), dtype)
+    columns = zip(wide.T, grad.T, weight.astype(np.float64), strict=True)
+    close(dx, np.array([jacobian_gradient(*column) for column in columns]).T, dtype, factor)
+    close(running_mean, 0.9 * 0.5 + 0.1 * wide.astype(np.longdouble).mean(axis=0), dtype, 16)
+    close(running_var, 0.9 * 2 + 0.1 * wide.var(axis=0, ddof=1), dtype, 4)
+    assert_same_bits(batch_norm(x, weight, bias, g, in_place=True)[1], dx)
+    folded = np.empty_like(x)
+    _norms.batch_norm_inference_into(x, weight, bias, folded, running_mean, running_var, EPS)
+    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+    close(folded, (wide - mean) / np.sqrt(var + EPS) * weight + bias, dtype, factor)
+
+
+def test_variance_does_not_cancel(engine):
+    """E[x^2] - mean^2 would leave nothing of a deviation of 0.5 about 30 000 in float32."""
+    x = np.tile(np.array([30000.0, 30000.5, 29999.5, 30001.0, 29999.0, 30000.25], np.float32), (12, 5))
+    wide = x.astype(np.float64)
+    y = layer_norm(x, None, None, x)[0]
+    close(
+        y, (wide - wide.mean(axis=1, keepdims=True)) / np.sqrt(wide.var(axis=1, keepdims=True) + EPS), np.float32, 2e4
+    )
+    x = np.ascontiguousarray(x.T)
+    wide = x.astype(np.float64)
+    y, *_, running_var = batch_norm(x, None, None, x, factor=1.0)
+    close(y, (wide - wide.mean(axis=0)) / np.sqrt(wide.var(axis=0) + EPS), np.float32, 2e4)
+    close(running_var, wide.var(axis=0, ddof=1), np.float32, 16)
+
+
+def test_means_are_corrected(engine):
+    """Sums of numbers near 3 300 000 lose more than their deviation; what the second pass finds makes that good."""
+    rng = np.random.default_rng(0)
+    x = (3_300_000 + rng.integers(-4, 5, (2, 100_000)) * 0.25).astype(np.float32)
+    wide = x.astype(np.float64)
+    y, rstd = np.empty_like(x), np.empty(2, np.float32)
+    _norms.layer_norm_into(x, None, None, y, np.empty(2, np.float32), rstd, EPS)
+    np.testing.assert_allclose(rstd, 1 / np.sqrt(wide.var(axis=1) + EPS), rtol=1e-2)
+    assert np.abs(y.mean(axis=1, dtype=np.float64)).max() < 0.3  # half a unit in the last place of the mean
+    columns = np.ascontiguousarray(x[:, :1300].reshape(100, 26))
+    wide = columns.astype(np.float64)
+    *_, running_mean, running_var = batch_norm(columns, None, None, columns, factor=1.0)
+    np.testing.assert_allclose(running_mean, wide.mean(axis=0), rtol=0, atol=0.13)
+    np.testing.assert_allclose(running_var, wide.var(axis=0, ddof=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(5, 15), (66, 140)], ids=str)
+def test_no_weight_is_a_weight_of_one_and_no_bias_one_of_zero(shape, dtype, engine):
+    x, grad = numbers(shape, dtype), numbers(shape, dtype, 1)
+    one, zero = np.ones(shape[1], dtype), np.zeros(shape[1], dtype)
+    for function in (layer_norm, batch_norm):
+        for got, expected in zip(function(x, None, None, grad), function(x, one, zero, grad), strict=True):
+            close(got, expected, dtype, 4)
+
+
+def test_constant_rows_and_not_a_number(dtype, engine):
+    x = np.full((4, 5), 7, dtype)
+    bias = np.arange(5, dtype=dtype)
+    for function in (layer_norm, batch_norm):
+        y, dx, *_ = function(x, None, bias, np.ones_like(x))
+        np.testing.assert_array_equal(y, np.broadcast_to(bias, y.shape))
+        assert np.isfinite(dx).all()
+    x[1, 2] = np.nan
+    nan = np.isnan(layer_norm(x, None, None, np.ones_like(x))[0])
+    assert nan[1].all()
+    assert not np.delete(nan, 1, axis=0).any()
+    nan = np.isnan(batch_norm(x, None, None, np.ones_like(x))[0])
+    assert nan[:, 2].all()
+    assert not np.delete(nan, 2, axis=1).any()
+
+
+@pytest.mark.skipif(not INSTRUCTION_SETS, reason="no compiled core")
+def test_bits_do_not_depend_on_threads_or_neighbours(dtype):
+    x, g = numbers((1111, 130), dtype), numbers((1111, 130), dtype, 1)
+    weight, bias = numbers(130, dtype, 2), numbers(130, dtype, 3)
+    results = []
+    for n in (1, 2, 3):
+        with fa.num_threads(n):
+            y = np.empty_like(x)
+            _norms.dropout_into(x, y, (3, 4), 0.3, 2.0, 0.5, -1.0)
+            results.append([*layer_norm(x, weight, bias, g), *batch_norm(x, weight, bias, g), y])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert_same_bits(b, a)
+    alone = np.empty((1, 130), dtype)
+    _norms.layer_norm_into(x[77:78], weight, bias, alone, None, None, EPS)
+    assert_same_bits(alone[0], results[0][0][77])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_is_the_same_everywhere(rate):
+    """One mask for a seed, counter and place: on every instruction set, in NumPy, in both dtypes, for any batch."""
+    key = _norms.mixed(12345, 6)
+    x = numbers((37, 531), np.float64)
+    with fa.use_backend("numpy"):
+        expected = np.empty_like(x)
+        _norms.dropout_into(x, expected, key, rate, 1 / (1 - rate), 0.25, -3.0)
+    kept = expected != -3.0
+    np.testing.assert_array_equal(expected[kept], (x * (1 / (1 - rate)) + 0.25)[kept])
+    assert abs(kept.mean() - (1 - rate)) < 0.02
+    for name in INSTRUCTION_SETS:
+        with using_instruction_set(name):
+            for dtype in DTYPES:
+                narrow = x.astype(dtype)
+                y = np.empty_like(narrow)
+                _norms.dropout_into(narrow, y, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                np.testing.assert_array_equal(y == -3, expected == -3)
+                if dtype is np.float64:
+                    assert_same_bits(y, expected)
+                part = np.empty((5, 531), dtype)
+                _norms.dropout_into(np.ascontiguousarray(narrow[:5]), part, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                assert_same_bits(part, y[:5])
+                _norms.dropout_into(narrow, narrow, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                assert_same_bits(narrow, y)
+
+
+def test_dropout_masks_depend_on_both_words_of_the_key(engine):
+    masks = []
+    for key in ((7, 1), (7, 2), (8, 1), (7, 1 + (1 << 31))):
+        y = np.empty((256, 256), np.float32)
+        _norms.dropout_into(np.ones_like(y), y, key, 0.5, 1.0)
+        masks.append(y == 0)
+    for i, one in enumerate(masks):
+        for other in masks[:i]:
+            assert abs((one == other).mean() - 0.5) < 5 * 0.5 / 256
+
+
+def test_dropout_statistics(engine):
+    """Shares, rows, columns, neighbours, and masks one after another look like independent draws."""
+    x = np.ones((512, 512), np.float32)
+    masks = []
+    for counter in range(3):
+        y = np.empty_like(x)
+        _norms.dropout_into(x, y, _norms.mixed(99, counter), 0.3, 1.0)
+        masks.append(y == 0)
+    sigma = math.sqrt(0.21)
+    for mask in masks:
+        assert abs(mask.mean() - 0.3) < 5 * sigma / 512
+        for axis in (0, 1):
+            assert abs(mask.mean(axis=axis).std() / (sigma / math.sqrt(512)) - 1) < 0.2
+        for step in (1, 2, 512):
+            flat = mask.ravel()
+            assert abs(np.corrcoef(flat[step:], flat[:-step])[0, 1]) < 5 / 512
+    assert abs(np.corrcoef(masks[0].ravel(), masks[1].ravel())[0, 1]) < 5 / 512
+    assert abs(np.corrcoef(masks[1].ravel(), masks[2].ravel())[0, 1]) < 5 / 512
+
+
+def test_alpha_dropout_keeps_mean_and_variance(backend):
+    x = np.random.default_rng(0).standard_normal((2000, 200))
+    for rate in (0.05, 0.2, 0.5):
+        net = fa.Sequential(fa.AlphaDropout(rate, inputs=200), dtype="float64", rng=1)
+        y = net.forward(x, training=True)
+        assert abs(y.mean()) < 0.01
+        assert abs(y.var() - 1) < 0.02
+        kept = 1 - rate
+        a = 1 / math.sqrt(kept + 1.7580993408473766**2 * kept * rate)  # as in the paper
+        dropped = a * -1.7580993408473766 + a * rate * 1.7580993408473766
+        assert np.isclose(y, dropped, rtol=1e-12).mean() == pytest.approx(rate, abs=0.01)
+
+
+@pytest.mark.skipif(len(FMA_SETS) < 2, reason="needs two instruction sets with FMA")
+def test_same_bits_wherever_there_is_fma(dtype):
+    x, g = numbers((150, 77), dtype, 0, 3.0), numbers((150, 77), dtype, 1)
+    weight, bias = numbers(77, dtype, 2), numbers(77, dtype, 3)
+    results = []
+    for name in FMA_SETS:
+        with using_instruction_set(name):
+            results.append([*layer_norm(x, weight, bias, g), *batch_norm(x, weight, bias, g)])
+    for a, b in zip(results[0], results[-1], strict=True):
+        assert_same_bits(b, a)
