@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import fastact
-from fastact import functional, runtime
+from fastact import backends, functional, runtime
 from fastact.registry import ACTIVATIONS
 
 SIZES = [2**k for k in range(12, 23)]
@@ -52,7 +52,7 @@ def share_everything() -> None:
     """Let every call of any size use the team, above the size of one block."""
     nothing = [0] * len(runtime.KERNEL_NUMBERS)
     runtime._core.configure(
-        runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
+        backends.choice, backends.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
     )
 
 

@@ -2,6 +2,7 @@
 
 from . import diagnostics, functional, init, optim
 from ._version import __version__
+from .backends import get_backend, use_backend
 from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
 from .layers import (
@@ -21,7 +22,7 @@ from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cr
 from .memory import ParameterSpec
 from .network import Sequential
 from .persistence import load
-from .runtime import get_backend, get_num_threads, num_threads, set_num_threads, show_config, use_backend
+from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import evaluate, fit, predict
 from .training.callbacks import Callback, Checkpoint, EarlyStopping, History, Run
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, runtime
+from . import backends, checks, runtime
 
 __all__ = [
     "LossAndGradient",
@@ -114,7 +114,7 @@ def softmax_cross_entropy(
     plain = checks.plain(z)
     grad = target if target is not None and checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
     losses = np.empty(rows, dtype) if reduction == "none" else None
-    call = runtime._core.softmax_cross_entropy if runtime.get_backend() == "native" else _cross_entropy_numpy
+    call = runtime._core.softmax_cross_entropy if backends.get_backend() == "native" else _cross_entropy_numpy
     loss = call(plain, numbers, targets, w, s, losses, grad, ignored, smoothing, reduction == "mean")
     return _result(loss if losses is None else losses, grad, target)
 
@@ -309,7 +309,7 @@ def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=No
     losses = np.empty(plain.shape, dtype) if reduction == "none" else None
     if reduction != "mean":
         count = 1.0
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         number = runtime.LOSS_NUMBERS[name]
         loss = runtime._core.pointwise_loss(number, plain, plain_goal, weight, each, losses, grad, a, count)
     else:

@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from . import backends
 from ._version import __version__
+from .backends import NATIVE, compiled, engine, get_backend
 from .registry import ACTIVATIONS
-
-BACKENDS = ("native", "numpy")
 
 # Elements ("products": multiplications) from which work is shared between threads, per cost class: between the two
 # sizes that bench/thresholds.py finds. On two AVX-512 cores a team that has just worked costs 1 to 3 us and pays from
@@ -29,13 +28,7 @@ BACKENDS = ("native", "numpy")
 # from 512 Ki (updates 256 Ki; products not up to 4 Mi). An update comes right after the products of a backward pass.
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
-try:
-    from .backends import _core  # type: ignore[attr-defined]
-except ImportError as error:
-    _core = None  # type: ignore[assignment]
-    _core_error: ImportError | None = error
-else:
-    _core_error = None
+_core = engine if compiled else None
 
 
 def _environment(name: str, choices: tuple[str, ...]) -> str | None:
@@ -92,26 +85,6 @@ def _positive_threads(source: str, n: object) -> int:
     return min(int(n), 2**31 - 1)
 
 
-_requested_backend = _environment("FASTACT_BACKEND", BACKENDS)
-if _core is None:
-    if _requested_backend == "native":
-        raise ImportError(
-            "FASTACT_BACKEND=native: the compiled core is missing; reinstall fastact with a C compiler, "
-            "or set FASTACT_BACKEND=numpy"
-        ) from _core_error
-    if _requested_backend is None:
-        warnings.warn(
-            f"fastact: the compiled core could not be imported ({_core_error}); using the numpy backend. Reinstall "
-            "with a C compiler for speed, or set FASTACT_BACKEND=numpy to accept this",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-#: The two values of the backend variable; compared by identity.
-NATIVE, NUMPY = BACKENDS
-_backend: ContextVar[str] = ContextVar(
-    "fastact_backend", default=NATIVE if _core is not None and _requested_backend != "numpy" else NUMPY
-)
 _threads: ContextVar[int] = ContextVar("fastact_threads", default=0)  # 0: no choice in this context
 _process_threads = 0
 
@@ -151,7 +124,7 @@ if _core is not None:
     LOSS_NUMBERS = {name: i for i, name in enumerate(_core.loss_names())}
     OPTIMIZER_NUMBERS = {name: i for i, name in enumerate(_core.optimizer_names())}
     _core.configure(
-        _backend,
+        backends.choice,
         NATIVE,
         _threads,
         _usable_cpus(),
@@ -199,28 +172,6 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _threads.reset(token)
-
-
-def get_backend() -> str:
-    """The backend in this context: "native" or "numpy"."""
-    return _backend.get()
-
-
-@contextmanager
-def use_backend(name: str) -> Iterator[None]:
-    """``with use_backend("numpy"):`` compute with the NumPy twin of every kernel in this context.
-
-    Raises ValueError for another name, ImportError for "native" where the compiled core is missing.
-    """
-    if name not in BACKENDS:
-        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
-    if name == "native" and _core is None:
-        raise ImportError("use_backend: the compiled core is missing; reinstall fastact with a C compiler")
-    token = _backend.set(NATIVE if name == "native" else NUMPY)
-    try:
-        yield
-    finally:
-        _backend.reset(token)
 
 
 def config() -> dict[str, object]:

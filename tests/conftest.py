@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import support
 
 import fastact as fa
-from fastact import registry, runtime
+from fastact import backends, registry, runtime
 
 
 @pytest.fixture(params=support.ENTRIES, ids=lambda entry: entry.name)
@@ -55,7 +55,7 @@ def everything_shared():
         pytest.skip("needs the compiled core")
     t, names = runtime.THRESHOLDS, runtime.KERNEL_NUMBERS
     costs = [t[registry.ACTIVATIONS[name].cost] if name in registry.ACTIVATIONS else 0 for name in names]
-    first = (runtime._backend, runtime.NATIVE, runtime._threads, runtime._usable_cpus(), costs)
+    first = (backends.choice, backends.NATIVE, runtime._threads, runtime._usable_cpus(), costs)
     runtime._core.configure(*first, 0, t["updates"], 0)
     yield
     runtime._core.configure(*first, t["rows"], t["updates"], t["products"])

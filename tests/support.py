@@ -13,11 +13,11 @@ import exact
 import numpy as np
 
 import fastact as fa
-from fastact import functional, registry, runtime
+from fastact import backends, functional, registry, runtime
 
 ENTRIES = tuple(registry.ACTIVATIONS.values())
 DTYPES = (np.float32, np.float64)
-BACKENDS = tuple(name for name in runtime.BACKENDS if name != "native" or runtime._core is not None)
+BACKENDS = tuple(name for name in backends.BACKENDS if name != "native" or runtime._core is not None)
 INSTRUCTION_SETS = tuple(runtime.config()["instruction_sets_supported"])
 FMA_SETS = tuple(name for name in INSTRUCTION_SETS if name != "baseline" or platform.machine() in ("aarch64", "arm64"))
 

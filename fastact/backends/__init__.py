@@ -1,1 +1,96 @@
-"""Where arithmetic happens: the compiled core, and its twin in NumPy."""
+"""Where arithmetic happens: the compiled core, and its twin in NumPy; one interface, and the choice between the two.
+
+``current()`` is the backend of this context: a module with one function for each kernel, the same in both
+(``_core``, compiled, and ``reference``). Arrays are plain, of one dtype and of shapes that fit: who calls has checked
+them. ``engine`` is the compiled core where there is one, whatever the choice, else the reference. Its ``try_``
+functions are the fast paths of the public functions: they look at their arguments and at the choice themselves, and
+return None, with nothing written, for everything but the plain case of the native backend.
+
+Kernels are called by number: a name's position in its list.
+
+Environment, read once at import: FASTACT_BACKEND (native, numpy).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from . import reference
+
+try:
+    from . import _core  # type: ignore[attr-defined]
+except ImportError as error:
+    _core = None  # type: ignore[assignment]
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+__all__ = ["BACKENDS", "NATIVE", "NUMPY", "compiled", "current", "engine", "get_backend", "use_backend"]
+
+#: The two values of the choice; compared by identity.
+BACKENDS = NATIVE, NUMPY = ("native", "numpy")
+
+#: Whether there is a compiled core.
+compiled: bool = _core is not None
+engine: Any = reference if _core is None else _core
+
+
+def _default() -> str:
+    """The backend that the environment asks for, else the compiled one where there is one."""
+    wanted = os.environ.get("FASTACT_BACKEND")
+    if wanted is not None and wanted not in BACKENDS:
+        raise ValueError(
+            f"FASTACT_BACKEND: expected one of {', '.join(BACKENDS)}, got {wanted!r}; unset it for the default"
+        )
+    if compiled:
+        return NUMPY if wanted == NUMPY else NATIVE
+    if wanted == NATIVE:
+        raise ImportError(
+            "FASTACT_BACKEND=native: the compiled core is missing; reinstall fastact with a C compiler, "
+            "or set FASTACT_BACKEND=numpy"
+        ) from _missing
+    if wanted is None:
+        warnings.warn(
+            f"fastact: the compiled core could not be imported ({_missing}); using the numpy backend. Reinstall "
+            "with a C compiler for speed, or set FASTACT_BACKEND=numpy to accept this",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return NUMPY
+
+
+#: The choice in this context; the compiled core reads it too.
+_chosen = _default()
+choice: ContextVar[str] = ContextVar("fastact_backend", default=_chosen)
+
+
+def current() -> Any:
+    """The backend of this context, a module."""
+    return engine if choice.get() is NATIVE else reference
+
+
+def get_backend() -> str:
+    """The backend in this context: "native" or "numpy"."""
+    return choice.get()
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """``with use_backend("numpy"):`` compute with the NumPy twin of every kernel in this context.
+
+    Raises ValueError for another name, ImportError for "native" where the compiled core is missing.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    if name == NATIVE and not compiled:
+        raise ImportError("use_backend: the compiled core is missing; reinstall fastact with a C compiler")
+    token = choice.set(NATIVE if name == NATIVE else NUMPY)
+    try:
+        yield
+    finally:
+        choice.reset(token)

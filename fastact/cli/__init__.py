@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import functional, registry, runtime
+from .. import backends, functional, registry, runtime
 from .._version import __version__
 from ..registry import BoundActivation, BoundLearned
 from .options import (
@@ -120,7 +120,7 @@ def _examples_options(parser: argparse.ArgumentParser) -> None:
         "unit of the last printed digit. The exit code is 1 where one does not."
     )
     parser.add_argument("numbers", nargs="*", type=whole(1), metavar="NUMBER", help="which ones (all)")
-    parser.add_argument("--backend", choices=runtime.BACKENDS, help="compiled kernels, or their NumPy twins")
+    parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
 
 
 def examples(options: argparse.Namespace) -> int:
@@ -134,7 +134,7 @@ def examples(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if options.backend is not None:
             with told():
-                stack.enter_context(runtime.use_backend(options.backend))
+                stack.enter_context(backends.use_backend(options.backend))
         for n in options.numbers or lectures.EXAMPLES:
             title, rows = lectures.run(n)
             good = all(row.agrees is not False for row in rows)
@@ -184,7 +184,7 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=rate, default=0.01, metavar="E", help="training error that counts as reached (0.01)"
     )
-    parser.add_argument("--backend", choices=runtime.BACKENDS, help="compiled kernels, or their NumPy twins")
+    parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads for large arrays")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the result there (.png, .svg or .pdf)")
     parser.add_argument(
@@ -213,7 +213,7 @@ def compare(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         with told():
             if options.backend is not None:
-                stack.enter_context(runtime.use_backend(options.backend))
+                stack.enter_context(backends.use_backend(options.backend))
             if options.threads is not None:
                 stack.enter_context(runtime.num_threads(options.threads))
         total = len(chosen) * options.seeds * options.epochs
@@ -241,7 +241,7 @@ def compare(options: argparse.Namespace) -> int:
             "lr": options.lr,
             "momentum": options.momentum,
             "threshold": options.threshold,
-            "backend": runtime.get_backend(),
+            "backend": backends.get_backend(),
             "threads": runtime.get_num_threads(),
         }
     report = {**settings, "results": [result.as_dict() for result in results]}

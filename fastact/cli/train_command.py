@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import functional, runtime
+from .. import backends, functional, runtime
 from ..measure.timing import NumpyStep, library_step, numpy_threads, time_in_turns
 from .options import CommandError, activation, check_writable, hidden, momentum, print_json, rate, told, whole
 
@@ -57,7 +57,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=rate, default=0.1, metavar="RATE", help="learning rate (0.1)")
     parser.add_argument("--momentum", type=momentum, default=0.9, metavar="M", help="momentum of SGD (0.9)")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of initial weights and batches (0)")
-    parser.add_argument("--backend", choices=runtime.BACKENDS, help="compiled kernels, or their NumPy twins")
+    parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads for large arrays")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model there (.safetensors)")
 
@@ -120,7 +120,7 @@ def train(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         with told():
             if options.backend is not None:
-                stack.enter_context(runtime.use_backend(options.backend))
+                stack.enter_context(backends.use_backend(options.backend))
             if options.threads is not None:
                 stack.enter_context(runtime.num_threads(options.threads))
             problem = _problem(options.data, options.label)
@@ -161,7 +161,7 @@ def train(options: argparse.Namespace) -> int:
             NumpyStep(network(), options.activation, batch_size, options.lr, options.momentum),
             batches,
         )
-        backend = runtime.get_backend()
+        backend = backends.get_backend()
         report = {
             "test_accuracy": result["accuracy"],
             "test_loss": result["loss"],

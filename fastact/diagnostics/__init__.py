@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks, losses, runtime
+from .. import backends, checks, losses, runtime
 from ..layers import Layer, Swish
 from ..memory import Workspace
 from ..network import Sequential
@@ -85,7 +85,7 @@ def column_statistics(x: np.ndarray, small: float = 0.0, *, out: np.ndarray | No
 
 def _column_statistics(x: np.ndarray, small: float, out: np.ndarray) -> ColumnStatistics:
     """The same for a plain x, without a check."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.column_statistics(x, small, out)
     else:
         out[0] = np.count_nonzero(x > 0, axis=0)
@@ -99,7 +99,7 @@ def _column_statistics(x: np.ndarray, small: float, out: np.ndarray) -> ColumnSt
 
 def _output_statistics(y: np.ndarray, table: np.ndarray) -> tuple[float, float, float]:
     """(elements that are not 0, mean, sum of squared deviations from it) of a matrix."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.output_statistics(y, table)
     seen = _column_statistics(y, 0.0, table)
     with np.errstate(all="ignore"):  # numbers that are not finite are told, not warned about
@@ -116,7 +116,7 @@ def _slope_statistics(
     alive and active are brought up to date: columns with an element that is not 0, and that is not below small. Zeros
     count as merely small unless flat; a column with NaN is alive and active.
     """
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.slope_statistics(slope, small, flat, alive, active, table)
     seen = _column_statistics(slope, small, table)
     rows = len(slope)
@@ -131,7 +131,7 @@ def _slope_statistics(
 
 def _gradient_statistics(gradient: np.ndarray, table: np.ndarray) -> tuple[float, float]:
     """(sum of squares, mean over columns of the share of the commoner sign); NaN for columns of nothing but 0."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.gradient_statistics(gradient, table)
     seen = _column_statistics(gradient, 0.0, table)
     total = seen.above + seen.below
@@ -143,7 +143,7 @@ def _gradient_statistics(gradient: np.ndarray, table: np.ndarray) -> tuple[float
 
 def _distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(sum of squares of x - y, sum of squares of x) of two plain arrays of one shape."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.distance(x, y)
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
@@ -152,7 +152,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def _sum_of_squares(x: np.ndarray) -> float:
     """The sum of squares of a plain array, in double."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.sum_of_squares(x, 0, x.size)
     return float(np.sum(np.square(x, dtype=np.float64)))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks, registry, runtime
+from .. import backends, checks, registry, runtime
 from ..registry import ACTIVATIONS, AnyActivation, BoundActivation, Entry
 from . import fused as _dense
 from .fused import *  # noqa: F403 - dense, dense_forward, dense_backward and their results
@@ -118,7 +118,7 @@ def activate_backward_into(bound: BoundActivation, grad: np.ndarray, saved: np.n
 
 def _has_kernel(entry: Entry) -> bool:
     """Whether the compiled kernel is to be used; without one (an activation of the user's own) NumPy computes."""
-    return runtime.get_backend() == "native" and entry.name in runtime.KERNEL_NUMBERS
+    return backends.get_backend() == "native" and entry.name in runtime.KERNEL_NUMBERS
 
 
 def _forward(function: str, entry: Entry, x: Any, out: Any, values: tuple[float, ...]) -> Any:
@@ -353,7 +353,7 @@ def _rows_forward(function: str, x: Any, out: Any) -> Any:
 
 def rows_forward(name: str, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
     """softmax or log_softmax of plain x, into y (which may be x) unless None."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.try_rows(runtime.ROW_NUMBERS[name], x, y)
     result = _softmax_numpy(x, name == "log_softmax")
     if y is not None:
@@ -363,7 +363,7 @@ def rows_forward(name: str, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
 
 def rows_backward(name: str, grad: np.ndarray, y: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
     """Their gradient from the output, into dx (which may be grad or y) unless None."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         return runtime._core.try_rows_backward(runtime.ROW_NUMBERS[name], grad, y, dx)
     result = _softmax_gradient_numpy(grad, y, name == "log_softmax")
     if dx is not None:
@@ -541,7 +541,7 @@ def _relu_masked(x: Any, mask: Any, out: Any) -> Any:
     checks.output(name, bits, bits.shape, bits.dtype, others, "mask", exact=False)
     plain = checks.plain(source)
     plain_bits = np.empty(bits.shape, np.uint8)
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         y = _try_relu_masked(plain, plain_bits, None)
     else:
         plain_bits[...] = np.packbits(plain.reshape(-1) >= 0, bitorder="little")
@@ -565,7 +565,7 @@ def _relu_masked_backward(grad: Any, mask: Any, out: Any) -> Any:
     if target is not None and checks.overlap(target, bits):
         raise ValueError(f"{name}: out overlaps mask; pass exactly grad or memory that touches neither")
     plain, plain_bits = checks.plain(g), checks.plain(bits)
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         dx = _try_relu_masked_backward(plain, plain_bits, None)
     else:
         kept = np.unpackbits(plain_bits, count=g.size, bitorder="little").reshape(g.shape)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import checks, registry, runtime
+from .. import backends, checks, registry, runtime
 from ..registry import ACTIVATIONS, AnyActivation, BoundActivation, BoundLearned, BoundMaxout
 
 __all__ = ["DenseGradients", "Saved", "dense", "dense_backward", "dense_forward"]
@@ -113,7 +113,7 @@ def forward_into(
     saved: np.ndarray | None,
 ) -> None:
     """y = f(x @ weight + bias); slope, z or index are stored to saved, where it is given, in the same pass."""
-    native = runtime.get_backend() == "native"
+    native = backends.get_backend() == "native"
     if isinstance(bound, BoundActivation):
         kernel = _kernel(bound)
         if native and kernel is not None:
@@ -147,7 +147,7 @@ def forward_into(
 
 def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, z: np.ndarray) -> None:
     """Z = x @ weight + bias by the backend in use."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.dense(-1, x, weight, bias, z, None, 0.0, 0.0)
         return
     with np.errstate(all="ignore"):
@@ -176,7 +176,7 @@ def backward_into(
     saved holds what forward left there (or y), or is None for the identity, where grad is dz. dz may be grad, saved
     (maxout: neither), or None for a workspace. dparam is for a learned parameter's gradient.
     """
-    native = runtime.get_backend() == "native"
+    native = backends.get_backend() == "native"
     if native and isinstance(bound, BoundMaxout):
         runtime._core.dense_maxout_backward(
             grad, saved, dz, x, weight, dx, dw, db, bound.pieces, add_to_dw, add_to_db

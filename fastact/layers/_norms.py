@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import runtime
+from .. import backends, runtime
 
 # ------------------------------------------------------------------------------------------ normalisation
 
@@ -27,7 +27,7 @@ def layer_norm_into(
 
     mean and rstd, of a number a row, are filled unless None. y may be x.
     """
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.layer_norm(x, weight, bias, y, mean, rstd, eps)
         return
     with np.errstate(all="ignore"):
@@ -53,7 +53,7 @@ def layer_norm_backward_into(
 
     dx may be grad; dweight and dbias are the column sums of grad z and of grad (both None: not wanted).
     """
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.layer_norm_backward(grad, x, mean, rstd, weight, dx, dweight, dbias)
         return
     with np.errstate(all="ignore"):
@@ -82,7 +82,7 @@ def batch_norm_into(
 
     The running statistics move by the factor towards the batch's mean and unbiased variance.
     """
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.batch_norm(
             x, weight, bias, y, mean, rstd, running_mean, running_variance, eps, factor
         )  # fmt: skip
@@ -108,7 +108,7 @@ def batch_norm_inference_into(
     eps: float,
 ) -> None:
     """The same from a given mean and variance. y may be x."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.batch_norm_inference(x, weight, bias, y, mean, variance, eps)
         return
     with np.errstate(all="ignore"):
@@ -126,7 +126,7 @@ def batch_norm_backward_into(
     dbias: np.ndarray,
 ) -> None:
     """dx = rstd weight (grad - mean(grad) - z mean(grad z)), over each column; dx may be grad or None."""
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.batch_norm_backward(grad, x, mean, rstd, weight, dx, dweight, dbias)
         return
     with np.errstate(all="ignore"):
@@ -172,7 +172,7 @@ def dropout_into(
     The place is the element's number in C order, so that the choice depends on neither dtype nor backend.
     """
     threshold = min(round(rate * 2**32), 2**32 - 1)
-    if runtime.get_backend() == "native":
+    if backends.get_backend() == "native":
         runtime._core.dropout(x, y, key, threshold, scale, shift, dropped)
         return
     with np.errstate(all="ignore"):

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional, registry, runtime
+from .. import backends, functional, registry, runtime
 from ..registry import ACTIVATIONS, Entry
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
@@ -360,7 +360,7 @@ def _in_processes(entry: Entry, values: tuple[float, ...], count: int, starts: I
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context, _ignore_interrupts) as pool:
-        tasks = (pool.submit(_piece, entry.name, values, start, runtime.get_backend()) for start in starts)
+        tasks = (pool.submit(_piece, entry.name, values, start, backends.get_backend()) for start in starts)
         try:
             pending = deque(islice(tasks, 2 * count))  # never hold more than a few
             while pending:
@@ -378,7 +378,7 @@ def _ignore_interrupts() -> None:
 def _piece(name: str, values: tuple[float, ...], start: int, backend: str) -> Measurement:
     """What one process measures at a time."""
     total = Measurement(name, "float32")
-    with runtime.use_backend(backend), runtime.num_threads(1):
+    with backends.use_backend(backend), runtime.num_threads(1):
         for at in range(start, start + PIECE, CHUNK):
             total.merge(_measure_float32(ACTIVATIONS[name], np.arange(at, at + CHUNK, dtype=np.uint64), values))
     return total

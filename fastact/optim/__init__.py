@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, runtime
+from .. import backends, checks, runtime
 from ..memory import Segment, aligned_empty
 from ..network import Sequential
 
@@ -311,7 +311,7 @@ class Optimizer:
         # A rate is asked for once per step and schedule, and before anything is written.
         for run in plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
-        native = runtime.get_backend() == "native"
+        native = backends.get_backend() == "native"
         update, rule = (runtime._core.update, self._number) if native else (_update_numpy, self.rule)
         for run in plan:
             values = self.numbers(run.now, run.decay, run.age)
@@ -622,7 +622,7 @@ def gradient_norm(net: Sequential) -> float:
     """The L2 norm of the gradients of all parameters that are not frozen, the same for any number of threads."""
     total = 0.0
     for start, stop in _active(net.segments):
-        if runtime.get_backend() == "native":
+        if backends.get_backend() == "native":
             total += runtime._core.sum_of_squares(net.gradients, start, stop)
         else:
             part = net.gradients[start:stop].astype(np.float64)

@@ -19,6 +19,7 @@ POSITIONS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1
 
 
 def settings_of(optimizer: Optimizer) -> dict[str, float | None]:
+    """The optimiser's settings that are numbers: a schedule follows from the number of steps."""
     values = {name: getattr(optimizer, name) for name in SETTINGS}
     return {name: value for name, value in values.items() if not callable(value)}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends, runtime
 
 pytestmark = pytest.mark.skipif(runtime._core is None, reason="needs the compiled core")
 
@@ -154,8 +154,8 @@ def test_arrays_of_any_layout(change):
     assert net.gradients.tobytes() == slow.gradients.tobytes()
 
 
-@pytest.mark.parametrize("forward", runtime.BACKENDS)
-@pytest.mark.parametrize("backward", runtime.BACKENDS)
+@pytest.mark.parametrize("forward", backends.BACKENDS)
+@pytest.mark.parametrize("backward", backends.BACKENDS)
 def test_backends_may_change_between_forward_and_backward(forward, backward):
     net, slow = pair(NETWORKS["slopes"], "float64")
     x, grad = samples(net, 9)
