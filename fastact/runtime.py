@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from .registry import ACTIVATIONS
 # from 512 Ki (updates 256 Ki; products not up to 4 Mi). An update comes right after the products of a backward pass.
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
 
-_core = engine if compiled else None
+_core: Any = engine if compiled else None
 
 
 def _environment(name: str, choices: tuple[str, ...]) -> str | None:
