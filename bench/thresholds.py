@@ -43,15 +43,15 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
         velocity = np.zeros_like(x)
         number, all_of_it = runtime.OPTIMIZER_NUMBERS["sgd"], (0, size, 1.0, float("inf"))
         numbers = (1e-3, 0.0, 1.0, 0.9, 1.0, 0.0, 0.0, 1.0, 0.0, False)
-        return "sgd, momentum", lambda: runtime._core.update(number, y, x, (velocity,), *all_of_it, *numbers)
+        return "sgd, momentum", lambda: backends.engine.update(number, y, x, (velocity,), *all_of_it, *numbers)
     function = getattr(functional, cheapest(cost))
     return cheapest(cost), lambda: function(x, out=y)
 
 
 def share_everything() -> None:
     """Let every call of any size use the team, above the size of one block."""
-    nothing = [0] * len(runtime.KERNEL_NUMBERS)
-    runtime._core.configure(
+    nothing = [0] * len(ACTIVATIONS)
+    backends.engine.configure(
         backends.choice, backends.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
     )
 
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=25)
     options = parser.parse_args()
-    if runtime._core is None or not runtime.config()["openmp"]:
+    if not backends.compiled or not runtime.config()["openmp"]:
         raise SystemExit("thresholds: this fastact has no threads to measure")
     share_everything()
     print(f"microseconds a call, float32, {runtime.instruction_set}, 1 against {options.threads} threads\n")

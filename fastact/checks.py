@@ -1,4 +1,4 @@
-"""The only place that validates arguments and writes messages.
+"""Checks of arguments that public functions share.
 
 A message names the function, what was expected, what came, and how to fix it. Everything is checked before anything
 is written.
@@ -6,22 +6,11 @@ is written.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
-
-from .registry import (
-    ACTIVATIONS,
-    LEARNED,
-    AnyActivation,
-    BoundActivation,
-    BoundLearned,
-    BoundMaxout,
-    Entry,
-    Parameter,
-)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -132,99 +121,6 @@ def output(
     return out
 
 
-def parameter(function: str, spec: Parameter, value: object) -> float:
-    """Value as a float in the parameter's range."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{function}: expected {spec.name} to be {spec.range}, got {describe(value)}")
-    number = float(value)
-    if not spec.accepts(number):
-        raise ValueError(f"{function}: expected {spec.name} to be {spec.range}, got {number!r}")
-    return number
-
-
-def parameters(function: str, entry: Entry, given: Mapping[str, object]) -> tuple[float, ...]:
-    """The entry's parameter values in order, defaults filled in."""
-    known = {p.name for p in entry.parameters}
-    for name in given:
-        if name not in known:
-            takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-            raise TypeError(f"{function}: {entry.name} has no parameter {name!r}; it {takes}")
-    values = tuple(parameter(function, p, given.get(p.name, p.default)) for p in entry.parameters)
-    order(function, entry, values)
-    return values
-
-
-def order(function: str, entry: Entry, values: tuple[float, ...]) -> None:
-    """Values rise where the entry says they must."""
-    if entry.ordered and any(a >= b for a, b in pairwise(values)):
-        names = " < ".join(p.name for p in entry.parameters)
-        raise ValueError(f"{function}: expected {names}, got {' and '.join(f'{v:g}' for v in values)}")
-
-
-def activation(function: str, value: object) -> BoundActivation:
-    """A name or a bound activation as a bound activation; None is the identity."""
-    if isinstance(value, BoundActivation):
-        return value
-    if value is None:
-        value = "identity"
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{function}: expected activation to be a name or fastact.activation(name, ...), got {describe(value)}"
-        )
-    if value not in ACTIVATIONS:
-        raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}")
-    entry = ACTIVATIONS[value]
-    return BoundActivation(entry, entry.defaults)
-
-
-def dense_activation(function: str, value: object, parameters: Mapping[str, object] | None = None) -> AnyActivation:
-    """What a dense layer may apply: as ``activation``, and the learned ones and maxout too, by name or bound."""
-    if isinstance(value, BoundLearned | BoundMaxout):
-        return value
-    given = dict(parameters or {})
-    if value == "maxout":
-        if set(given) != {"pieces"}:
-            raise TypeError(
-                f"{function}: maxout takes its number of linear maps and nothing else; "
-                "pass fastact.activation('maxout', pieces=2)"
-            )
-        return BoundMaxout(pieces(function, given["pieces"]))
-    if isinstance(value, str) and value in LEARNED:
-        entry = LEARNED[value]
-        weight = given.pop(entry.weight_name, entry.start)
-        for name in given:
-            raise TypeError(f"{function}: {value} has no parameter {name!r}; it takes {entry.weight_name}")
-        if isinstance(weight, numbers.Real):
-            return BoundLearned(entry, parameter(function, Parameter(entry.weight_name, entry.start), weight))
-        return BoundLearned(entry, real_array(function, entry.weight_name, weight))
-    return activation(function, value)
-
-
-def pieces(function: str, value: object) -> int:
-    """A number of maxout pieces."""
-    number = whole(function, "pieces", value, 1)
-    if number > 256:
-        raise ValueError(f"{function}: expected pieces from 1 to 256 (the index is one byte), got {number}")
-    return number
-
-
-def learned_weight(
-    function: str, name: str, weight: object, dtype: np.dtype, channels: int | None
-) -> tuple[np.ndarray, bool]:
-    """The weight as a plain array of x's dtype, and whether there is one a channel (None: x is a scalar)."""
-    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
-        weight = np.asarray(weight, dtype=dtype.newbyteorder("="))
-    array = real_array(function, name, weight)
-    if array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-        raise TypeError(f"{function}: expected {name} to be {dtype} like x, got {array.dtype}")
-    if array.size == 1 and array.ndim <= 1:
-        return plain(array), False
-    if array.shape != (channels,):
-        wanted = "one number" if channels is None else f"one number or shape ({channels},), one per channel of x"
-        raise ValueError(f"{function}: expected {name} to be {wanted}, got shape {array.shape}")
-    return plain(array), True
-
-
 def matrix(function: str, name: str, value: object, columns: int | None = None) -> np.ndarray:
     """A 2-D float array, with that many columns when a number is given."""
     array = real_array(function, name, value)
@@ -284,9 +180,24 @@ def whole(function: str, name: str, value: object, low: int) -> int:
     return int(value)
 
 
+def in_range(value: float, low: float, low_included: bool) -> bool:
+    """Whether value is finite and from low on."""
+    return (value >= low if low_included else value > low) and math.isfinite(value)
+
+
+def range_text(low: float, low_included: bool) -> str:
+    """Such a range in words."""
+    return "a finite number" if low == -math.inf else f"a finite number {'>=' if low_included else '>'} {low:g}"
+
+
 def real(function: str, name: str, value: object, low: float = 0.0, low_included: bool = True) -> float:
     """A finite number from low on."""
-    return parameter(function, Parameter(name, 0.0, low, low_included), value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{function}: expected {name} to be {range_text(low, low_included)}, got {describe(value)}")
+    number = float(value)
+    if not in_range(number, low, low_included):
+        raise ValueError(f"{function}: expected {name} to be {range_text(low, low_included)}, got {number!r}")
+    return number
 
 
 def generator(function: str, value: object) -> np.random.Generator:

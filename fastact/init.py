@@ -1,5 +1,5 @@
-"""Initial weights and biases. The default for weights follows the activation: He for the ReLU family, LeCun for SELU,
-Glorot for saturating functions and for no activation.
+"""Initial weights and biases. The default for weights follows the activation, as the registry says for each: He for the
+ReLU family, LeCun for SELU, Glorot for saturating functions and for no activation.
 
 An initialiser is a function of a shape and a NumPy generator that returns an array of that shape; a weight has the
 shape (inputs, outputs). ``Dense(weight_init=..., bias_init=...)`` takes one, or one of the names in ``INITIALIZERS``.
@@ -23,15 +23,11 @@ __all__ = [
     "Orthogonal",
     "Uniform",
     "VarianceScaling",
-    "default_for",
     "initializer",
     "make",
 ]
 
 Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
-
-_GLOROT = {"identity", "sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign", "log_sigmoid", "tanh_shrink"}
-_LECUN = {"selu"}
 
 
 @dataclass(frozen=True)
@@ -149,13 +145,6 @@ INITIALIZERS: dict[str, Initializer] = {
     "small_positive": Constant(0.01),
 }
 INITIALIZERS |= {scheme: INITIALIZERS[f"{scheme}_normal"] for scheme in ("he", "glorot", "lecun")}
-
-
-def default_for(activation: str) -> str:
-    """The scheme that suits an activation: "he", "glorot" or "lecun"."""
-    if activation in _LECUN:
-        return "lecun"
-    return "glorot" if activation in _GLOROT else "he"
 
 
 def initializer(function: str, name: str, value: str | Initializer) -> Initializer:

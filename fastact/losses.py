@@ -10,12 +10,11 @@ Wrong dtypes raise TypeError; wrong shapes, ranges and overlaps raise ValueError
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backends, checks, runtime
+from . import backends, checks
 
 __all__ = [
     "LossAndGradient",
@@ -114,8 +113,9 @@ def softmax_cross_entropy(
     plain = checks.plain(z)
     grad = target if target is not None and checks.is_plain(target) else np.empty(plain.shape, plain.dtype)
     losses = np.empty(rows, dtype) if reduction == "none" else None
-    call = runtime._core.softmax_cross_entropy if backends.get_backend() == "native" else _cross_entropy_numpy
-    loss = call(plain, numbers, targets, w, s, losses, grad, ignored, smoothing, reduction == "mean")
+    loss = backends.current().softmax_cross_entropy(
+        plain, numbers, targets, w, s, losses, grad, ignored, smoothing, reduction == "mean"
+    )
     return _result(loss if losses is None else losses, grad, target)
 
 
@@ -243,12 +243,9 @@ def bce_with_logits(
 # ------------------------------------------------------------------------------------------------ common road
 
 
-def _no_core(*_: object) -> None:
-    """In place of the compiled fast roads where the core is missing."""
-
-
-_try_softmax_cross_entropy: Callable[..., Any] = getattr(runtime._core, "try_softmax_cross_entropy", _no_core)
-_try_pointwise: Callable[..., Any] = getattr(runtime._core, "try_pointwise", _no_core)
+_try_softmax_cross_entropy = backends.engine.try_softmax_cross_entropy
+_try_pointwise = backends.engine.try_pointwise
+_NUMBERS = {name: number for number, name in enumerate(backends.engine.loss_names())}
 
 
 def _fast(reduction: str) -> bool:
@@ -280,9 +277,7 @@ def _result(loss: Any, grad: np.ndarray, target: np.ndarray | None) -> LossAndGr
 def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=None, names=("pred", "target")):
     """A loss of single elements by its name: checks, then the kernel or its NumPy twin."""
     if sample_weight is None and each is None and _fast(reduction) and 0 <= a < np.inf:
-        found = _try_pointwise(
-            runtime.LOSS_NUMBERS.get(name), prediction, goal, out, reduction == "mean", a, LossAndGradient
-        )
+        found = _try_pointwise(_NUMBERS[name], prediction, goal, out, reduction == "mean", a, LossAndGradient)
         if found is not None:
             return found
 
@@ -309,98 +304,5 @@ def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=No
     losses = np.empty(plain.shape, dtype) if reduction == "none" else None
     if reduction != "mean":
         count = 1.0
-    if backends.get_backend() == "native":
-        number = runtime.LOSS_NUMBERS[name]
-        loss = runtime._core.pointwise_loss(number, plain, plain_goal, weight, each, losses, grad, a, count)
-    else:
-        loss = _pointwise_numpy(name, plain, plain_goal, weight, each, losses, grad, a, count)
+    loss = backends.current().pointwise_loss(_NUMBERS[name], plain, plain_goal, weight, each, losses, grad, a, count)
     return _result(loss if losses is None else losses, grad, target)
-
-
-# ------------------------------------------------------------------------------------------------ NumPy twins
-
-
-def _cross_entropy_numpy(z, labels, targets, class_weight, row_weight, losses, grad, ignored, smoothing, mean):
-    """The NumPy twin of the kernel: the loss; each row's in losses, the gradient in grad."""
-    rows, columns = z.shape
-    counted = np.ones(rows, bool) if labels is None else labels != ignored
-    weight = counted.astype(np.float64) if row_weight is None else np.where(counted, row_weight, 0)
-    with np.errstate(all="ignore"):
-        shifted = z - z.max(axis=1, keepdims=True)
-        e = np.exp(shifted)
-        sums = e.sum(axis=1, keepdims=True)
-        if targets is None:
-            goal = np.zeros_like(z)
-            goal[counted, labels[counted]] = 1
-        else:
-            goal = targets
-        if smoothing:
-            goal = goal * z.dtype.type(1 - smoothing) + z.dtype.type(smoothing / columns)
-        all_weights = weight
-        if class_weight is not None:
-            goal = goal * class_weight
-            if labels is not None:
-                all_weights = weight * class_weight[np.where(counted, labels, 0)]
-        total_weight = float(all_weights.sum()) if mean else 1.0
-        scale = 1 / total_weight if total_weight > 0 else 0.0
-        mass = goal.sum(axis=1, keepdims=True)
-        chosen = np.where(goal == 0, 0, goal * shifted).sum(axis=1)
-        each = (mass * np.log(sums))[:, 0] - chosen
-        each = np.where(counted, each * weight.astype(z.dtype), 0)
-        unit = (scale * weight).astype(z.dtype)[:, None]
-        grad[...] = np.where(counted[:, None], e * (unit * mass / sums) - goal * unit, 0)
-        if losses is not None:
-            losses[...] = each
-        return float(each.sum(dtype=np.float64) / np.float64(total_weight))
-
-
-def _squared_error(x, t, a):
-    d = x - t
-    return a * d * d, 2 * a * d
-
-
-def _absolute_error(x, t, _):
-    d = x - t
-    return np.abs(d), np.sign(d)
-
-
-def _huber(x, t, a):
-    d = x - t
-    size = np.abs(d)
-    return np.where(size <= a, 0.5 * d * d, a * (size - 0.5 * a)), np.clip(d, -a, a)
-
-
-def _quantile(x, t, a):
-    d = x - t
-    slope = np.where(d > 0, 1 - a, np.where(d < 0, -a, d))
-    return np.where(d == 0, 0, slope * d), slope
-
-
-def _bce_with_logits(x, t, a):
-    e = np.exp(-np.abs(x))
-    likely, unlikely = 1 / (1 + e), e / (1 + e)  # s(|z|), s(-|z|)
-    positive, negative = a * t, 1 - t
-    wrong = np.where(x < 0, positive, negative)
-    loss = (positive + negative) * np.log1p(e) + np.where(wrong == 0, 0, wrong * np.abs(x))
-    return loss, negative * np.where(x < 0, unlikely, likely) - positive * np.where(x < 0, likely, unlikely)
-
-
-_FORMULAS = {
-    "squared_error": _squared_error,
-    "absolute_error": _absolute_error,
-    "huber": _huber,
-    "quantile": _quantile,
-    "bce_with_logits": _bce_with_logits,
-}
-
-
-def _pointwise_numpy(name, x, t, weight, each, losses, grad, a, count):
-    """The NumPy twin of the kernels: the loss divided by count; each element's in losses, the gradient in grad."""
-    with np.errstate(all="ignore"):
-        loss, slope = _FORMULAS[name](x, t, x.dtype.type(a) if each is None else each)
-        if weight is not None:
-            loss, slope = loss * weight, slope * weight
-        grad[...] = slope * x.dtype.type(1 / count if count > 0 else 0)
-        if losses is not None:
-            losses[...] = loss
-        return float(np.sum(loss, dtype=np.float64) / np.float64(count))

@@ -11,23 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, runtime
-from .layers import Dense
+from . import backends, checks
+from .layers import Dense, chain
 from .layers.base import Layer, Plan
 from .layers.catalogue import layer_from
-from .layers.chain import (
-    add,
-    attach,
-    check_layers,
-    connect,
-    differentiator,
-    infer,
-    named_specs,
-    numbered,
-    own,
-    trainer,
-    workspace_bytes,
-)
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, lay_out, views
 
 __all__ = ["Sequential"]
@@ -66,13 +53,13 @@ class Sequential:
             self.dtype = np.dtype(object)
         if dtype is None or self.dtype not in checks.FLOATS:  # None would be float64
             raise TypeError(f"Sequential: expected dtype float32 or float64, got {dtype!r}")
-        self.layers = check_layers("Sequential", layers)
-        connect("Sequential", self.layers)
+        self.layers = chain.check_layers("Sequential", layers)
+        chain.connect("Sequential", self.layers)
         self.metadata: dict[str, str] = {}
         self.observer: Any = None
         step = ALIGNMENT // self.dtype.itemsize
-        self.segments = lay_out(named_specs(self.layers, "parameter_specs"), step)
-        self.buffer_segments = lay_out(named_specs(self.layers, "buffer_specs"), step)
+        self.segments = lay_out(chain.named_specs(self.layers, "parameter_specs"), step)
+        self.buffer_segments = lay_out(chain.named_specs(self.layers, "buffer_specs"), step)
         self.parameters = self._flat(self.segments)
         self.gradients = self._flat(self.segments)
         self.buffers = self._flat(self.buffer_segments)
@@ -87,24 +74,33 @@ class Sequential:
     def _attach(self) -> None:
         """Give each layer views of the flat arrays and its part of the plan."""
         parameters, gradients = self.named_parameters(), self.named_gradients()
-        attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype)
-        self._forwards = tuple(map(trainer, self.layers))
-        self._backwards = tuple(map(differentiator, self.layers))
+        self._passes = backends.engine.Passes()
+        chain.attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype, self._passes)
         self._before: np.ndarray | None = None
-        self._trained_rows: int | None = None
-        self._tell_frozen()
+        self._trained_rows: int | None = None  # of the training forward that backward may follow
+        self._trained_pass = 0  # and its number, where the layers went forward one by one
+        self._dense_stack = self._stacked()
+        self._note_frozen()
 
-    def _tell_frozen(self) -> None:
+    def _stacked(self) -> Any:
+        """A compiled stack, which runs whole passes of dense layers in one call; None for other layers."""
+        if not backends.compiled or not all(type(layer) is Dense for layer in self.layers):
+            return None
+        parts = [layer.stacked() for layer in self.layers if isinstance(layer, Dense)]
+        if any(part is None for part in parts):
+            return None
+        stack = backends.engine.DenseStack([backends.engine.StackedLayer(*part) for part in parts], self._passes)
+        for i, layer in enumerate(self.layers):
+            layer._stack = stack, i
+        return stack
+
+    def _note_frozen(self) -> None:
         """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
         for i, layer in enumerate(self.layers):
-            layer.freeze(frozenset(own({s.name: s for s in self.segments if s.frozen}, i)))
+            layer.freeze(frozenset(chain.of_layer({s.name: s for s in self.segments if s.frozen}, i)))
         trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
-        lowest = min(trained, default=len(self.layers))
-        self._down_to_lowest = self._backwards[:lowest:-1]
-        self._lowest = self._backwards[lowest] if trained else None
-        # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
-        plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
-        self._stack = stack_of(self.layers) if plain else None
+        self._lowest = min(trained, default=len(self.layers))
+        self._stack = None if any(s.frozen for s in self.segments) else self._dense_stack
 
     @property
     def inputs(self) -> int:
@@ -191,7 +187,7 @@ class Sequential:
             count = sum(math.prod(spec.shape) for spec in layer.parameter_specs().values())
             state = sum(math.prod(spec.shape) for spec in layer.buffer_specs().values())
             frozen = sum(s.stop - s.start for s in self.segments if s.frozen and s.name.startswith(f"{i}."))
-            work = workspace_bytes(layer, rows, i > 0)
+            work = chain.workspace_bytes(layer, rows, i > 0)
             workspaces += work
             note = f" ({frozen} frozen)" if frozen else ""
             size = _readable((2 * count + state) * item + work)
@@ -237,7 +233,7 @@ class Sequential:
     def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
         chosen: set[str] = set()
         names = [s.name for s in self.segments]
-        places = {id(layer): place for place, layer in numbered(self.layers)}
+        places = {id(layer): place for place, layer in chain.numbered(self.layers)}
         for item in which or ("*",):
             place = places.get(id(item), item)
             pattern = item if isinstance(item, str) else f"{place}.*"
@@ -249,7 +245,7 @@ class Sequential:
             chosen.update(found)
         # a new tuple: optimisers see by its identity that something changed
         self.segments = tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in self.segments)
-        self._tell_frozen()
+        self._note_frozen()
 
     def _input(self, function: str, x: Any) -> np.ndarray:
         array = checks.matrix(function, "x", x, self.inputs)
@@ -265,7 +261,7 @@ class Sequential:
         if self._stack is not None and (result := self._stack.infer(x)) is not None:
             return result
         array = self._input("Sequential", x)
-        result, free = infer(self.layers, array)
+        result, free = chain.infer(self.layers, array)
         return result if free or not np.may_share_memory(result, x) else result.copy()
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
@@ -279,25 +275,26 @@ class Sequential:
             self._trained_rows = len(result)
             return result
         array = self._input("Sequential.forward", x)
-        if self.observer is None:
-            for forward in self._forwards:
-                array = forward(array, True)
+        self._trained_rows = None
+        observer = self.observer
+        for i, layer in enumerate(self.layers):
+            given = array
+            array = layer.forward(array, True) if layer.trusted else chain.checked_forward(layer, array)
+            if observer is not None:
+                observer.forward(i, layer, given, array)
+        if observer is None:
             self._prepare_stack(len(array))
-        else:
-            for i, (layer, forward) in enumerate(zip(self.layers, self._forwards, strict=True)):
-                given, array = array, forward(array, True)
-                self.observer.forward(i, layer, given, array)
-        self._trained_rows = len(array)
+        self._trained_rows, self._trained_pass = len(array), self._passes.count
         return array
 
     def _prepare_stack(self, rows: int) -> None:
-        """Hand the layers' workspaces for so many rows to the stack: from the next pass on it runs by itself."""
+        """Hand the layers' workspaces for that many rows to the stack: from the next pass on it runs by itself."""
         if self._stack is None:
             return
         if rows > max(self._stack.views, default=0):
             self._stack.views.clear()  # the workspaces have grown
         layers: tuple[Any, ...] = self.layers  # all Dense
-        self._stack.views[rows] = [runtime._core.StackedViews(*layer.stacked_views(rows)) for layer in layers]
+        self._stack.views[rows] = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in layers]
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
@@ -311,7 +308,8 @@ class Sequential:
             if result is not None:
                 self._trained_rows = None
                 return result if need_input_grad else None
-        if self._trained_rows is None:
+        made_by = self._trained_pass if self._stack is None else max(self._trained_pass, self._stack.number)
+        if self._trained_rows is None or made_by != self._passes.count:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
         array = checks.matrix("Sequential.backward", "grad", grad, self.outputs)
         if len(array) != self._trained_rows or array.dtype.newbyteorder("=") != self.dtype:
@@ -327,25 +325,22 @@ class Sequential:
             self._before = aligned_empty(self.gradients.shape, self.dtype)
         np.copyto(self._before, self.gradients)
         dx = self._backward(array, need_input_grad)
-        add(self.gradients, self._before, self.gradients)
+        chain.add(self.gradients, self._before, self.gradients)
         for segment in self.segments:
             if segment.frozen:
                 self.gradients[segment.start : segment.stop] = 0
         return dx
 
-    def _backward(self, array: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
+    def _backward(self, array: Any, need_input_grad: bool) -> np.ndarray | None:
         """Through the layers: all of them, or down to the lowest that is trained."""
-        if self.observer is None and not need_input_grad:
-            for backward in self._down_to_lowest:
-                array = backward(array)
-            if self._lowest is not None:
-                self._lowest(array, False)
-            return None
-        for i in range(len(self.layers) - 1, -1, -1):
-            if self.observer is not None:
-                self.observer.backward(i, self.layers[i], array)
-            array = self._backwards[i](array, i > 0 or need_input_grad)
-        return array
+        observer = self.observer
+        lowest = self._lowest if observer is None and not need_input_grad else 0
+        for i in range(len(self.layers) - 1, lowest - 1, -1):
+            layer, below = self.layers[i], i > lowest or need_input_grad
+            if observer is not None:
+                observer.backward(i, layer, array)
+            array = layer.backward(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
+        return array if need_input_grad else None
 
     def save(self, path: Any, optimizer: Any = None, metadata: Mapping[str, str] | None = None) -> None:
         """Write the network, and an optimiser's state if given, as .safetensors or .npz; see ``fastact.load``."""
@@ -452,15 +447,6 @@ def _readable(size: int) -> str:
 # ------------------------------------------------------------------------------------------ flat arrays
 
 
-def stack_of(layers: Iterable[Any]) -> Any:
-    """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
-    parts: list[Any] = [layer.stacked() for layer in layers]
-    if runtime._core is None or any(part is None for part in parts):
-        return None
-    stacked = runtime._core.StackedLayer
-    return runtime._core.DenseStack([stacked(layer, *part) for layer, part in zip(layers, parts, strict=True)])
-
-
 def network_from(
     descriptions: Iterable[Mapping[str, Any]], dtype: str, custom: Mapping[str, Any] | None = None
 ) -> Sequential:
@@ -479,6 +465,6 @@ def _rebuild(
     net._build(layers, dtype)
     net.parameters[...], net.gradients[...], net.buffers[...] = arrays
     net.segments = segments
-    net._tell_frozen()
+    net._note_frozen()
     net.metadata = dict(metadata)
     return net

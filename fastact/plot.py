@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, functional
+from . import checks, epilogues, functional
+from .epilogues import FixedActivation as BoundActivation
 from .persistence import write_atomically
-from .registry import BoundActivation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def activations(chosen: Sequence[str | BoundActivation], low: float = -6.0, high
     """
     if not low < high or not np.isfinite([low, high]).all():
         raise ValueError(f"plot: expected low < high, both finite, got {low} and {high}")
-    bounds = [checks.activation("plot", item) for item in chosen]
+    bounds = [epilogues.elementwise("plot", item) for item in chosen]
     figure, (left, right) = _figure(2, width=11.5, height=max(4.0, 0.25 * len(bounds)))
     x = np.linspace(low, high, 1201)
     for bound in bounds:

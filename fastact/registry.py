@@ -1,8 +1,8 @@
 """The list of activations: everything the package knows about each one, apart from its compiled kernel.
 
 The formulas here are written independently of the C. Called with float64 they are the oracle of the tests; called
-with the array's own dtype they are the numpy backend. To add an elementwise activation, add one entry here and one
-in ``_kernels/fa_activations.h``; functions, dense layers, tests and benches follow from these two.
+with the array's own dtype they are the numpy backend. To add an elementwise activation, add one entry here and one, in
+the same place, in ``backends/kernels/fa_activations.h`` (its README shows how), and run ``python bench/regenerate.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from . import checks
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,12 @@ class Parameter:
 
     def accepts(self, value: float) -> bool:
         """Whether value is finite and in range."""
-        above = value >= self.low if self.low_included else value > self.low
-        return above and math.isfinite(value)
+        return checks.in_range(value, self.low, self.low_included)
 
     @property
     def range(self) -> str:
         """The range in words, for messages and documentation."""
-        if self.low == -math.inf:
-            return "a finite number"
-        return f"a finite number {'>=' if self.low_included else '>'} {self.low:g}"
+        return checks.range_text(self.low, self.low_included)
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Entry:
     """
 
     name: str
+    init: str  # the scheme that suits the weights before it: "he", "glorot" or "lecun"
     formula: str
     slope_formula: str
     value: Callable[..., np.ndarray]
@@ -56,7 +56,7 @@ class Entry:
     parameters: tuple[Parameter, ...] = ()
     kinks: tuple[str, ...] = ()  # where the slope jumps, as expressions in the parameters
     at_kink: str = ""
-    piecewise_linear: bool = False  # a slope of 0 selects 0, whatever the gradient
+    zero_blocks: bool = False  # made of polynomial pieces: a slope of 0 is exact, and gives 0 whatever the gradient is
     cost: str = "light"  # "light" or "heavy": from which size threads pay, see runtime.THRESHOLDS
     forward_ulp: dict[str, float] | None = None  # None: 2 for both dtypes
     slope_roots: tuple[float, ...] = ()  # near these the backward error is measured absolutely
@@ -236,17 +236,19 @@ def _tanh_shrink(x):
 _ENTRIES = (
     Entry(
         name="identity",
+        init="glorot",
         formula="x",
         slope_formula="1",
         value=lambda x: x.copy(),
         slope=np.ones_like,
         saves=None,
         limits=("-inf", "inf"),
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="relu",
+        init="he",
         formula="max(0, x)",
         slope_formula="1 if y > 0 else 0",
         value=lambda x: np.maximum(x, 0),
@@ -255,11 +257,12 @@ _ENTRIES = (
         limits=("0", "inf"),
         kinks=("0",),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="leaky_relu",
+        init="he",
         formula="x if x > 0 else negative_slope * x",
         slope_formula="1 if y > 0 else negative_slope",
         value=_leaky_relu,
@@ -269,11 +272,12 @@ _ENTRIES = (
         parameters=(Parameter("negative_slope", 0.01, low=0.0),),
         kinks=("0",),
         at_kink="negative_slope",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0.5, "float64": 0.5},
     ),
     Entry(
         name="sigmoid",
+        init="glorot",
         formula="1 / (1 + exp(-x))",
         slope_formula="y * (1 - y)",
         value=_sigmoid,
@@ -284,6 +288,7 @@ _ENTRIES = (
     ),
     Entry(
         name="tanh",
+        init="glorot",
         formula="tanh(x)",
         slope_formula="(1 - y) * (1 + y)",
         value=np.tanh,
@@ -294,6 +299,7 @@ _ENTRIES = (
     ),
     Entry(
         name="elu",
+        init="he",
         formula="x if x > 0 else alpha * expm1(x)",
         slope_formula="1 if y > 0 else y + alpha",
         value=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
@@ -307,6 +313,7 @@ _ENTRIES = (
     ),
     Entry(
         name="celu",
+        init="he",
         formula="x if x > 0 else alpha * expm1(x / alpha)",
         slope_formula="1 if y > 0 else 1 + y / alpha",
         value=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
@@ -318,6 +325,7 @@ _ENTRIES = (
     ),
     Entry(
         name="selu",
+        init="lecun",
         formula="SELU_LAMBDA * (x if x > 0 else SELU_ALPHA * expm1(x))",
         slope_formula="SELU_LAMBDA if y > 0 else y + SELU_LIMIT",
         value=_selu,
@@ -331,6 +339,7 @@ _ENTRIES = (
     ),
     Entry(
         name="gelu",
+        init="he",
         formula="x * Phi(x)",
         slope_formula="Phi(x) + x * phi(x)",
         value=_gelu,
@@ -344,6 +353,7 @@ _ENTRIES = (
     ),
     Entry(
         name="gelu_tanh",
+        init="he",
         formula="x * s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))",
         slope_formula="s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3)) + x * s(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))"
         " * s(-2 * sqrt(2 / pi) * (x + 0.044715 * x**3)) * 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2)",
@@ -357,6 +367,7 @@ _ENTRIES = (
     ),
     Entry(
         name="softplus",
+        init="he",
         formula="log1p(exp(beta * x)) / beta",
         slope_formula="-expm1(-beta * y)",
         value=_softplus,
@@ -368,6 +379,7 @@ _ENTRIES = (
     ),
     Entry(
         name="log_sigmoid",
+        init="glorot",
         formula="-log1p(exp(-x))",
         slope_formula="-expm1(y)",
         value=_log_sigmoid,
@@ -378,6 +390,7 @@ _ENTRIES = (
     ),
     Entry(
         name="silu",
+        init="he",
         formula="x * s(x)",
         slope_formula="s(x) * (1 + x * s(-x))",
         value=_silu,
@@ -390,6 +403,7 @@ _ENTRIES = (
     ),
     Entry(
         name="mish",
+        init="he",
         formula="x * tanh(log1p(exp(x)))",
         slope_formula="tanh(log1p(exp(x))) + x * s(x) * (1 - tanh(log1p(exp(x)))**2)",
         value=_mish,
@@ -402,6 +416,7 @@ _ENTRIES = (
     ),
     Entry(
         name="hard_sigmoid",
+        init="glorot",
         formula="min(max(x + 3, 0), 6) / 6",
         slope_formula="1 / 6 if 0 < y < 1 else 0",
         value=lambda x: np.clip(x + 3, 0, 6) / 6,
@@ -410,10 +425,11 @@ _ENTRIES = (
         limits=("0", "1"),
         kinks=("-3", "3"),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
     ),
     Entry(
         name="hard_swish",
+        init="he",
         formula="x * min(max(x + 3, 0), 6) / 6",
         slope_formula="0 if x <= -3 else 1 if x >= 3 else (2 * x + 3) / 6",
         value=_hard_swish,
@@ -422,10 +438,11 @@ _ENTRIES = (
         limits=("0", "inf"),
         kinks=("-3", "3"),
         at_kink="0 at -3, 1 at 3",
-        piecewise_linear=True,
+        zero_blocks=True,
     ),
     Entry(
         name="hard_tanh",
+        init="glorot",
         formula="min(max(x, min_val), max_val)",
         slope_formula="1 if min_val < y < max_val else 0",
         value=np.clip,
@@ -436,11 +453,12 @@ _ENTRIES = (
         ordered=True,
         kinks=("min_val", "max_val"),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="relu6",
+        init="he",
         formula="min(max(x, 0), 6)",
         slope_formula="1 if 0 < y < 6 else 0",
         value=lambda x: np.clip(x, 0, 6),
@@ -449,11 +467,12 @@ _ENTRIES = (
         limits=("0", "6"),
         kinks=("0", "6"),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="softsign",
+        init="glorot",
         formula="x / (1 + abs(x))",
         slope_formula="1 / (1 + abs(x))**2",
         value=_softsign,
@@ -463,6 +482,7 @@ _ENTRIES = (
     ),
     Entry(
         name="relu_squared",
+        init="he",
         formula="max(0, x)**2",
         slope_formula="2 * max(0, x)",
         value=lambda x: np.maximum(x, 0) ** 2,
@@ -470,10 +490,11 @@ _ENTRIES = (
         product=lambda grad, x: (grad + grad) * x,  # 2 x may overflow where grad * 2 x does not
         saves="x",
         limits=("0", "inf"),
-        piecewise_linear=True,
+        zero_blocks=True,
     ),
     Entry(
         name="threshold",
+        init="he",
         formula="x if x > threshold else value",
         slope_formula="1 if x > threshold else 0",
         value=_threshold,
@@ -483,11 +504,12 @@ _ENTRIES = (
         parameters=(Parameter("threshold", 0.0), Parameter("value", 0.0)),
         kinks=("threshold",),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="hard_shrink",
+        init="he",
         formula="x if abs(x) > lambd else 0",
         slope_formula="1 if abs(x) > lambd else 0",
         value=lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x),
@@ -497,11 +519,12 @@ _ENTRIES = (
         parameters=(Parameter("lambd", 0.5, low=0.0),),
         kinks=("-lambd", "lambd"),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
         forward_ulp={"float32": 0, "float64": 0},
     ),
     Entry(
         name="soft_shrink",
+        init="he",
         formula="x - lambd if x > lambd else x + lambd if x < -lambd else 0",
         slope_formula="1 if y != 0 else 0",
         value=lambda x, lambd: np.where(np.isnan(x), x, np.where(np.abs(x) > lambd, x - np.copysign(lambd, x), 0)),
@@ -511,10 +534,11 @@ _ENTRIES = (
         parameters=(Parameter("lambd", 0.5, low=0.0),),
         kinks=("-lambd", "lambd"),
         at_kink="0",
-        piecewise_linear=True,
+        zero_blocks=True,
     ),
     Entry(
         name="tanh_shrink",
+        init="glorot",
         formula="x - tanh(x)",
         slope_formula="tanh(x)**2",
         value=_tanh_shrink,
@@ -533,9 +557,11 @@ class LearnedEntry:
     """An activation with a learned weight: formulas over x and a weight that broadcasts against it."""
 
     name: str
+    init: str
     formula: str
     weight_name: str
     start: float  # the weight's usual first value
+    zero_blocks: bool
     value: Callable[..., np.ndarray]
     gradient: Callable[..., np.ndarray]  # (grad, x, weight): with respect to x
     weight_gradient: Callable[..., np.ndarray]  # (grad, x, weight): elementwise, not yet summed
@@ -585,107 +611,29 @@ def _swish_weight_gradient(grad, x, beta):
 
 
 LEARNED: dict[str, LearnedEntry] = {
-    "swish": LearnedEntry(
-        name="swish",
-        formula="x * s(beta * x)",
-        weight_name="beta",
-        start=1.0,
-        value=_swish,
-        gradient=_swish_gradient,
-        weight_gradient=_swish_weight_gradient,
-    ),
     "prelu": LearnedEntry(
         name="prelu",
+        init="he",
         formula="x if x > 0 else weight * x",
         weight_name="weight",
         start=0.25,
+        zero_blocks=True,
         value=_prelu,
         gradient=_prelu_gradient,
         weight_gradient=_prelu_weight_gradient,
     ),
+    "swish": LearnedEntry(
+        name="swish",
+        init="he",
+        formula="x * s(beta * x)",
+        weight_name="beta",
+        start=1.0,
+        zero_blocks=False,
+        value=_swish,
+        gradient=_swish_gradient,
+        weight_gradient=_swish_weight_gradient,
+    ),
 }
-
-
-@dataclass(frozen=True)
-class BoundActivation:
-    """An activation with its parameters filled in: what ``fastact.activation(name, **parameters)`` returns."""
-
-    entry: Entry
-    values: tuple[float, ...]
-
-    @property
-    def name(self) -> str:
-        """The activation's name."""
-        return self.entry.name
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Parameter names and values."""
-        return {p.name: v for p, v in zip(self.entry.parameters, self.values, strict=True)}
-
-    def __str__(self) -> str:
-        """The name, with the parameters that are not defaults."""
-        changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
-        return f"{self.name}({', '.join(changed)})" if changed else self.name
-
-    def __deepcopy__(self, memo: dict[int, object]) -> BoundActivation:
-        """Itself: nothing in it changes."""
-        return self
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle one of the list by its name, one's own with its functions."""
-        listed = ACTIVATIONS.get(self.name) is self.entry
-        return _bound, (self.name if listed else self.entry, self.values)
-
-
-def _bound(entry: str | Entry, values: tuple[float, ...]) -> BoundActivation:
-    return BoundActivation(ACTIVATIONS[entry] if isinstance(entry, str) else entry, values)
-
-
-@dataclass(frozen=True, eq=False)
-class BoundLearned:
-    """A learned activation with its weight: what ``fastact.activation("prelu", weight=...)`` returns.
-
-    ``weight`` is a number, or an array with one for all outputs or one for each; backward gives its gradient.
-    """
-
-    entry: LearnedEntry
-    weight: float | np.ndarray
-
-    @property
-    def name(self) -> str:
-        """The activation's name."""
-        return self.entry.name
-
-    @property
-    def parameters(self) -> dict[str, float | list[float]]:
-        """The weight by its name, as numbers."""
-        return {self.entry.weight_name: np.asarray(self.weight, np.float64).tolist()}
-
-    def __str__(self) -> str:
-        """The name, with the weight where it is a number."""
-        inner = f"{self.weight:g}" if isinstance(self.weight, float) else f"{np.size(self.weight)} learned"
-        return f"{self.name}({self.entry.weight_name}={inner})"
-
-
-@dataclass(frozen=True)
-class BoundMaxout:
-    """The maximum of ``pieces`` linear maps: what ``fastact.activation("maxout", pieces=...)`` returns."""
-
-    pieces: int
-    name = "maxout"
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """The number of pieces by its name."""
-        return {"pieces": self.pieces}
-
-    def __str__(self) -> str:
-        """The name and the number of pieces."""
-        return f"maxout(pieces={self.pieces})"
-
-
-AnyActivation = BoundActivation | BoundLearned | BoundMaxout
 
 
 def rounded(values: tuple[float, ...], dtype: np.dtype) -> tuple[np.floating, ...]:
@@ -725,4 +673,4 @@ def gradient(
     factor = slope(entry, saved, values, constants_of)
     with np.errstate(all="ignore"):
         product = grad * factor if entry.product is None else entry.product(grad, saved)
-    return np.where(factor == 0, factor, product) if entry.piecewise_linear else product
+    return np.where(factor == 0, factor, product) if entry.zero_blocks else product

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,6 @@ from .registry import ACTIVATIONS
 # 32 Ki (light), 16 Ki (heavy, rows, updates) and 512 Ki (products) on; one that sleeps takes 50 us to wake and pays
 # from 512 Ki (updates 256 Ki; products not up to 4 Mi). An update comes right after the products of a backward pass.
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
-
-_core: Any = engine if compiled else None
 
 
 def _environment(name: str, choices: tuple[str, ...]) -> str | None:
@@ -91,15 +88,13 @@ _process_threads = 0
 
 
 def _select_instruction_set() -> str | None:
-    """The instruction set to use: FASTACT_ISA, else the best supported one that is used by default."""
-    if _core is None:
+    """The instruction set to use: FASTACT_ISA, else the best supported one."""
+    if not compiled:
         _environment("FASTACT_ISA", ("baseline", "avx2", "avx512"))
         return None
-    built = _core.instruction_sets()
-    usable = tuple(name for name, supported in built if supported)
-    requested = _environment("FASTACT_ISA", usable)
-    name = requested or usable[-1]
-    _core.use_instruction_set(name)
+    usable = tuple(name for name, supported in engine.instruction_sets() if supported)
+    name = _environment("FASTACT_ISA", usable) or usable[-1]
+    engine.use_instruction_set(name)
     return name
 
 
@@ -112,38 +107,25 @@ if "FASTACT_NUM_THREADS" in os.environ:
             f"FASTACT_NUM_THREADS: expected a whole number >= 1, got {os.environ['FASTACT_NUM_THREADS']!r}"
         ) from error
 
-# Name -> number of the compiled kernel; empty where the core is missing.
-KERNEL_NUMBERS: dict[str, int] = {}
-LEARNED_NUMBERS: dict[str, int] = {}
-ROW_NUMBERS: dict[str, int] = {}
-LOSS_NUMBERS: dict[str, int] = {}
-OPTIMIZER_NUMBERS: dict[str, int] = {}
-if _core is not None:
-    KERNEL_NUMBERS = {name: i for i, name in enumerate(_core.activation_names())}
-    LEARNED_NUMBERS = {name: i for i, name in enumerate(_core.learned_names())}
-    ROW_NUMBERS = {name: i for i, name in enumerate(_core.row_function_names())}
-    LOSS_NUMBERS = {name: i for i, name in enumerate(_core.loss_names())}
-    OPTIMIZER_NUMBERS = {name: i for i, name in enumerate(_core.optimizer_names())}
-    _core.configure(
-        backends.choice,
-        NATIVE,
-        _threads,
-        _usable_cpus(),
-        [THRESHOLDS[ACTIVATIONS[name].cost] if name in ACTIVATIONS else 0 for name in KERNEL_NUMBERS],
-        THRESHOLDS["rows"],
-        THRESHOLDS["updates"],
-        THRESHOLDS["products"],
-    )
-    _core.set_threads(_process_threads)
+
+def set_thresholds(rows: int, updates: int, products: int, activations: dict[str, int] | None = None) -> None:
+    """Tell the core from which sizes on it shares work between threads; activations by cost class."""
+    by_cost = activations or THRESHOLDS
+    each = [by_cost[entry.cost] for entry in ACTIVATIONS.values()]
+    engine.configure(backends.choice, NATIVE, _threads, _usable_cpus(), each, rows, updates, products)
+
+
+set_thresholds(THRESHOLDS["rows"], THRESHOLDS["updates"], THRESHOLDS["products"])
+engine.set_threads(_process_threads)
 
 
 def get_num_threads() -> int:
     """Threads that a large call in this context uses (1 in a forked child, and without OpenMP)."""
-    return _core.get_threads() if _core is not None else 1
+    return engine.get_threads()
 
 
 def _refuse_in_child(source: str, n: int) -> None:
-    if n > 1 and _core is not None and _core.forked():
+    if n > 1 and engine.forked():
         raise RuntimeError(
             f"{source}: this process was forked after fastact was imported and computes with one thread, as no OpenMP "
             "runtime survives a fork; start workers with the 'spawn' or 'forkserver' method instead"
@@ -159,8 +141,7 @@ def set_num_threads(n: int) -> None:
     n = _positive_threads("set_num_threads", n)
     _refuse_in_child("set_num_threads", n)
     _process_threads = n
-    if _core is not None:
-        _core.set_threads(n)
+    engine.set_threads(n)
 
 
 @contextmanager
@@ -177,8 +158,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 def config() -> dict[str, object]:
     """What is installed and in use, as a dictionary (``fastact info --json``)."""
-    built = _core.instruction_sets() if _core is not None else []
-    information = _core.build_information() if _core is not None else {"openmp": False, "compiler": None}
+    built, information = engine.instruction_sets(), engine.build_information()
     return {
         "version": __version__,
         "backend": get_backend(),

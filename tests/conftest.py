@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import support
 
 import fastact as fa
-from fastact import backends, registry, runtime
+from fastact import backends, runtime
 
 
 @pytest.fixture(params=support.ENTRIES, ids=lambda entry: entry.name)
@@ -51,14 +51,12 @@ def engine(request):
 @pytest.fixture
 def everything_shared():
     """Let products of any size use the team."""
-    if runtime._core is None:
+    if not backends.compiled:
         pytest.skip("needs the compiled core")
-    t, names = runtime.THRESHOLDS, runtime.KERNEL_NUMBERS
-    costs = [t[registry.ACTIVATIONS[name].cost] if name in registry.ACTIVATIONS else 0 for name in names]
-    first = (backends.choice, backends.NATIVE, runtime._threads, runtime._usable_cpus(), costs)
-    runtime._core.configure(*first, 0, t["updates"], 0)
+    t = runtime.THRESHOLDS
+    runtime.set_thresholds(0, t["updates"], 0)
     yield
-    runtime._core.configure(*first, t["rows"], t["updates"], t["products"])
+    runtime.set_thresholds(t["rows"], t["updates"], t["products"])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from fastact import backends, functional, registry, runtime
 
 ENTRIES = tuple(registry.ACTIVATIONS.values())
 DTYPES = (np.float32, np.float64)
-BACKENDS = tuple(name for name in backends.BACKENDS if name != "native" or runtime._core is not None)
+BACKENDS = tuple(name for name in backends.BACKENDS if name != "native" or backends.compiled)
 INSTRUCTION_SETS = tuple(runtime.config()["instruction_sets_supported"])
 FMA_SETS = tuple(name for name in INSTRUCTION_SETS if name != "baseline" or platform.machine() in ("aarch64", "arm64"))
 
@@ -87,12 +87,12 @@ def kinks(entry, values=None):
 @contextlib.contextmanager
 def using_instruction_set(name):
     """Compute natively with that instruction set."""
-    runtime._core.use_instruction_set(name)
+    backends.engine.use_instruction_set(name)
     try:
         with fa.use_backend("native"):
             yield
     finally:
-        runtime._core.use_instruction_set(runtime.instruction_set)
+        backends.engine.use_instruction_set(runtime.instruction_set)
 
 
 # ------------------------------------------------------------------------------------------------ inputs
@@ -268,7 +268,7 @@ def assert_same_bits(got, expected, message=""):
 def run_python(program, folder, timeout, options=(), environment=None):
     """Run a program with the package under test and no FASTACT_ or OMP_ settings but the given ones."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith(("FASTACT_", "OMP_", "PYTHON"))}
-    if runtime._core is None:
+    if not backends.compiled:
         settings["FASTACT_BACKEND"] = "numpy"  # no warning that it is missing
     settings |= {"PYTHONPATH": str(Path(fa.__file__).parent.parent), **(environment or {})}
     settings = {k: v for k, v in settings.items() if v is not None}

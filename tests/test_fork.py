@@ -67,7 +67,7 @@ def check(python, body):
 def test_a_child_computes_with_one_thread(python):
     body = """
         def work():
-            assert runtime._core.forked()
+            assert backends.engine.forked()
             assert fa.get_num_threads() == 1
             check(expected)
             fa.set_num_threads(1)
@@ -78,7 +78,7 @@ def test_a_child_computes_with_one_thread(python):
         for _ in range(5):
             in_child(work)
         assert fa.get_num_threads() == 2
-        assert not runtime._core.forked()
+        assert not backends.engine.forked()
         check(expected)
         print("done")
     """

@@ -68,7 +68,7 @@ def test_small_and_constant():
 
 @pytest.mark.parametrize("activation", sorted(fa.registry.ACTIVATIONS))
 def test_default_follows_the_activation(activation):
-    scheme = init.default_for(activation)
+    scheme = fa.registry.ACTIVATIONS[activation].init
     expected = {"selu": "lecun", "sigmoid": "glorot", "tanh": "glorot", "identity": "glorot", "relu": "he"}
     assert scheme == expected.get(activation, scheme)
     assert scheme in ("he", "glorot", "lecun")
@@ -80,7 +80,7 @@ def test_default_follows_the_activation(activation):
 
 @pytest.mark.parametrize("name", ["elu", "celu", "gelu", "silu", "mish", "leaky_relu", "relu6", "softplus"])
 def test_relatives_of_relu_get_he(name):
-    assert init.default_for(name) == "he"
+    assert fa.registry.ACTIVATIONS[name].init == "he"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

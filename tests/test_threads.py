@@ -12,7 +12,7 @@ import pytest
 from support import ENTRIES, SHARED, assert_same_bits, backward, forward, inputs, saved_by
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends, runtime
 
 openmp = pytest.mark.skipif(not runtime.config()["openmp"], reason="built without OpenMP")
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="sets the CPU affinity")
@@ -27,8 +27,8 @@ def process_threads():
     before = runtime._process_threads
     yield
     runtime._process_threads = before
-    if runtime._core is not None:
-        runtime._core.set_threads(before)
+    if backends.compiled:
+        backends.engine.set_threads(before)
 
 
 # ------------------------------------------------------------------------------------------------ setting
@@ -240,11 +240,11 @@ def test_many_python_threads_at_once(entry, n):
                 assert_same_bits(got_dx, dx)
 
 
-@pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+@pytest.mark.skipif(not backends.compiled, reason="no compiled core")
 def test_there_is_room_for_every_activation():
     """The core's table of thresholds has a fixed size: a list beyond it is refused, not written past the end."""
     with pytest.raises(ValueError, match="room for 64 activations, got 65"):
-        runtime._core.configure(None, None, None, 1, [0] * 65, 0, 0, 0)
+        backends.engine.configure(None, None, None, 1, [0] * 65, 0, 0, 0)
     assert fa.get_num_threads() >= 1
 
 

@@ -22,22 +22,30 @@ from typing import Any
 
 from . import reference
 
-try:
-    from . import _core  # type: ignore[attr-defined]
-except ImportError as error:
-    _core = None  # type: ignore[assignment]
-    _missing: ImportError | None = error
-else:
-    _missing = None
-
 __all__ = ["BACKENDS", "NATIVE", "NUMPY", "compiled", "current", "engine", "get_backend", "use_backend"]
 
 #: The two values of the choice; compared by identity.
 BACKENDS = NATIVE, NUMPY = ("native", "numpy")
 
+_LISTS = ("activation_names", "learned_names", "row_function_names", "loss_names", "optimizer_names")
+
+
+def _load() -> tuple[Any, ImportError | None]:
+    """The compiled core, or why there is none; one that numbers its kernels otherwise than we do is none."""
+    try:
+        from . import _core  # type: ignore[attr-defined]
+    except ImportError as error:
+        return None, error
+    for names in _LISTS:
+        if getattr(_core, names)() != getattr(reference, names)():
+            return None, ImportError(f"it was compiled from other lists, see {names}; compile it again")
+    return _core, None
+
+
+_core, _missing = _load()
 #: Whether there is a compiled core.
 compiled: bool = _core is not None
-engine: Any = reference if _core is None else _core
+engine: Any = _core if compiled else reference
 
 
 def _default() -> str:

@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 
 from .. import backends, functional, registry, runtime
 from .._version import __version__
-from ..registry import BoundActivation, BoundLearned
+from ..epilogues import FixedActivation as BoundActivation
+from ..epilogues import LearnedActivation as BoundLearned
 from .options import (
     CommandError,
     activation,

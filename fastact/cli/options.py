@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import functional
-from ..registry import BoundActivation, BoundLearned, BoundMaxout
+from ..epilogues import FixedActivation as BoundActivation
+from ..epilogues import LearnedActivation as BoundLearned
+from ..epilogues import MaxoutEpilogue as BoundMaxout
 
 
 class CommandError(Exception):

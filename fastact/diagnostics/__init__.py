@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backends, checks, losses, runtime
+from ..epilogues import FixedActivation as BoundActivation
 from ..layers import Layer, Swish
 from ..memory import Workspace
 from ..network import Sequential
-from ..registry import BoundActivation
 from ..training.callbacks import Callback, Run
 
 __all__ = [
@@ -86,7 +86,7 @@ def column_statistics(x: np.ndarray, small: float = 0.0, *, out: np.ndarray | No
 def _column_statistics(x: np.ndarray, small: float, out: np.ndarray) -> ColumnStatistics:
     """The same for a plain x, without a check."""
     if backends.get_backend() == "native":
-        runtime._core.column_statistics(x, small, out)
+        backends.engine.column_statistics(x, small, out)
     else:
         out[0] = np.count_nonzero(x > 0, axis=0)
         out[1] = np.count_nonzero(x < 0, axis=0)
@@ -100,7 +100,7 @@ def _column_statistics(x: np.ndarray, small: float, out: np.ndarray) -> ColumnSt
 def _output_statistics(y: np.ndarray, table: np.ndarray) -> tuple[float, float, float]:
     """(elements that are not 0, mean, sum of squared deviations from it) of a matrix."""
     if backends.get_backend() == "native":
-        return runtime._core.output_statistics(y, table)
+        return backends.engine.output_statistics(y, table)
     seen = _column_statistics(y, 0.0, table)
     with np.errstate(all="ignore"):  # numbers that are not finite are told, not warned about
         mean = float(seen.mean.mean())
@@ -117,7 +117,7 @@ def _slope_statistics(
     count as merely small unless flat; a column with NaN is alive and active.
     """
     if backends.get_backend() == "native":
-        return runtime._core.slope_statistics(slope, small, flat, alive, active, table)
+        return backends.engine.slope_statistics(slope, small, flat, alive, active, table)
     seen = _column_statistics(slope, small, table)
     rows = len(slope)
     zero = rows - seen.above - seen.below if flat else np.zeros(alive.size)
@@ -132,7 +132,7 @@ def _slope_statistics(
 def _gradient_statistics(gradient: np.ndarray, table: np.ndarray) -> tuple[float, float]:
     """(sum of squares, mean over columns of the share of the commoner sign); NaN for columns of nothing but 0."""
     if backends.get_backend() == "native":
-        return runtime._core.gradient_statistics(gradient, table)
+        return backends.engine.gradient_statistics(gradient, table)
     seen = _column_statistics(gradient, 0.0, table)
     total = seen.above + seen.below
     shares = np.maximum(seen.above, seen.below)[total > 0] / total[total > 0]
@@ -144,7 +144,7 @@ def _gradient_statistics(gradient: np.ndarray, table: np.ndarray) -> tuple[float
 def _distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(sum of squares of x - y, sum of squares of x) of two plain arrays of one shape."""
     if backends.get_backend() == "native":
-        return runtime._core.distance(x, y)
+        return backends.engine.distance(x, y)
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         return float(np.sum((wide - y) ** 2)), float(np.sum(wide**2))
@@ -153,7 +153,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def _sum_of_squares(x: np.ndarray) -> float:
     """The sum of squares of a plain array, in double."""
     if backends.get_backend() == "native":
-        return runtime._core.sum_of_squares(x, 0, x.size)
+        return backends.engine.sum_of_squares(x, 0, x.size)
     return float(np.sum(np.square(x, dtype=np.float64)))
 
 
@@ -246,7 +246,7 @@ class _Tracker:
         self.number, self.layer, self.saturation = number, layer, saturation
         activation = getattr(layer, "activation", None)
         if isinstance(activation, BoundActivation):
-            self.flat = activation.entry.piecewise_linear
+            self.flat = activation.entry.zero_blocks
         else:
             self.flat = not isinstance(layer, Swish) and getattr(activation, "name", "") != "swish"
         self.name = type(layer).__name__ if activation is None else f"{type(layer).__name__} {activation}"

@@ -14,10 +14,10 @@ import numpy as np
 
 from .. import diagnostics, optim
 from ..data.tables import load_digits, stratified_split
+from ..epilogues import Epilogue as AnyActivation
 from ..layers import Dense
 from ..measure.timing import library_step
 from ..network import Sequential
-from ..registry import AnyActivation
 
 __all__ = ["Comparison", "compare", "table"]
 

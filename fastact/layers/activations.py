@@ -8,47 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, functional, registry
+from .. import backends, checks, epilogues
+from ..epilogues import ROW_FUNCTIONS, FixedActivation, LearnedActivation
 from ..memory import ParameterSpec, Workspace
-from ..registry import BoundActivation
-from .base import Layer, Plan, SameWidth, held, taken
+from ..registry import LEARNED
+from .base import Layer, SameWidth
 from .catalogue import listed
-
-
-def slope_of(bound: BoundActivation, saved: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The activation's slope from what its backward reads, into out when given."""
-    out = np.empty_like(saved) if out is None else out
-    out[...] = 1
-    functional.activate_backward_into(bound, out, saved, out)
-    return out
-
-
-def learned_slope_of(name: str, weight: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The same of an activation with a learned weight."""
-    out = np.empty_like(x) if out is None else out
-    out[...] = 1
-    functional.learned_backward_into(name, out, x, weight, weight.size > 1, out, np.empty_like(weight))
-    return out
-
-
-def described_activation(description: Mapping[str, Any], custom: Mapping[str, Any] | None) -> Any:
-    """The activation of a layer's description; one's own is looked up in custom."""
-    name = description["activation"]
-    if custom and name in custom:
-        return checks.activation("load", custom[name])
-    parameters = description["parameters"]
-    if name in registry.LEARNED:
-        return functional.activation(name, **{key: np.asarray(value, np.float64) for key, value in parameters.items()})
-    if name not in registry.ACTIVATIONS and name != "maxout":
-        raise ValueError(
-            f"unknown activation {name!r}; if it is one's own, pass custom={{{name!r}: fastact.custom_activation(...)}}"
-        )
-    return functional.activation(name, **parameters)
 
 
 @listed
 class Activation(SameWidth):
-    """An activation as a layer of its own; after ``Dense``, ``Dense(activation=...)`` is faster.
+    """An elementwise activation as a layer; after ``Dense``, ``Dense(activation=...)`` is faster.
 
     Parameters
     ----------
@@ -57,65 +27,68 @@ class Activation(SameWidth):
     inputs : the width, needed only where no layer stands before
     """
 
-    def __init__(self, activation: str | BoundActivation, inputs: int | None = None) -> None:
-        """Check the arguments."""
+    def __init__(self, activation: str | FixedActivation, inputs: int | None = None) -> None:
         super().__init__(inputs)
-        self.activation: str | BoundActivation
-        saves: str | None
-        if isinstance(activation, str) and activation in functional.ROW_FUNCTIONS:
-            self.activation, saves = activation, "y"
+        self.activation: FixedActivation | RowFunction
+        if isinstance(activation, str) and activation in ROW_FUNCTIONS:
+            self.activation = RowFunction(activation)
+        elif activation is None:
+            raise TypeError("Activation: expected a name or fastact.activation(name, ...), got None")
         else:
-            if activation is None:
-                raise TypeError("Activation: expected a name or fastact.activation(name, ...), got None")
-            self.activation = checks.activation("Activation", activation)
-            saves = self.activation.entry.saves
-        self.reads_input, self.reads_output = saves == "x", saves == "y"
+            self.activation = epilogues.elementwise("Activation", activation)
+        reads = self.activation.reads
+        self.reads_input, self.reads_output = reads == "x", reads == "y"
         self.in_place_forward = not self.reads_input
 
     def describe(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        bound = self.activation
-        if isinstance(bound, str):
-            return {**super().describe(), "activation": bound}
-        return {**super().describe(), "activation": bound.name, "parameters": bound.parameters}
+        return {**super().describe(), "activation": self.activation.name, **self.activation.described}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Activation:
         """The layer that ``describe`` described."""
         name = description["activation"]
-        activation = name if name in functional.ROW_FUNCTIONS else described_activation(description, custom)
+        activation = name if name in ROW_FUNCTIONS else epilogues.described(name, description["parameters"], custom)
         return cls(activation, description["inputs"])
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x)."""
-        self.infer_into(x, y)
-        self._saved = x if self.reads_input else y
+        self.activation.apply(x, y)
+        self._save(x if self.reads_input else y)
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x)."""
-        if isinstance(self.activation, str):
-            functional.rows_forward(self.activation, x, y)
-        elif self.activation.entry.saves is None:
-            if y is not x:
-                y[...] = x
-        else:
-            functional.activate_into(self.activation, x, y)
+        self.activation.apply(x, y)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         """dx = grad * f'."""
-        if isinstance(self.activation, str):
-            functional.rows_backward(self.activation, grad, saved, dx)
-        elif self.activation.entry.saves is None:
-            if dx is not grad:
-                dx[...] = grad
-        else:
-            functional.activate_backward_into(self.activation, grad, saved, dx)
+        self.activation.apply_backward(grad, saved, dx)
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The slope at the last training forward; None for softmax and the identity."""
-        if isinstance(self.activation, str) or self.activation.entry.saves is None:
-            return None
-        return slope_of(self.activation, held(self), out)
+        return self.activation.derivative(self._peek(), out) if self.activation.has_slope else None
+
+
+class RowFunction:
+    """softmax or log_softmax where a layer has an activation."""
+
+    reads = "y"
+    described: Mapping[str, Any] = {}
+    has_slope = False
+
+    def __init__(self, name: str) -> None:
+        self.name, self._number = name, ROW_FUNCTIONS.index(name)
+
+    def apply(self, x: np.ndarray, y: np.ndarray) -> None:
+        """y = f(x), over each row; y may be x."""
+        backends.current().rows(self._number, x, y)
+
+    def apply_backward(self, grad: np.ndarray, saved: np.ndarray, dx: np.ndarray) -> None:
+        """dx from the gradient and the output; dx may be either."""
+        backends.current().rows_backward(self._number, grad, saved, dx)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Learned(SameWidth):
@@ -126,10 +99,10 @@ class Learned(SameWidth):
     function = ""  # the name in ``registry.LEARNED``
 
     def __init__(self, *, per_channel: bool = False, init: float | None = None, inputs: int | None = None) -> None:
-        """Check the arguments."""
         super().__init__(inputs)
         name = type(self).__name__
-        entry = registry.LEARNED[self.function]
+        entry = LEARNED[self.function]
+        self._activation = LearnedActivation(entry, entry.start)
         self.weight_name = entry.weight_name
         self.per_channel = bool(per_channel)
         self.init = entry.start if init is None else checks.real(name, "init", init, -math.inf)
@@ -149,20 +122,20 @@ class Learned(SameWidth):
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x; weight)."""
         self.infer_into(x, y)
-        self._saved = x
+        self._save(x)
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x; weight)."""
-        functional.learned_into(self.function, x, self.parameters[self.weight_name], self.per_channel, y)
+        self._activation.apply(x, y, self.parameters[self.weight_name])
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """Dx and the weight's gradient, from one pass."""
+        """dx and the weight's gradient, from one pass."""
         weight, dweight = self.parameters[self.weight_name], self.gradients[self.weight_name]
-        functional.learned_backward_into(self.function, grad, saved, weight, self.per_channel, dx, dweight)
+        self._activation.apply_backward(grad, saved, dx, weight, dweight)
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The slope at the last training forward."""
-        return learned_slope_of(self.function, self.parameters[self.weight_name], held(self), out)
+        return self._activation.derivative(self._peek(), out, self.parameters[self.weight_name])
 
 
 @listed
@@ -211,11 +184,8 @@ class Maxout(Layer):
     reads_input = reads_output = False
 
     def __init__(self, pieces: int = 2, inputs: int | None = None) -> None:
-        """Check the arguments."""
         super().__init__()
-        self.pieces = checks.whole("Maxout", "pieces", pieces, 1)
-        if self.pieces > 256:
-            raise ValueError(f"Maxout: expected pieces from 1 to 256, got {pieces}")
+        self.pieces = epilogues.maxout_pieces("Maxout", pieces)
         if inputs is not None:
             self.connect(checks.whole("Maxout", "inputs", inputs, 1))
 
@@ -228,16 +198,8 @@ class Maxout(Layer):
                 )
             self.inputs, self.outputs = inputs, inputs // self.pieces
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Lay out the workspaces."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Maxima, winners, and the gradient of x."""
         self.workspaces["output"] = Workspace(self.outputs, dtype)
         self.workspaces["index"] = Workspace(self.outputs, np.uint8)
         self.workspaces["dx"] = Workspace(self.inputs, dtype)
@@ -251,15 +213,15 @@ class Maxout(Layer):
         rows = len(x)
         if training:
             y, index = self.workspaces["output"].rows(rows), self.workspaces["index"].rows(rows)
-            self._saved = index
+            self._save(index)
         else:
             y, index = np.empty((rows, self.outputs), x.dtype), np.empty((rows, self.outputs), np.uint8)
-        functional.maxout_into(x, y, index, self.pieces)
+        backends.current().maxout(x, y, index, self.pieces)
         return y
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """Grad to the piece that won."""
-        index = taken(self)
+        index = self._take()
         dx = self.workspaces["dx"].rows(len(grad))
-        functional.maxout_backward_into(grad, index, dx, self.pieces)
+        backends.current().maxout_backward(grad, index, dx, self.pieces)
         return dx

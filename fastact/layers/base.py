@@ -1,6 +1,6 @@
 """What a layer is: the base class, what it declares, and the memory it is given.
 
-A layer declares the shapes of its parameters first; the network then hands it views into flat arrays. One's own layer
+A layer declares the shapes of its parameters first; the network then hands it views into flat arrays. A custom layer
 subclasses ``Layer``.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from .. import checks
+from .. import backends, checks
 from ..memory import ParameterSpec, Workspace
 
 __all__ = ["Layer", "Plan"]
@@ -45,19 +45,31 @@ class Layer:
     reads_output = True  # backward reads forward's result
     in_place_forward = False  # forward can write over x where ``plan`` allows it
     in_place_backward = False  # backward can write over grad where ``plan`` allows it
-    transient: tuple[str, ...] = ()  # attributes that ``attach`` makes, which copies do without
+    min_batch_rows = 1  # the smallest batch that training can use
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
-    attached = False  # whether it is part of a network, as ``attach`` notes
+    attached = False  # whether it is part of a network
+    trusted: ClassVar[bool] = False  # one of the library's: it returns plain arrays that nobody else keeps
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.trusted = False  # a subclass of a library's layer may do anything
 
     def __init__(self) -> None:
-        """Start without parameters; the network attaches them."""
         self.parameters: dict[str, np.ndarray] = {}
         self.gradients: dict[str, np.ndarray] = {}
         self.buffers: dict[str, np.ndarray] = {}
         self.frozen: frozenset[str] = frozenset()
         self.plan = Plan()
         self.workspaces: dict[str, Workspace] = {}  # memory that grows to the largest batch
-        self._saved: Any = None  # what the last training forward keeps for backward
+        self.scratch: dict[str, np.ndarray] = {}  # memory that does not
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is saved for backward."""
+        self._passes = backends.engine.Passes()
+        self._saved: Any = None  # of the last training forward, for backward
+        self._pass = 0  # the number of the pass that saved it, or used it up
+        self._stack: tuple[Any, int] | None = None  # a compiled stack that goes forward for the layer, and its place
 
     def connect(self, inputs: int) -> None:
         """Take the width of the layer before; a layer of no width of its own passes it on."""
@@ -72,6 +84,7 @@ class Layer:
         """The same for numbers that are part of the layer's state but not trained."""
         return {}
 
+    @final
     def attach(
         self,
         parameters: dict[str, np.ndarray],
@@ -79,11 +92,18 @@ class Layer:
         buffers: dict[str, np.ndarray],
         plan: Plan,
         dtype: np.dtype,
+        passes: Any,
     ) -> None:
-        """Take the views, and what memory this layer may overwrite."""
+        """Become part of a network: take the views, what may be overwritten, and the network's counter of passes."""
         self.parameters, self.gradients, self.buffers = parameters, gradients, buffers
-        self.plan, self._saved, self.workspaces = plan, None, {}
+        self.plan, self.workspaces, self.scratch = plan, {}, {}
+        self._forget()
+        self._passes = passes
         self.attached = True
+        self.make_workspaces(dtype)
+
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Lay out ``workspaces`` and ``scratch``, which copies of the layer do without."""
 
     def freeze(self, names: frozenset[str]) -> None:
         """Take note of which parameters are frozen: their gradients need not be computed."""
@@ -126,30 +146,42 @@ class Layer:
         """The activation's slope at the last training forward, until backward; None where there is no activation."""
         return None
 
+    def _save(self, saved: Any) -> None:
+        """Keep what backward will read."""
+        self._passes.count += 1
+        self._saved, self._pass = saved, self._passes.count
+
+    def _peek(self) -> Any:
+        """What the last training forward saved: the layer's own, or a stack's that went forward later."""
+        saved = self._saved
+        if self._stack is not None and self._stack[0].number > self._pass:
+            saved = self._stack[0].saved(self._stack[1])
+        if saved is None:
+            name = type(self).__name__
+            raise RuntimeError(f"{name}.backward: call forward(x, training=True) first; each backward needs its own")
+        return saved
+
+    def _take(self) -> Any:
+        """The same, which is used up by that."""
+        saved = self._peek()
+        self._save(None)
+        return saved
+
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network and to a running step."""
-        kept = {name: value for name, value in vars(self).items() if name not in self.transient}
-        network = {"parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "attached": False}
-        return kept | network | {"_saved": None}
+        running = ("_passes", "_saved", "_pass", "_stack")
+        kept = {name: value for name, value in vars(self).items() if name not in running}
+        return {
+            **kept, "parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "scratch": {}, "attached": False,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
 
     def __repr__(self) -> str:
         """The class and its widths."""
         return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
-
-
-def held(layer: Layer) -> Any:
-    """What the last training forward kept for backward."""
-    if layer._saved is None:
-        name = type(layer).__name__
-        raise RuntimeError(f"{name}.backward: call forward(x, training=True) first; each backward needs its own")
-    return layer._saved
-
-
-def taken(layer: Layer) -> Any:
-    """The same, and the layer forgets it."""
-    saved = held(layer)
-    layer._saved = None
-    return saved
 
 
 class SameWidth(Layer):
@@ -163,19 +195,11 @@ class SameWidth(Layer):
         if inputs is not None:
             self.inputs = self.outputs = checks.whole(type(self).__name__, "inputs", inputs, 1)
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Take the views, and workspaces for what may not be written over."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        if not plan.over_input:
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Memory for what may not be written over."""
+        if not self.plan.over_input:
             self.workspaces["output"] = Workspace(self.outputs, dtype)
-        if not plan.over_grad:
+        if not self.plan.over_grad:
             self.workspaces["dx"] = Workspace(self.inputs, dtype)
 
     def describe(self) -> dict[str, Any]:
@@ -193,7 +217,7 @@ class SameWidth(Layer):
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """The gradients of the parameters, where there are any, and of x."""
         dx = grad if self.plan.over_grad else self.workspaces["dx"].rows(len(grad))
-        self.backward_into(taken(self), grad, dx)
+        self.backward_into(self._take(), grad, dx)
         return dx
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
@@ -203,7 +227,7 @@ class SameWidth(Layer):
         return y
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Forward into y, which is x where the plan says so; keeps ``_saved`` for backward."""
+        """Forward into y, which is x where the plan says so; saves what backward needs."""
         raise NotImplementedError
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:

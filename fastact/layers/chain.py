@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from .. import checks
 from ..memory import ParameterSpec
 from .base import Layer, Plan
-from .catalogue import trusted
 
 
 def connect(function: str, layers: tuple[Layer, ...], inputs: int | None = None) -> None:
@@ -68,7 +66,7 @@ def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
     return {f"{i}.{name}": spec for i, layer in enumerate(layers) for name, spec in getattr(layer, what)().items()}
 
 
-def own(named: Mapping[str, Any], number: int) -> dict[str, Any]:
+def of_layer(named: Mapping[str, Any], number: int) -> dict[str, Any]:
     """What belongs to one layer, without the layer's number."""
     prefix = f"{number}."
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
@@ -102,27 +100,20 @@ def attach(
     buffers: Mapping[str, np.ndarray],
     last: Plan,
     dtype: np.dtype,
+    passes: Any,
 ) -> None:
     """Give each layer its views and its part of the plan."""
     for i, (layer, plan) in enumerate(zip(layers, make_plans(layers, last), strict=True)):
-        layer.attach(own(parameters, i), own(gradients, i), own(buffers, i), plan, dtype)
+        layer.attach(of_layer(parameters, i), of_layer(gradients, i), of_layer(buffers, i), plan, dtype, passes)
 
 
-def trainer(layer: Layer) -> Callable[[np.ndarray, bool], np.ndarray]:
-    """The layer's forward, with a look at the result where the layer is not one of the library's."""
-    return layer.forward if trusted(layer) else partial(_checked_forward, layer)
+def checked_forward(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A training forward of a layer that is not ``trusted``, with a look at the result."""
+    return _checked(layer, "forward", layer.forward(x, True), x, layer.outputs)
 
 
-def differentiator(layer: Layer) -> Callable[..., Any]:
-    """Likewise the layer's backward."""
-    return layer.backward if trusted(layer) else partial(_checked_backward, layer)
-
-
-def _checked_forward(layer: Layer, x: np.ndarray, training: bool) -> np.ndarray:
-    return _checked(layer, "forward", layer.forward(x, training), x, layer.outputs)
-
-
-def _checked_backward(layer: Layer, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+def checked_backward(layer: Layer, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
+    """The same of a backward."""
     result = layer.backward(grad, need_input_grad)
     return _checked(layer, "backward", result, grad, layer.inputs) if need_input_grad else None
 
@@ -144,7 +135,7 @@ def infer(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, bool]:
     for layer in layers:
         given = array
         array = layer.infer(array, free)
-        if trusted(layer):
+        if layer.trusted:
             free = free or array is not given
         else:
             array, free = _checked(layer, "forward", array, given, layer.outputs), False
@@ -152,7 +143,7 @@ def infer(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """A + b, infinities and NaN as they come."""
+    """a + b, infinities and NaN as they come."""
     with np.errstate(all="ignore"):
         return np.add(a, b, out=out)
 

@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, registry
-from . import _norms
+from .. import backends, checks, registry
 from .base import SameWidth
 from .catalogue import listed
+
+_WORD = 2**64 - 1
+
+
+def mixed(seed: int, counter: int) -> tuple[int, int]:
+    """Two 32-bit words of their own for each pair of numbers below 2^64: SplitMix64 (Steele et al. 2014)."""
+    z = (seed + (counter + 1) * 0x9E3779B97F4A7C15) & _WORD
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _WORD
+    z ^= z >> 31
+    return z & 0xFFFFFFFF, z >> 32
 
 
 @listed
@@ -33,7 +43,6 @@ class Dropout(SameWidth):
     in_place_forward = True
 
     def __init__(self, rate: float = 0.5, inputs: int | None = None, *, seed: int | None = None) -> None:
-        """Check the arguments."""
         super().__init__(inputs)
         name = type(self).__name__
         self.rate = checks.real(name, "rate", rate)
@@ -73,9 +82,10 @@ class Dropout(SameWidth):
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Scale what is kept."""
-        self._saved = _norms.mixed(self.seed, self.counter)
+        key = mixed(self.seed, self.counter)
         self.counter += 1
-        _norms.dropout_into(x, y, self._saved, self.rate, self.scale, self.shift, self.dropped)
+        backends.current().dropout(x, y, key, self._threshold, self.scale, self.shift, self.dropped)
+        self._save(key)
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Nothing is dropped."""
@@ -83,12 +93,17 @@ class Dropout(SameWidth):
             y[...] = x
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """X itself."""
+        """x itself."""
         return x
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         """The same mask, made again."""
-        _norms.dropout_into(grad, dx, saved, self.rate, self.scale)
+        backends.current().dropout(grad, dx, saved, self._threshold, self.scale, 0.0, 0.0)
+
+    @property
+    def _threshold(self) -> int:
+        """An element is dropped where its 32-bit hash is below this."""
+        return min(round(self.rate * 2**32), 2**32 - 1)
 
 
 @listed
@@ -101,7 +116,6 @@ class AlphaDropout(Dropout):
     """
 
     def __init__(self, rate: float = 0.5, inputs: int | None = None, *, seed: int | None = None) -> None:
-        """Check the arguments."""
         super().__init__(rate, inputs, seed=seed)
         limit = -registry.SELU_LIMIT
         self.scale = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit * limit))

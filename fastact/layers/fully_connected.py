@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, functional, init
-from ..functional import fused as _dense
+from .. import checks, epilogues, init
+from ..epilogues import Epilogue
 from ..memory import ParameterSpec, Workspace
-from ..registry import AnyActivation, BoundLearned, BoundMaxout
-from .activations import described_activation, learned_slope_of, slope_of
-from .base import Layer, Plan, held, taken
+from .base import Layer
 from .catalogue import listed
 
 
@@ -36,83 +34,60 @@ class Dense(Layer):
     learns, of shape (1,) or (outputs,).
     """
 
-    transient = ("_output", "_dx", "_state", "_dz", "_sums")
-
     def __init__(
         self,
         inputs: int,
         outputs: int,
-        activation: str | AnyActivation | None = None,
+        activation: str | Epilogue | None = None,
         *,
         bias: bool = True,
         weight_init: str | init.Initializer | None = None,
         bias_init: str | init.Initializer = "zeros",
     ) -> None:
-        """Check the arguments; parameters come with the network."""
         super().__init__()
         self.inputs = checks.whole("Dense", "inputs", inputs, 1)
         self.outputs = checks.whole("Dense", "outputs", outputs, 1)
-        self.activation = checks.dense_activation("Dense", activation)
-        self.columns = self.outputs * (self.activation.pieces if isinstance(self.activation, BoundMaxout) else 1)
+        self.activation = epilogues.epilogue("Dense", activation)
+        self.columns = self.activation.columns(self.outputs)
         self.bias = bool(bias)
-        scheme = init.default_for(self.activation.name) if weight_init is None else weight_init
+        scheme = self.activation.init if weight_init is None else weight_init
         self.weight_init = init.initializer("Dense", "weight_init", scheme)
         self.bias_init = init.initializer("Dense", "bias_init", bias_init)
-        self.saves = _dense.saved_kind(self.activation)
+        self.saves = self.activation.saves
         self.reads_output = self.saves == "y"
-        if isinstance(self.activation, BoundLearned):
-            size = np.size(self.activation.weight)
-            if np.ndim(self.activation.weight) > 1 or size not in (1, self.outputs):
-                raise ValueError(
-                    f"Dense: expected {self.activation.entry.weight_name} to be one number or shape ({self.outputs},), "
-                    f"one per output, got shape {np.shape(self.activation.weight)}"
-                )
+        self._learned = self.activation.parameter_spec(self.outputs)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """Weight (decayed), bias, and what the activation learns."""
         specs = {"weight": ParameterSpec((self.inputs, self.columns), "weight")}
         if self.bias:
             specs["bias"] = ParameterSpec((self.columns,), "bias")
-        if isinstance(self.activation, BoundLearned):
-            specs["activation"] = ParameterSpec((np.size(self.activation.weight),), "activation")
+        if self._learned is not None:
+            specs["activation"] = self._learned
         return specs
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Take the views and lay out the workspaces."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        self._output = self.workspaces["output"] = Workspace(self.outputs, dtype)
-        self._dx = self.workspaces["dx"] = Workspace(self.inputs, dtype)
-        if self.saves not in ("y", "none"):
-            kept = np.dtype(np.uint8) if self.saves == "index" else dtype
-            self._state = self.workspaces[self.saves] = Workspace(self.outputs, kept)
-        if (self.reads_output and plan.keep_output) or self.saves == "index":
-            self._dz = self.workspaces["dz"] = Workspace(self.columns, dtype)
-        self._sums = gradients.get("bias", np.empty(self.columns, dtype))
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """y, what is saved beside it, dz, dx; and where the bias gradient goes, bias or not."""
+        self.workspaces["output"] = Workspace(self.outputs, dtype)
+        self.workspaces["dx"] = Workspace(self.inputs, dtype)
+        kept = self.activation.saved_dtype(dtype)
+        if kept is not None:
+            self.workspaces["state"] = Workspace(self.outputs, kept)
+        if (self.reads_output and self.plan.keep_output) or self.saves == "index":
+            self.workspaces["dz"] = Workspace(self.columns, dtype)
+        self.scratch["db"] = self.gradients.get("bias", np.empty(self.columns, dtype))
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weight and bias by their initialisers."""
         self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.columns), rng)
         if self.bias:
             self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng)
-        if isinstance(self.activation, BoundLearned):
-            self.parameters["activation"][...] = self.activation.weight
-
-    def _bound(self) -> AnyActivation:
-        """The activation as it is now: with what it has learned."""
-        if isinstance(self.activation, BoundLearned):
-            return BoundLearned(self.activation.entry, self.parameters["activation"])
-        return self.activation
+        if self._learned is not None:
+            self.parameters["activation"][...] = self.activation.initial_parameter()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has its weights and needs no initialisers, which may be functions that cannot be pickled."""
-        scheme = init.initializer("Dense", "weight_init", init.default_for(self.activation.name))
+        scheme = init.INITIALIZERS[self.activation.init]
         return {**super().__getstate__(), "weight_init": scheme, "bias_init": init.INITIALIZERS["zeros"]}
 
     def describe(self) -> dict[str, Any]:
@@ -129,101 +104,70 @@ class Dense(Layer):
     @classmethod
     def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Dense:
         """The layer that ``describe`` described."""
-        activation = described_activation(description, custom)
+        activation = epilogues.described(description["activation"], description["parameters"], custom)
         return cls(description["inputs"], description["outputs"], activation, bias=description["bias"])
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """activation(x @ weight + bias) for plain x of shape (rows, inputs) and the parameters' dtype."""
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        rows, parameter = len(x), self.parameters.get("activation")
         if not training:
-            y = np.empty((len(x), self.outputs), weight.dtype)
-            _dense.forward_into(self._bound(), x, weight, bias, y, None)
+            y = np.empty((rows, self.outputs), weight.dtype)
+            self.activation.forward_into(x, weight, bias, y, None, parameter)
             return y
-        rows = len(x)
-        y = self._output.rows(rows)
-        state = self._state.rows(rows) if self.saves not in ("y", "none") else None
-        _dense.forward_into(self._bound(), x, weight, bias, y, state)
-        self._saved = x, y if state is None else state
+        y, state = self.workspaces["output"].rows(rows), self._state(rows)
+        self.activation.forward_into(x, weight, bias, y, state, parameter)
+        self._save((x, y if state is None else state))
         return y
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """Fill the gradients of the parameters; returns the gradient of x unless it is not needed."""
-        x, saved = taken(self)
-        rows = len(x)
-        dz = self._dz_for(saved, rows)
-        if self.saves == "none":
-            saved = None
-        dx = self._dx.rows(rows) if need_input_grad else None
-        weight, dw = self.parameters["weight"], self.gradients["weight"]
-        if self.frozen and len(self.frozen) == len(self.parameters):
-            return None if dx is None else self._only_dx(grad, saved, dz, weight, dx)
-        _dense.backward_into(
-            self._bound(), grad, saved, dz, x, weight, dx, dw, self._sums, dparam=self.gradients.get("activation")
-        )
+        x, saved = self._take()
+        rows, trained = len(x), len(self.frozen) < len(self.parameters)
+        dx = self.workspaces["dx"].rows(rows) if need_input_grad else None
+        if trained or need_input_grad:
+            self.activation.backward_into(
+                grad,
+                None if self.saves == "none" else saved,
+                self._dz_for(saved, rows),
+                x,
+                self.parameters["weight"],
+                dx,
+                self.gradients["weight"] if trained else None,
+                self.scratch["db"] if trained else None,
+                parameter=self.parameters.get("activation"),
+                dparameter=self.gradients.get("activation") if trained else None,
+            )
         return dx
 
-    def _only_dx(
-        self, grad: np.ndarray, saved: Any, dz: np.ndarray | None, weight: np.ndarray, dx: np.ndarray
-    ) -> np.ndarray:
-        """The gradient of x alone, where all parameters are frozen."""
-        if dz is None:
-            dz = grad
-        elif isinstance(self.activation, BoundLearned):
-            learned = self.parameters["activation"]
-            functional.learned_backward_into(
-                self.activation.name, grad, saved, learned, learned.size > 1, dz, np.empty_like(learned)
-            )
-        elif isinstance(self.activation, BoundMaxout):
-            functional.maxout_backward_into(grad, saved, dz, self.activation.pieces)
-        elif self.reads_output:
-            functional.activate_backward_into(self.activation, grad, saved, dz)
-        else:
-            flat = saved == 0 if self.activation.entry.piecewise_linear else None
-            with np.errstate(all="ignore"):
-                np.multiply(grad, saved, out=dz)
-            if flat is not None:
-                dz[flat] = 0
-        _dense.forward_into(_IDENTITY, dz, weight.T, None, dx, None)
-        return dx
+    def _state(self, rows: int) -> np.ndarray | None:
+        """Where the saved state goes that is not y."""
+        return self.workspaces["state"].rows(rows) if "state" in self.workspaces else None
 
     def _dz_for(self, saved: np.ndarray, rows: int) -> np.ndarray | None:
-        """Where dz goes: what was saved is read element by element, so dz may replace it, unless the user holds it.
+        """Where dz goes: what was saved is read element by element, so dz may replace it, unless the user has it.
 
         None where the slope is 1: there grad is dz. Maxout's dz is wider than what was saved.
         """
         if self.saves == "none":
             return None
-        if self.saves == "index":
-            return self._dz.rows(rows)
-        return self._dz.rows(rows) if self.plan.keep_output and self.reads_output else saved
+        return self.workspaces["dz"].rows(rows) if "dz" in self.workspaces else saved
 
     def stacked(self) -> tuple[Any, ...] | None:
-        """The layer's kernels and arrays for a compiled stack; None where its activation has no kernel."""
-        kernels = _dense.kernels(self.activation)
+        """The layer's kernels and arrays for a compiled stack; None where its activation has no kernels."""
+        kernels = self.activation.kernels
         if kernels is None:
             return None
-        return *kernels, self.parameters["weight"], self.parameters.get("bias"), self.gradients["weight"], self._sums
+        weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        return *kernels, weight, bias, self.gradients["weight"], self.scratch["db"]
 
     def stacked_views(self, rows: int) -> tuple[Any, ...]:
-        """The layer's workspaces for so many rows: y, slope, dz, dx, and whether the layer is linear."""
-        y = self._output.rows(rows)
-        slope = self._state.rows(rows) if self.saves == "slope" else None
+        """The layer's workspaces for that many rows: y, slope, dz, dx, and whether the layer is linear."""
+        y, slope = self.workspaces["output"].rows(rows), self._state(rows)
         dz = self._dz_for(y if slope is None else slope, rows)
-        return y, slope, dz, self._dx.rows(rows), self.saves == "none"
+        return y, slope, dz, self.workspaces["dx"].rows(rows), self.saves == "none"
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The activation's slope at the last training forward, from y or as stored; None for identity and maxout."""
-        if self.saves == "none" or isinstance(self.activation, BoundMaxout):
-            return None
-        _, saved = held(self)
-        if isinstance(self.activation, BoundLearned):
-            return learned_slope_of(self.activation.name, self.parameters["activation"], saved, out)
-        if self.reads_output:
-            return slope_of(self.activation, saved, out)
-        if out is None:
-            return saved.copy()
-        out[...] = saved
-        return out
-
-
-_IDENTITY = checks.activation("Dense", None)
+        _, saved = self._peek()
+        return self.activation.slope(saved, out, self.parameters.get("activation"))

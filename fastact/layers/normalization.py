@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import backends, checks
 from ..memory import ParameterSpec, Workspace
-from . import _norms
-from .base import Plan, SameWidth
+from .base import SameWidth
 from .catalogue import listed
 
 
@@ -17,10 +16,8 @@ class Normalization(SameWidth):
     """Base of the normalisations: z * weight + bias, z the normalised x."""
 
     reads_output = False
-    transient = ("_mean", "_rstd", "_changes")
 
     def __init__(self, eps: float, weight: bool, bias: bool, inputs: int | None) -> None:
-        """Check the arguments."""
         super().__init__(inputs)
         self.eps = checks.real(type(self).__name__, "eps", eps, low_included=False)
         self.weight, self.bias = bool(weight), bool(bias)
@@ -45,10 +42,15 @@ class Normalization(SameWidth):
     def _all_frozen(self) -> bool:
         return len(self.frozen) == len(self.parameters)
 
-    def _sums(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    def make_workspaces(self, dtype: np.dtype) -> None:
         """Where the gradients of weight and bias go, parameters or not."""
+        super().make_workspaces(dtype)
         spare = np.empty((2, self.inputs), dtype)
-        return self.gradients.get("weight", spare[0]), self.gradients.get("bias", spare[1])
+        for name, array in zip(("weight", "bias"), spare, strict=True):
+            self.scratch[name] = self.gradients.get(name, array)
+
+    def _sums(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.scratch["weight"], self.scratch["bias"]
 
 
 @listed
@@ -66,38 +68,28 @@ class LayerNorm(Normalization):
     """
 
     def __init__(self, *, eps: float = 1e-5, weight: bool = True, bias: bool = True, inputs: int | None = None) -> None:
-        """Check the arguments."""
         super().__init__(eps, weight, bias, inputs)
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Take the views, and workspaces for the rows' moments."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        self._mean = self.workspaces["mean"] = Workspace(None, dtype)
-        self._rstd = self.workspaces["rstd"] = Workspace(None, dtype)
-        self._changes = self._sums(dtype)
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Room for the rows' moments."""
+        super().make_workspaces(dtype)
+        self.workspaces["mean"], self.workspaces["rstd"] = Workspace(None, dtype), Workspace(None, dtype)
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Normalise the rows, and keep their moments."""
-        mean, rstd = self._mean.rows(len(x)), self._rstd.rows(len(x))
-        _norms.layer_norm_into(x, *self._affine(), y, mean, rstd, self.eps)
-        self._saved = x, mean, rstd
+        mean, rstd = self.workspaces["mean"].rows(len(x)), self.workspaces["rstd"].rows(len(x))
+        backends.current().layer_norm(x, *self._affine(), y, mean, rstd, self.eps)
+        self._save((x, mean, rstd))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Normalise the rows."""
-        _norms.layer_norm_into(x, *self._affine(), y, None, None, self.eps)
+        backends.current().layer_norm(x, *self._affine(), y, None, None, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """Dx, and the gradients of weight and bias in the same call."""
-        changes = (None, None) if self._all_frozen() else self._changes
+        """dx, and the gradients of weight and bias in the same call."""
+        changes = (None, None) if self._all_frozen() else self._sums()
         x, mean, rstd = saved
-        _norms.layer_norm_backward_into(grad, x, mean, rstd, self.parameters.get("weight"), dx, *changes)
+        backends.current().layer_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *changes)
 
 
 @listed
@@ -117,6 +109,8 @@ class BatchNorm(Normalization):
     inputs : the width, needed only where no layer stands before
     """
 
+    min_batch_rows = 2
+
     def __init__(
         self,
         momentum: float | None = 0.1,
@@ -126,7 +120,6 @@ class BatchNorm(Normalization):
         bias: bool = True,
         inputs: int | None = None,
     ) -> None:
-        """Check the arguments."""
         super().__init__(eps, weight, bias, inputs)
         self.momentum = None if momentum is None else checks.real("BatchNorm", "momentum", momentum)
         if self.momentum is not None and self.momentum > 1:
@@ -139,18 +132,10 @@ class BatchNorm(Normalization):
         column = ParameterSpec((self.inputs,), "norm")
         return {"running_mean": column, "running_var": column, "num_batches_tracked": ParameterSpec((1,), "norm")}
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Take the views, and room for the columns' moments."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        self._mean, self._rstd = np.empty(self.inputs, dtype), np.empty(self.inputs, dtype)
-        self._changes = self._sums(dtype)
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Room for the columns' moments."""
+        super().make_workspaces(dtype)
+        self.scratch["mean"], self.scratch["rstd"] = np.empty(self.inputs, dtype), np.empty(self.inputs, dtype)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weights and variances 1, the rest 0."""
@@ -172,17 +157,18 @@ class BatchNorm(Normalization):
         buffers = self.buffers
         seen = buffers["num_batches_tracked"]
         seen += 1
+        mean, rstd = self.scratch["mean"], self.scratch["rstd"]
         factor = 1 / float(seen[0]) if self.momentum is None else self.momentum
         running = buffers["running_mean"], buffers["running_var"]
-        _norms.batch_norm_into(x, *self._affine(), y, self._mean, self._rstd, *running, self.eps, factor)
-        self._saved = x, self._mean, self._rstd
+        backends.current().batch_norm(x, *self._affine(), y, mean, rstd, *running, self.eps, factor)
+        self._save((x, mean, rstd))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Normalise with the running statistics."""
         running = self.buffers["running_mean"], self.buffers["running_var"]
-        _norms.batch_norm_inference_into(x, *self._affine(), y, *running, self.eps)
+        backends.current().batch_norm_inference(x, *self._affine(), y, *running, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """Dx, and the gradients of weight and bias in the same call."""
+        """dx, and the gradients of weight and bias in the same call."""
         x, mean, rstd = saved
-        _norms.batch_norm_backward_into(grad, x, mean, rstd, self.parameters.get("weight"), dx, *self._changes)
+        backends.current().batch_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *self._sums())

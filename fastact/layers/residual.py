@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..memory import ParameterSpec, Workspace
+from . import chain
 from .base import Layer, Plan
-from .catalogue import layer_from, listed, trusted
-from .chain import add, attach, check_layers, connect, differentiator, infer, named_specs, own, trainer
+from .catalogue import layer_from, listed
 
 
 @listed
@@ -23,12 +23,10 @@ class Residual(Layer):
 
     reads_output = False
     in_place_forward = True
-    transient = ("_forwards", "_backwards")
 
     def __init__(self, *block: Layer) -> None:
-        """Check the block."""
         super().__init__()
-        self.block = self.sublayers = check_layers("Residual", block)
+        self.block = self.sublayers = chain.check_layers("Residual", block)
         if self.block[0].inputs is not None:
             self.connect(self.block[0].inputs)
 
@@ -40,7 +38,7 @@ class Residual(Layer):
     def connect(self, inputs: int) -> None:
         """Take the width and tell the block."""
         if self.inputs is None:
-            connect("Residual", self.block, inputs)
+            chain.connect("Residual", self.block, inputs)
             if self.block[-1].outputs != inputs:
                 raise ValueError(
                     f"Residual: expected the block to return as many columns as it takes, {inputs}, "
@@ -50,37 +48,32 @@ class Residual(Layer):
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The block's."""
-        return named_specs(self.block, "parameter_specs")
+        return chain.named_specs(self.block, "parameter_specs")
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
         """The block's."""
-        return named_specs(self.block, "buffer_specs")
+        return chain.named_specs(self.block, "buffer_specs")
 
-    def attach(
-        self,
-        parameters: dict[str, np.ndarray],
-        gradients: dict[str, np.ndarray],
-        buffers: dict[str, np.ndarray],
-        plan: Plan,
-        dtype: np.dtype,
-    ) -> None:
-        """Share them out to the block, which keeps x and grad: both are needed again for the sums."""
-        super().attach(parameters, gradients, buffers, plan, dtype)
-        attach(self.block, parameters, gradients, buffers, Plan(over_grad=False, keep_output=False), dtype)
-        end = self.block[-1]
-        self._over_block = trusted(end) and not end.reads_output
-        if not plan.over_input and not self._over_block:
+    def make_workspaces(self, dtype: np.dtype) -> None:
+        """Share out to the block, which keeps x and grad: both are needed again for the sums."""
+        last = Plan(over_grad=False, keep_output=False)
+        chain.attach(self.block, self.parameters, self.gradients, self.buffers, last, dtype, self._passes)
+        if not self.plan.over_input and not self._over_block:
             self.workspaces["output"] = Workspace(self.outputs, dtype)
-        if not trusted(self.block[0]):
+        if not self.block[0].trusted:
             self.workspaces["dx"] = Workspace(self.inputs, dtype)
-        self._forwards = tuple(map(trainer, self.block))
-        self._backwards = tuple(map(differentiator, reversed(self.block)))
+
+    @property
+    def _over_block(self) -> bool:
+        """Whether the sum can be put where the block's result is."""
+        end = self.block[-1]
+        return end.trusted and not end.reads_output
 
     def freeze(self, names: frozenset[str]) -> None:
         """Tell the block."""
         super().freeze(names)
         for i, layer in enumerate(self.block):
-            layer.freeze(frozenset(own(dict.fromkeys(names), i)))
+            layer.freeze(frozenset(chain.of_layer(dict.fromkeys(names), i)))
 
     def initialize(self, rng: np.random.Generator) -> None:
         """The block's starting values."""
@@ -111,30 +104,28 @@ class Residual(Layer):
         return cls(*(layer_from(inner, custom) for inner in description["block"]))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """X + block(x)."""
+        """x + block(x)."""
         if not training:
             return self.infer(x, False)
         array = x
-        for forward in self._forwards:
-            array = forward(array, True)
+        for layer in self.block:
+            array = layer.forward(array, True) if layer.trusted else chain.checked_forward(layer, array)
         y = x if self.plan.over_input else array if self._over_block else self.workspaces["output"].rows(len(x))
-        self._saved = True
-        return add(array, x, y)
+        self._save(True)
+        return chain.add(array, x, y)
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """The block's gradient plus grad."""
-        if self._saved is None:
-            raise RuntimeError("Residual.backward: call forward(x, training=True) first; each backward needs its own")
-        self._saved = None
-        array = grad
-        for backward in self._backwards[:-1]:
-            array = backward(array)
-        dx = self._backwards[-1](array, need_input_grad)
+        self._take()
+        array: Any = grad
+        for i in range(len(self.block) - 1, -1, -1):
+            layer, below = self.block[i], i > 0 or need_input_grad
+            array = layer.backward(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
         if not need_input_grad:
             return None
-        return add(dx, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else dx)
+        return chain.add(array, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else array)
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """X + block(x) when not training."""
-        y, free = infer(self.block, x)
-        return add(y, x, x if over_input else y if free else None)
+        """x + block(x) when not training."""
+        y, free = chain.infer(self.block, x)
+        return chain.add(y, x, x if over_input else y if free else None)

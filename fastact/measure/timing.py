@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from ..epilogues import FixedActivation as BoundActivation
+from ..epilogues import LearnedActivation as BoundLearned
 from ..network import Sequential
-from ..registry import BoundActivation, BoundLearned
 
 __all__ = ["NumpyStep", "library_step", "numpy_threads", "time_in_turns"]
 

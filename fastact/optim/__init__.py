@@ -245,7 +245,9 @@ class Optimizer:
         self._segments: tuple[Segment, ...] | None = None
         self._parameters: np.ndarray | None = None
         self._arrays: tuple[np.ndarray | None, ...] = ()
-        self._number = runtime.OPTIMIZER_NUMBERS.get(self.rule)
+        self._number = (
+            {n: i for i, n in enumerate(backends.engine.optimizer_names())} if backends.compiled else {}
+        ).get(self.rule)
 
     @property
     def lr(self) -> Rate:
@@ -312,7 +314,7 @@ class Optimizer:
         for run in plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
         native = backends.get_backend() == "native"
-        update, rule = (runtime._core.update, self._number) if native else (_update_numpy, self.rule)
+        update, rule = (backends.engine.update, self._number) if native else (_update_numpy, self.rule)
         for run in plan:
             values = self.numbers(run.now, run.decay, run.age)
             update(rule, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, *values)
@@ -623,7 +625,7 @@ def gradient_norm(net: Sequential) -> float:
     total = 0.0
     for start, stop in _active(net.segments):
         if backends.get_backend() == "native":
-            total += runtime._core.sum_of_squares(net.gradients, start, stop)
+            total += backends.engine.sum_of_squares(net.gradients, start, stop)
         else:
             part = net.gradients[start:stop].astype(np.float64)
             total += float(np.sum(part * part))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends
 from fastact.registry import ACTIVATIONS
 
 TESTS = Path(__file__).resolve().parents[1]
 KERNELS = TESTS.parent / "fastact" / "backends" / "kernels"
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-static"]  # as in setup.py
-FMA = [name for name, supported in (runtime._core.instruction_sets() if runtime._core else []) if supported][1:]
+FMA = [name for name, supported in (backends.engine.instruction_sets()) if supported][1:]
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,9 +10,9 @@ import pytest
 from support import backward, forward, inputs, parameter_sets, saved_by
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends
 
-native = pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+native = pytest.mark.skipif(not backends.compiled, reason="no compiled core")
 DEFAULT = fa.get_backend()
 OTHER = "numpy" if DEFAULT == "native" else "native"
 
@@ -33,7 +33,7 @@ sys.meta_path.insert(0, NoCore())
 def test_use_backend_holds_inside_only():
     with fa.use_backend("numpy"):
         assert fa.get_backend() == "numpy"
-        if runtime._core is not None:
+        if backends.compiled:
             with fa.use_backend("native"):
                 assert fa.get_backend() == "native"
         assert fa.get_backend() == "numpy"
@@ -56,7 +56,7 @@ def test_unknown_backend():
 def test_names_that_are_equal_but_not_the_same_object():
     with fa.use_backend("".join(["num", "py"])):
         assert fa.get_backend() == "numpy"
-    if runtime._core is not None:
+    if backends.compiled:
         with fa.use_backend("".join(["nat", "ive"])):
             assert fa.get_backend() == "native"
 

@@ -5,14 +5,14 @@ import platform
 import pytest
 from support import INSTRUCTION_SETS
 
-from fastact import runtime
+from fastact import backends, runtime
 
-pytestmark = pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+pytestmark = pytest.mark.skipif(not backends.compiled, reason="no compiled core")
 SHOW = "import fastact.runtime as r; print(r.instruction_set)"
 
 
 def test_the_baseline_is_always_there():
-    built = runtime._core.instruction_sets()
+    built = backends.engine.instruction_sets()
     assert built[0] == ("baseline", True)
     assert len({name for name, _ in built}) == len(built)
     assert runtime.instruction_set in INSTRUCTION_SETS
@@ -23,7 +23,7 @@ def test_support_is_what_the_cpu_says():
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         flags = next(set(line.split()) for line in file if line.startswith("flags"))
     needs = {"baseline": set(), "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}}
-    for name, supported in runtime._core.instruction_sets():
+    for name, supported in backends.engine.instruction_sets():
         assert supported == (needs[name] <= flags)
 
 
@@ -59,7 +59,7 @@ def test_unsupported_value(python):
         os.environ["FASTACT_ISA"] = true_sets[-1][0]
         import fastact
     """
-    if len(runtime._core.instruction_sets()) < 2:
+    if len(backends.engine.instruction_sets()) < 2:
         pytest.skip("one instruction set in this build")
     result = python(program)
     assert result.returncode == 1
@@ -69,4 +69,4 @@ def test_unsupported_value(python):
 def test_use_instruction_set_refuses_what_is_not_there():
     for wrong in ("", "sse9", "avx1024"):
         with pytest.raises(ValueError, match=f"^{wrong}$"):
-            runtime._core.use_instruction_set(wrong)
+            backends.engine.use_instruction_set(wrong)

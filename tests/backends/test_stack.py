@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import backends, runtime
+from fastact import backends
 
-pytestmark = pytest.mark.skipif(runtime._core is None, reason="needs the compiled core")
+pytestmark = pytest.mark.skipif(not backends.compiled, reason="needs the compiled core")
 
 NETWORKS = {
     "relu": lambda: [fa.Dense(7, 33, "relu"), fa.Dense(33, 5, "tanh"), fa.Dense(5, 3)],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import cli, registry, runtime, training
+from fastact import backends, cli, registry, runtime, training
 from fastact.cli import train_command as cli_train
 from fastact.data.tables import load_digits
 from fastact.measure import timing
@@ -378,7 +378,7 @@ def test_reader_that_leaves(tmp_path):
     assert (process.wait(), error) == (141, b"")
 
 
-@pytest.mark.skipif(runtime._core is None, reason="no compiled core")
+@pytest.mark.skipif(not backends.compiled, reason="no compiled core")
 def test_module_in_a_source_folder_runs_the_compiled_installation(tmp_path):
     source = Path(fa.__file__).parent
     shutil.copytree(source, tmp_path / "fastact", ignore=shutil.ignore_patterns("*.so", "__pycache__"))

@@ -311,7 +311,7 @@ def test_monitor_says_when_it_saw_nothing():
 # ------------------------------------------------------------------------------------------------ gradient checks
 
 
-@pytest.mark.parametrize("name", sorted(fa.functional.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(fa.registry.ACTIVATIONS))
 @pytest.mark.usefixtures("backend")
 def test_gradients_of_every_activation_are_right(name):
     net = fa.Sequential(fa.Dense(4, 6, name), fa.Dense(6, 3), rng=1)

@@ -134,7 +134,7 @@ def test_figures_of_activations(capsys, tmp_path):
     np.testing.assert_array_equal(y, np.maximum(0, x))
     assert (x[0], x[-1]) == (-2, 3)
     np.testing.assert_allclose(right.lines[1].get_ydata(), 1 - np.tanh(x) ** 2, atol=1e-12)
-    assert len(plot.activations(sorted(fa.functional.ACTIVATIONS)).axes[0].lines) == len(fa.functional.ACTIVATIONS)
+    assert len(plot.activations(sorted(fa.registry.ACTIVATIONS)).axes[0].lines) == len(fa.registry.ACTIVATIONS)
 
 
 def test_figures_of_reports(capsys, tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends, runtime
 
-SETS = [name for name, supported in (runtime._core.instruction_sets() if runtime._core else []) if supported]
+SETS = [name for name, supported in (backends.engine.instruction_sets()) if supported]
 SHAPES = [
     (1,),
     (3,),
@@ -31,9 +31,9 @@ def engine(request):
         with fa.use_backend("numpy"):
             yield "numpy"
         return
-    runtime._core.use_instruction_set(request.param)
+    backends.engine.use_instruction_set(request.param)
     yield request.param
-    runtime._core.use_instruction_set(runtime.instruction_set)
+    backends.engine.use_instruction_set(runtime.instruction_set)
 
 
 @pytest.fixture(params=[np.float32, np.float64])
@@ -330,7 +330,7 @@ def test_results_have_names(rows, dtype):
     assert fa.prelu_backward(x, x, 0.5)._fields == ("dx", "dweight")
     assert fa.swish_backward(x, x, 0.5)._fields == ("dx", "dbeta")
     assert fa.maxout(x, 2)._fields == ("y", "index")
-    assert isinstance(fa.prelu_backward(x[:0], x[:0], 0.5), fa.functional.PReluGradients)
+    assert isinstance(fa.prelu_backward(x[:0], x[:0], 0.5), fa.functional.learned.PReluGradients)
 
 
 @pytest.mark.parametrize("functions", [PRELU, SWISH], ids=["prelu", "swish"])

@@ -18,22 +18,22 @@ def array(seed, *shape):
 
 CASES = {  # class, fields, call
     "prelu_backward": (
-        functional.PReluGradients,
+        functional.learned.PReluGradients,
         ("dx", "dweight"),
         lambda x, **out: fa.prelu_backward(x, x, 0.5, **out),
     ),
     "prelu_backward, one weight a channel": (
-        functional.PReluGradients,
+        functional.learned.PReluGradients,
         ("dx", "dweight"),
         lambda x, **out: fa.prelu_backward(x, x, array(2, 16), **out),
     ),
     "swish_backward": (
-        functional.SwishGradients,
+        functional.learned.SwishGradients,
         ("dx", "dbeta"),
         lambda x, **out: fa.swish_backward(x, x, 0.5, **out),
     ),
     "maxout": (
-        functional.Maxout,
+        functional.routed.MaxoutResult,
         ("y", "index"),
         lambda x, **out: fa.maxout(x, 1, **out),
     ),

@@ -81,7 +81,7 @@ def test_backward_special_values(entry, dtype, engine):
             expected = reference_backward(entry, grad, saved, values).astype(dtype)
         # Where a smooth slope vanishes, it may round to 0 or not: an infinite gradient gives infinity or NaN there.
         slope = reference_backward(entry, np.ones_like(grad), saved, values)
-        vague = (np.abs(slope) < 2 * np.finfo(dtype).smallest_normal) & ~((slope == 0) & entry.piecewise_linear)
+        vague = (np.abs(slope) < 2 * np.finfo(dtype).smallest_normal) & ~((slope == 0) & entry.zero_blocks)
         sure = ~(vague & np.isinf(grad))
         context = np.stack([grad, saved, dx, expected])[:, sure]
         np.testing.assert_array_equal(np.isnan(dx[sure]), np.isnan(expected[sure]), str(context))
@@ -89,7 +89,7 @@ def test_backward_special_values(entry, dtype, engine):
         ordinary = sure & (np.abs(grad) >= 2.0**-20) & (np.abs(expected) >= np.finfo(dtype).smallest_normal)
         np.testing.assert_array_equal(np.sign(dx[ordinary]), np.sign(expected[ordinary]), str(context))
         assert not np.any(dx[(grad == 0) & np.isfinite(expected)])
-        if not entry.piecewise_linear:
+        if not entry.zero_blocks:
             assert np.isnan(dx[np.isnan(grad)]).all()
         if entry.saves is not None:
             assert np.isnan(dx[np.isnan(saved)]).all()
@@ -111,7 +111,7 @@ def test_backward_special_values_anywhere(entry, dtype, instruction_set):
 
 def test_zero_slope_selects_zero(entry, dtype, engine):
     """A piecewise-linear slope of 0 stops every gradient, NaN and infinity included."""
-    if not entry.piecewise_linear:
+    if not entry.zero_blocks:
         pytest.skip("a smooth slope multiplies")
     for values in parameter_sets(entry):
         x = np.linspace(-50, 50, 1001, dtype=dtype)

@@ -7,9 +7,16 @@ import pytest
 from support import DTYPES, FMA_SETS, INSTRUCTION_SETS, assert_same_bits, using_instruction_set
 
 import fastact as fa
-from fastact.layers import _norms
+from fastact import backends
+from fastact.layers.dropout import mixed
 
 SHAPES = [(2, 1), (1, 3), (3, 2), (5, 15), (7, 16), (64, 33), (65, 8), (130, 70), (66, 140)]
+
+
+def dropout(x, y, key, rate, scale, shift=0.0, dropped=0.0):
+    backends.current().dropout(x, y, key, round(rate * 2**32), scale, shift, dropped)
+
+
 EPS = 1e-5
 
 
@@ -37,8 +44,8 @@ def layer_norm(x, weight, bias, grad, in_place=False):
     y, dx = np.empty_like(x), grad.copy() if in_place else np.empty_like(x)
     mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
     dw, db = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
-    _norms.layer_norm_into(x, weight, bias, y, mean, rstd, EPS)
-    _norms.layer_norm_backward_into(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
+    backends.current().layer_norm(x, weight, bias, y, mean, rstd, EPS)
+    backends.current().layer_norm_backward(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
     return y, dx, dw, db
 
 
@@ -47,8 +54,8 @@ def batch_norm(x, weight, bias, grad, in_place=False, factor=0.1):
     y, dx = np.empty_like(x), grad.copy() if in_place else np.empty_like(x)
     mean, rstd, dw, db = (np.empty(columns, x.dtype) for _ in range(4))
     running_mean, running_var = np.full(columns, 0.5, x.dtype), np.full(columns, 2.0, x.dtype)
-    _norms.batch_norm_into(x, weight, bias, y, mean, rstd, running_mean, running_var, EPS, factor)
-    _norms.batch_norm_backward_into(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
+    backends.current().batch_norm(x, weight, bias, y, mean, rstd, running_mean, running_var, EPS, factor)
+    backends.current().batch_norm_backward(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
     return y, dx, dw, db, running_mean, running_var
 
 
@@ -91,7 +98,7 @@ def test_batch_norm(shape, offset, dtype, engine):
     close(running_var, 0.9 * 2 + 0.1 * wide.var(axis=0, ddof=1), dtype, 4)
     assert_same_bits(batch_norm(x, weight, bias, g, in_place=True)[1], dx)
     folded = np.empty_like(x)
-    _norms.batch_norm_inference_into(x, weight, bias, folded, running_mean, running_var, EPS)
+    backends.current().batch_norm_inference(x, weight, bias, folded, running_mean, running_var, EPS)
     mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     close(folded, (wide - mean) / np.sqrt(var + EPS) * weight + bias, dtype, factor)
 
@@ -117,7 +124,7 @@ def test_means_are_corrected(engine):
     x = (3_300_000 + rng.integers(-4, 5, (2, 100_000)) * 0.25).astype(np.float32)
     wide = x.astype(np.float64)
     y, rstd = np.empty_like(x), np.empty(2, np.float32)
-    _norms.layer_norm_into(x, None, None, y, np.empty(2, np.float32), rstd, EPS)
+    backends.current().layer_norm(x, None, None, y, np.empty(2, np.float32), rstd, EPS)
     np.testing.assert_allclose(rstd, 1 / np.sqrt(wide.var(axis=1) + EPS), rtol=1e-2)
     assert np.abs(y.mean(axis=1, dtype=np.float64)).max() < 0.3  # half a unit in the last place of the mean
     columns = np.ascontiguousarray(x[:, :1300].reshape(100, 26))
@@ -160,24 +167,24 @@ def test_bits_do_not_depend_on_threads_or_neighbours(dtype):
     for n in (1, 2, 3):
         with fa.num_threads(n):
             y = np.empty_like(x)
-            _norms.dropout_into(x, y, (3, 4), 0.3, 2.0, 0.5, -1.0)
+            dropout(x, y, (3, 4), 0.3, 2.0, 0.5, -1.0)
             results.append([*layer_norm(x, weight, bias, g), *batch_norm(x, weight, bias, g), y])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_same_bits(b, a)
     alone = np.empty((1, 130), dtype)
-    _norms.layer_norm_into(x[77:78], weight, bias, alone, None, None, EPS)
+    backends.current().layer_norm(x[77:78], weight, bias, alone, None, None, EPS)
     assert_same_bits(alone[0], results[0][0][77])
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
 def test_dropout_is_the_same_everywhere(rate):
     """One mask for a seed, counter and place: on every instruction set, in NumPy, in both dtypes, for any batch."""
-    key = _norms.mixed(12345, 6)
+    key = mixed(12345, 6)
     x = numbers((37, 531), np.float64)
     with fa.use_backend("numpy"):
         expected = np.empty_like(x)
-        _norms.dropout_into(x, expected, key, rate, 1 / (1 - rate), 0.25, -3.0)
+        dropout(x, expected, key, rate, 1 / (1 - rate), 0.25, -3.0)
     kept = expected != -3.0
     np.testing.assert_array_equal(expected[kept], (x * (1 / (1 - rate)) + 0.25)[kept])
     assert abs(kept.mean() - (1 - rate)) < 0.02
@@ -186,14 +193,14 @@ def test_dropout_is_the_same_everywhere(rate):
             for dtype in DTYPES:
                 narrow = x.astype(dtype)
                 y = np.empty_like(narrow)
-                _norms.dropout_into(narrow, y, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                dropout(narrow, y, key, rate, 1 / (1 - rate), 0.25, -3.0)
                 np.testing.assert_array_equal(y == -3, expected == -3)
                 if dtype is np.float64:
                     assert_same_bits(y, expected)
                 part = np.empty((5, 531), dtype)
-                _norms.dropout_into(np.ascontiguousarray(narrow[:5]), part, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                dropout(np.ascontiguousarray(narrow[:5]), part, key, rate, 1 / (1 - rate), 0.25, -3.0)
                 assert_same_bits(part, y[:5])
-                _norms.dropout_into(narrow, narrow, key, rate, 1 / (1 - rate), 0.25, -3.0)
+                dropout(narrow, narrow, key, rate, 1 / (1 - rate), 0.25, -3.0)
                 assert_same_bits(narrow, y)
 
 
@@ -201,7 +208,7 @@ def test_dropout_masks_depend_on_both_words_of_the_key(engine):
     masks = []
     for key in ((7, 1), (7, 2), (8, 1), (7, 1 + (1 << 31))):
         y = np.empty((256, 256), np.float32)
-        _norms.dropout_into(np.ones_like(y), y, key, 0.5, 1.0)
+        dropout(np.ones_like(y), y, key, 0.5, 1.0)
         masks.append(y == 0)
     for i, one in enumerate(masks):
         for other in masks[:i]:
@@ -214,7 +221,7 @@ def test_dropout_statistics(engine):
     masks = []
     for counter in range(3):
         y = np.empty_like(x)
-        _norms.dropout_into(x, y, _norms.mixed(99, counter), 0.3, 1.0)
+        dropout(x, y, mixed(99, counter), 0.3, 1.0)
         masks.append(y == 0)
     sigma = math.sqrt(0.21)
     for mask in masks:

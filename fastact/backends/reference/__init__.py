@@ -3,3 +3,12 @@
 They are independent of the kernels, which are tested against them, and written to be read: arrays are made as they are
 needed. The formulas of the elementwise activations and of the learned ones are those of ``fastact.registry``.
 """
+
+# ruff: noqa: F403
+from .activations import *
+from .configuration import *
+from .dense import *
+from .doors import *
+from .losses import *
+from .norms import *
+from .stack import *

@@ -1,7 +1,4 @@
-"""What the normalisation and dropout layers compute: the compiled kernels, and their NumPy twins.
-
-Arrays are C-contiguous, aligned, native, of one dtype and of matching shapes: the layers see to it.
-"""
+"""Normalisation and dropout."""
 
 from __future__ import annotations
 
@@ -9,27 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, runtime
 
-# ------------------------------------------------------------------------------------------ normalisation
-
-
-def layer_norm_into(
-    x: np.ndarray,
-    weight: np.ndarray | None,
-    bias: np.ndarray | None,
-    y: np.ndarray,
-    mean: np.ndarray | None,
-    rstd: np.ndarray | None,
-    eps: float,
-) -> None:
+def layer_norm(
+    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray | None,
+    rstd: np.ndarray | None, eps: float,
+) -> None:  # fmt: skip
     """y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(variance + eps), over each row.
 
     mean and rstd, of a number a row, are filled unless None. y may be x.
     """
-    if backends.get_backend() == "native":
-        runtime._core.layer_norm(x, weight, bias, y, mean, rstd, eps)
-        return
     with np.errstate(all="ignore"):
         centre: Any = np.mean(x, axis=1, dtype=np.float64, keepdims=True) if x.shape[1] else np.zeros((len(x), 1))
         apart = x - centre
@@ -39,23 +24,14 @@ def layer_norm_into(
         _affine(apart * inverse, weight, bias, y)
 
 
-def layer_norm_backward_into(
-    grad: np.ndarray,
-    x: np.ndarray,
-    mean: np.ndarray,
-    rstd: np.ndarray,
-    weight: np.ndarray | None,
-    dx: np.ndarray | None,
-    dweight: np.ndarray | None,
-    dbias: np.ndarray | None,
-) -> None:
+def layer_norm_backward(
+    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
+    dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None,
+) -> None:  # fmt: skip
     """With h = grad * weight and z the normalised x: dx = rstd (h - mean(h) - z mean(h z)), over each row.
 
     dx may be grad; dweight and dbias are the column sums of grad z and of grad (both None: not wanted).
     """
-    if backends.get_backend() == "native":
-        runtime._core.layer_norm_backward(grad, x, mean, rstd, weight, dx, dweight, dbias)
-        return
     with np.errstate(all="ignore"):
         z = (x - mean[:, np.newaxis].astype(np.float64)) * rstd[:, np.newaxis]
         if dweight is not None and dbias is not None:
@@ -66,27 +42,14 @@ def layer_norm_backward_into(
             dx[...] = (h - h.mean(axis=1, keepdims=True) - z * slant) * rstd[:, np.newaxis]
 
 
-def batch_norm_into(
-    x: np.ndarray,
-    weight: np.ndarray | None,
-    bias: np.ndarray | None,
-    y: np.ndarray,
-    mean: np.ndarray,
-    rstd: np.ndarray,
-    running_mean: np.ndarray,
-    running_variance: np.ndarray,
-    eps: float,
-    factor: float,
-) -> None:
+def batch_norm(
+    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray,
+    rstd: np.ndarray, running_mean: np.ndarray, running_variance: np.ndarray, eps: float, factor: float,
+) -> None:  # fmt: skip
     """The same over each column, from at least two rows; mean and rstd are filled.
 
     The running statistics move by the factor towards the batch's mean and unbiased variance.
     """
-    if backends.get_backend() == "native":
-        runtime._core.batch_norm(
-            x, weight, bias, y, mean, rstd, running_mean, running_variance, eps, factor
-        )  # fmt: skip
-        return
     with np.errstate(all="ignore"):
         centre = x.mean(axis=0, dtype=np.float64)
         apart = x - centre
@@ -98,37 +61,20 @@ def batch_norm_into(
         _affine(apart * inverse, weight, bias, y)
 
 
-def batch_norm_inference_into(
-    x: np.ndarray,
-    weight: np.ndarray | None,
-    bias: np.ndarray | None,
-    y: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    eps: float,
-) -> None:
+def batch_norm_inference(
+    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray,
+    variance: np.ndarray, eps: float,
+) -> None:  # fmt: skip
     """The same from a given mean and variance. y may be x."""
-    if backends.get_backend() == "native":
-        runtime._core.batch_norm_inference(x, weight, bias, y, mean, variance, eps)
-        return
     with np.errstate(all="ignore"):
         _affine((x - mean.astype(np.float64)) / np.sqrt(variance.astype(np.float64) + eps), weight, bias, y)
 
 
-def batch_norm_backward_into(
-    grad: np.ndarray,
-    x: np.ndarray,
-    mean: np.ndarray,
-    rstd: np.ndarray,
-    weight: np.ndarray | None,
-    dx: np.ndarray | None,
-    dweight: np.ndarray,
-    dbias: np.ndarray,
-) -> None:
+def batch_norm_backward(
+    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
+    dx: np.ndarray | None, dweight: np.ndarray, dbias: np.ndarray,
+) -> None:  # fmt: skip
     """dx = rstd weight (grad - mean(grad) - z mean(grad z)), over each column; dx may be grad or None."""
-    if backends.get_backend() == "native":
-        runtime._core.batch_norm_backward(grad, x, mean, rstd, weight, dx, dweight, dbias)
-        return
     with np.errstate(all="ignore"):
         z = (x - mean.astype(np.float64)) * rstd
         slant, shift = (grad * z).sum(axis=0), grad.sum(axis=0, dtype=np.float64)
@@ -144,37 +90,10 @@ def _affine(z: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y
     y[...] = z if bias is None else z + bias
 
 
-# ------------------------------------------------------------------------------------------ dropout
-
-_WORD = 2**64 - 1
-
-
-def mixed(seed: int, counter: int) -> tuple[int, int]:
-    """Two 32-bit words of their own for each pair of numbers below 2^64: SplitMix64 (Steele et al. 2014)."""
-    z = (seed + (counter + 1) * 0x9E3779B97F4A7C15) & _WORD
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _WORD
-    z ^= z >> 31
-    return z & 0xFFFFFFFF, z >> 32
-
-
-def dropout_into(
-    x: np.ndarray,
-    y: np.ndarray,
-    key: tuple[int, int],
-    rate: float,
-    scale: float,
-    shift: float = 0.0,
-    dropped: float = 0.0,
+def dropout(
+    x: np.ndarray, y: np.ndarray, key: tuple[int, int], threshold: int, scale: float, shift: float, dropped: float
 ) -> None:
-    """y = x * scale + shift, or ``dropped`` with probability ``rate``, as a hash of key and place says. y may be x.
-
-    The place is the element's number in C order, so that the choice depends on neither dtype nor backend.
-    """
-    threshold = min(round(rate * 2**32), 2**32 - 1)
-    if backends.get_backend() == "native":
-        runtime._core.dropout(x, y, key, threshold, scale, shift, dropped)
-        return
+    """y = x * scale + shift, or dropped where the hash of key and the element's number in C order is below threshold."""
     with np.errstate(all="ignore"):
         index = np.arange(x.size, dtype=np.uint64).reshape(x.shape)
         low, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)

@@ -1,0 +1,589 @@
+"""What follows ``x @ weight + bias`` in a dense layer: an elementwise activation, a learned one, or maxout.
+
+One class a kind, one interface (``Epilogue``); who applies an epilogue never asks which kind it is. The objects are
+what ``fastact.activation(name, **parameters)`` returns. A new kind is one more class here and its name in
+``activation``.
+
+Saved state, that is what backward reads: ``"y"`` the output itself, ``"slope"`` the activation's slope, ``"z"`` the
+sums before a learned activation, ``"index"`` which of maxout's pieces won, ``"none"``.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import backends, checks, registry
+from .memory import ParameterSpec
+from .registry import ACTIVATIONS, LEARNED, Entry, LearnedEntry, Parameter
+
+__all__ = ["Epilogue", "activation", "custom_activation"]
+
+ROW_FUNCTIONS = ("softmax", "log_softmax")
+MOST_PIECES = 256  # of maxout: the index of the winner is a byte
+
+Kernel = tuple[int, float, float]  # a kernel's number and the activation's two parameters
+_LEARNED_NUMBERS = {name: number for number, name in enumerate(LEARNED)}
+_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
+
+
+class Epilogue(ABC):
+    """What a dense layer does with z = x @ weight + bias.
+
+    Arrays are native and aligned, of one dtype and of matching shapes; all but x and weight are C-contiguous too.
+    ``parameter`` is the array of what the epilogue learns, None where it learns nothing.
+    """
+
+    name: str
+    init: str = "he"  # the scheme that suits the weights
+    saves: str = "none"
+    zero_blocks = False  # a slope of 0 is exact, and gives 0 whatever the gradient is
+    kernels: tuple[Kernel, Kernel] | None = None  # forward and backward, for whole passes in one call
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Mapping[str, Any]:
+        """Its parameters by name, as JSON."""
+
+    def columns(self, outputs: int) -> int:
+        """Columns of the product for that many outputs."""
+        return outputs
+
+    def outputs(self, function: str, columns: int) -> int:
+        """Outputs of a layer whose weight has that many columns; ValueError where they do not fit."""
+        return columns
+
+    def parameter_spec(self, outputs: int) -> ParameterSpec | None:
+        """The parameter that it learns, if any."""
+        return None
+
+    def initial_parameter(self) -> Any:
+        """The first value of that parameter."""
+        return None
+
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> np.ndarray | None:
+        """The parameter that came with the epilogue as a plain array; TypeError or ValueError where it does not fit."""
+        return None
+
+    def saved_dtype(self, dtype: np.dtype) -> np.dtype | None:
+        """Of the array that holds the saved state; None where that is y or nothing."""
+        return None if self.saves in ("y", "none") else dtype
+
+    @abstractmethod
+    def forward_into(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        y: np.ndarray,
+        saved: np.ndarray | None,
+        parameter: np.ndarray | None = None,
+    ) -> None:
+        """y = f(x @ weight + bias); slope, z or index are stored to saved, where it is given, in the same pass."""
+
+    @abstractmethod
+    def backward_into(
+        self,
+        grad: np.ndarray,
+        saved: np.ndarray | None,
+        dz: np.ndarray | None,
+        x: np.ndarray,
+        weight: np.ndarray,
+        dx: np.ndarray | None,
+        dw: np.ndarray | None,
+        db: np.ndarray | None,
+        *,
+        add_to_dw: bool = False,
+        add_to_db: bool = False,
+        parameter: np.ndarray | None = None,
+        dparameter: np.ndarray | None = None,
+        add_to_dparameter: bool = False,
+    ) -> None:
+        """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
+
+        saved holds what forward left there, or y, or is None where nothing is saved: there grad is dz. dz may be grad
+        or saved (not for ``"index"``), or None for a workspace. Without dw, db and dparameter only dx is computed.
+        """
+
+    def slope(
+        self, saved: np.ndarray, out: np.ndarray | None = None, parameter: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """The activation's slope from the saved state, into out where given; None where there is no such thing."""
+        return None
+
+
+class Elementwise(Epilogue):
+    """Base of the epilogues that treat each element alone, which also work without a product."""
+
+    @abstractmethod
+    def apply(self, x: np.ndarray, y: np.ndarray, parameter: np.ndarray | None = None) -> None:
+        """y = f(x) for plain arrays; y may be x."""
+
+    @abstractmethod
+    def apply_backward(
+        self,
+        grad: np.ndarray,
+        saved: np.ndarray,
+        dx: np.ndarray,
+        parameter: np.ndarray | None = None,
+        dparameter: np.ndarray | None = None,
+    ) -> None:
+        """dx = grad * f' for plain arrays, from x or y, as the activation saves; dx may be grad or saved."""
+
+    def derivative(
+        self, saved: np.ndarray, out: np.ndarray | None = None, parameter: np.ndarray | None = None
+    ) -> np.ndarray:
+        """f' from x or y, as the activation saves, into out where given."""
+        out = np.empty_like(saved) if out is None else out
+        out[...] = 1
+        self.apply_backward(out, saved, out, parameter)
+        return out
+
+
+@dataclass(frozen=True)
+class FixedActivation(Elementwise):
+    """An elementwise activation of the list with its parameters filled in."""
+
+    entry: Entry
+    values: tuple[float, ...]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The activation's name."""
+        return self.entry.name
+
+    @property
+    def init(self) -> str:  # type: ignore[override]
+        """The scheme that suits the weights."""
+        return self.entry.init
+
+    @property
+    def zero_blocks(self) -> bool:  # type: ignore[override]
+        """Whether a slope of 0 gives 0 whatever the gradient is."""
+        return self.entry.zero_blocks
+
+    @property
+    def saves(self) -> str:  # type: ignore[override]
+        """What backward of a dense layer reads."""
+        return {"x": "slope", "y": "y", None: "none"}[self.entry.saves]
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Parameter names and values."""
+        return {p.name: v for p, v in zip(self.entry.parameters, self.values, strict=True)}
+
+    @property
+    def reads(self) -> str | None:
+        """What backward reads outside of a dense layer: "x", "y" or nothing."""
+        return self.entry.saves
+
+    @property
+    def has_slope(self) -> bool:
+        """Whether its slope is of interest: not the identity's."""
+        return self.entry.saves is not None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a layer's description holds of it beside its name."""
+        return {"parameters": self.parameters}
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The number and the parameters of its kernel."""
+        a, b = (*self.values, 0.0, 0.0)[:2]
+        return _NUMBERS[self.name], a, b
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, Kernel] | None:  # type: ignore[override]
+        """Its kernels in a dense layer, where backward reads the slope in place of x."""
+        backward = self.kernel
+        if self.saves == "slope":
+            backward = backends.engine.BLOCKING_SLOPE if self.zero_blocks else backends.engine.SLOPE, 0.0, 0.0
+        return self.kernel, backward
+
+    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+        number, a, b = self.kernel
+        backends.current().dense(number, x, weight, bias, y, saved, a, b)
+
+    def backward_into(
+        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
+        parameter=None, dparameter=None, add_to_dparameter=False,
+    ):  # fmt: skip
+        _, (number, a, b) = self.kernels
+        backends.current().dense_backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
+
+    def apply(self, x, y, parameter=None):
+        number, a, b = self.kernel
+        backends.current().forward(number, x, y, a, b)
+
+    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+        number, a, b = self.kernel
+        backends.current().backward(number, grad, saved, dx, a, b)
+
+    def slope(self, saved, out=None, parameter=None):
+        if self.saves == "y":
+            return self.derivative(saved, out)
+        if self.saves == "none":
+            return None
+        if out is None:
+            return saved.copy()
+        out[...] = saved
+        return out
+
+    def __str__(self) -> str:
+        """The name, with the parameters that are not defaults."""
+        changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FixedActivation:
+        return self  # nothing in it changes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _fixed, (self.name, self.values)  # the list's functions have no names to pickle them by
+
+
+def _fixed(name: str, values: tuple[float, ...]) -> FixedActivation:
+    return FixedActivation(ACTIVATIONS[name], values)
+
+
+class CustomActivation(FixedActivation):
+    """A user's activation from two NumPy functions: the same without a kernel."""
+
+    kernels = None
+
+    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+        backends.current().dense(_NUMBERS["identity"], x, weight, bias, y, None, 0.0, 0.0)
+        if saved is not None:
+            saved[...] = registry.slope(self.entry, y)
+        self.apply(y, y)
+
+    def backward_into(
+        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
+        parameter=None, dparameter=None, add_to_dparameter=False,
+    ):  # fmt: skip
+        dz = np.empty_like(grad) if dz is None else dz
+        if self.saves == "slope":
+            with np.errstate(all="ignore"):
+                np.multiply(grad, saved, out=dz)
+        else:
+            self.apply_backward(grad, saved, dz)
+        backends.current().dense_backward(
+            _NUMBERS["identity"], dz, None, None, x, weight, dx, dw, db, add_to_dw, add_to_db, 0.0, 0.0
+        )
+
+    def apply(self, x, y, parameter=None):
+        y[...] = registry.value(self.entry, x)
+
+    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+        dx[...] = registry.gradient(self.entry, grad, saved)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return CustomActivation, (self.entry, self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedActivation(Elementwise):
+    """An activation with a weight that is trained: a number, or an array with one for all outputs or one for each."""
+
+    entry: LearnedEntry
+    weight: float | np.ndarray
+
+    saves: ClassVar[str] = "z"  # type: ignore[misc]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The activation's name."""
+        return self.entry.name
+
+    @property
+    def init(self) -> str:  # type: ignore[override]
+        """The scheme that suits the weights before it."""
+        return self.entry.init
+
+    @property
+    def zero_blocks(self) -> bool:  # type: ignore[override]
+        """Whether a slope of 0 gives 0 whatever the gradient is."""
+        return self.entry.zero_blocks
+
+    @property
+    def number(self) -> int:
+        """The number of its kernel."""
+        return _LEARNED_NUMBERS[self.name]
+
+    @property
+    def parameters(self) -> dict[str, float | list[float]]:
+        """The weight by its name, as numbers."""
+        return {self.entry.weight_name: np.asarray(self.weight, np.float64).tolist()}
+
+    def parameter_spec(self, outputs: int) -> ParameterSpec:
+        """One weight, or one an output; ValueError for another number."""
+        size = np.size(self.weight)
+        if np.ndim(self.weight) > 1 or size not in (1, outputs):
+            raise ValueError(
+                f"Dense: expected {self.entry.weight_name} to be one number or shape ({outputs},), one per output, "
+                f"got shape {np.shape(self.weight)}"
+            )
+        return ParameterSpec((size,), "activation")
+
+    def initial_parameter(self) -> float | np.ndarray:
+        """The weight that the epilogue was made with."""
+        return self.weight
+
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> np.ndarray:
+        """The weight as a plain array."""
+        return learned_weight(function, self.entry.weight_name, self.weight, dtype, outputs)
+
+    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+        backends.current().dense_learned(self.number, x, weight, bias, y, saved, parameter)
+
+    def backward_into(
+        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
+        parameter=None, dparameter=None, add_to_dparameter=False,
+    ):  # fmt: skip
+        backends.current().dense_learned_backward(
+            self.number, grad, saved, dz, x, weight, dx, dw, db, parameter, dparameter,
+            add_to_dw, add_to_db, add_to_dparameter,
+        )  # fmt: skip
+
+    def apply(self, x, y, parameter=None):
+        backends.current().learned(self.number, x, parameter, y)
+
+    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+        dparameter = np.empty_like(parameter) if dparameter is None else dparameter
+        backends.current().learned_backward(self.number, grad, saved, parameter, dx, dparameter)
+
+    def slope(self, saved, out=None, parameter=None):
+        return self.derivative(saved, out, parameter)
+
+    def __str__(self) -> str:
+        """The name, with the weight where it is a number."""
+        inner = f"{self.weight:g}" if isinstance(self.weight, float) else f"{np.size(self.weight)} learned"
+        return f"{self.name}({self.entry.weight_name}={inner})"
+
+
+@dataclass(frozen=True)
+class MaxoutEpilogue(Epilogue):
+    """The largest of ``pieces`` neighbouring columns for each output."""
+
+    pieces: int
+
+    name: ClassVar[str] = "maxout"  # type: ignore[misc]
+    saves: ClassVar[str] = "index"  # type: ignore[misc]
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The number of pieces by its name."""
+        return {"pieces": self.pieces}
+
+    def columns(self, outputs: int) -> int:
+        """An output's pieces, side by side."""
+        return outputs * self.pieces
+
+    def outputs(self, function: str, columns: int) -> int:
+        """A piece-th of the columns."""
+        if columns % self.pieces:
+            raise ValueError(
+                f"{function}: expected weight to have pieces={self.pieces} neighbouring columns per output, "
+                f"got {columns} columns; make it (inputs, outputs * pieces)"
+            )
+        return columns // self.pieces
+
+    def saved_dtype(self, dtype: np.dtype) -> np.dtype:
+        """Bytes."""
+        return np.dtype(np.uint8)
+
+    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+        backends.current().dense_maxout(x, weight, bias, y, saved, self.pieces)
+
+    def backward_into(
+        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
+        parameter=None, dparameter=None, add_to_dparameter=False,
+    ):  # fmt: skip
+        backends.current().dense_maxout_backward(
+            grad, saved, dz, x, weight, dx, dw, db, self.pieces, add_to_dw, add_to_db
+        )
+
+    def __str__(self) -> str:
+        """The name and the number of pieces."""
+        return f"maxout(pieces={self.pieces})"
+
+
+# ------------------------------------------------------------------------------------------ epilogues by name
+
+
+def elementwise(function: str, value: object) -> FixedActivation:
+    """An elementwise activation by name, with its default parameters, or as it is; None is the identity."""
+    if isinstance(value, FixedActivation):
+        return value
+    if value is None:
+        value = "identity"
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: expected activation to be a name or fastact.activation(name, ...), got "
+            f"{checks.describe(value)}"
+        )
+    if value not in ACTIVATIONS:
+        raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+    entry = ACTIVATIONS[value]
+    return FixedActivation(entry, entry.defaults)
+
+
+def epilogue(function: str, value: object, given: Mapping[str, object] | None = None) -> Epilogue:
+    """What a dense layer may apply: by name, with parameters where given, or as it is; None is the identity."""
+    if isinstance(value, Epilogue):
+        return value
+    given = dict(given or {})
+    if value == "maxout":
+        if set(given) != {"pieces"}:
+            raise TypeError(
+                f"{function}: maxout takes its number of linear maps and nothing else; "
+                "pass fastact.activation('maxout', pieces=2)"
+            )
+        return MaxoutEpilogue(maxout_pieces(function, given["pieces"]))
+    if isinstance(value, str) and value in LEARNED:
+        return _learned(function, LEARNED[value], given)
+    return elementwise(function, value)
+
+
+def _learned(function: str, entry: LearnedEntry, given: dict[str, object]) -> LearnedActivation:
+    weight = given.pop(entry.weight_name, entry.start)
+    for name in given:
+        raise TypeError(f"{function}: {entry.name} has no parameter {name!r}; it takes {entry.weight_name}")
+    if isinstance(weight, numbers.Real):
+        return LearnedActivation(entry, checks.real(function, entry.weight_name, weight, -math.inf))
+    return LearnedActivation(entry, checks.real_array(function, entry.weight_name, weight))
+
+
+def described(name: str, parameters: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Epilogue:
+    """The epilogue whose name and ``parameters`` a file holds; a user's own is looked up in custom."""
+    if custom and name in custom:
+        return elementwise("load", custom[name])
+    if name in LEARNED:
+        return activation(name, **{key: np.asarray(value, np.float64) for key, value in parameters.items()})
+    if name not in ACTIVATIONS and name != "maxout":
+        raise ValueError(
+            f"unknown activation {name!r}; if it is a custom one, pass custom={{{name!r}: "
+            "fastact.custom_activation(...)}"
+        )
+    return activation(name, **parameters)
+
+
+def maxout_pieces(function: str, value: object) -> int:
+    """A number of maxout pieces, checked."""
+    number = checks.whole(function, "pieces", value, 1)
+    if number > MOST_PIECES:
+        raise ValueError(f"{function}: expected pieces from 1 to {MOST_PIECES} (the index is one byte), got {number}")
+    return number
+
+
+def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, channels: int | None) -> np.ndarray:
+    """A learned activation's weight as a plain array of x's dtype, of one number or one a channel (None: x has none)."""
+    dtype = dtype.newbyteorder("=")
+    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
+        weight = np.asarray(weight, dtype=dtype)
+    array = checks.real_array(function, name, weight)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{function}: expected {name} to be {dtype} like x, got {array.dtype}")
+    if (array.size != 1 or array.ndim > 1) and array.shape != (channels,):
+        expected = "one number" if channels is None else f"one number or shape ({channels},), one per channel of x"
+        raise ValueError(f"{function}: expected {name} to be {expected}, got shape {array.shape}")
+    return checks.plain(array)
+
+
+def parameter(function: str, spec: Parameter, value: object) -> float:
+    """A value as a float in the parameter's range."""
+    return checks.real(function, spec.name, value, spec.low, spec.low_included)
+
+
+def order(function: str, entry: Entry, values: tuple[float, ...]) -> None:
+    """ValueError unless the values rise where the entry says that they must."""
+    if entry.ordered and any(a >= b for a, b in pairwise(values)):
+        names = " < ".join(p.name for p in entry.parameters)
+        raise ValueError(f"{function}: expected {names}, got {' and '.join(f'{v:g}' for v in values)}")
+
+
+def approximation(function: str, entry: Entry, approximate: Any) -> Entry:
+    """The activation that ``approximate=`` means."""
+    chosen = checks.choice(function, "approximate", approximate, ("none", *entry.approximations))
+    return entry if chosen == "none" else ACTIVATIONS[entry.approximations[chosen]]
+
+
+def activation(name: str, **parameters: Any) -> Epilogue:
+    """An activation with its parameters filled in, for ``Dense`` and wherever an activation's name is taken.
+
+    Beside the elementwise ones with their numbers, for dense layers also those with a learned weight, ``"prelu"`` with
+    ``weight`` and ``"swish"`` with ``beta`` (a number, or an array with one for all outputs or one for each), and
+    ``"maxout"`` with ``pieces``, a whole number from 1 to 256: the largest of that many linear maps.
+
+    ``activation("gelu", approximate="tanh")`` is ``gelu_tanh``, as in the functions. Raises ValueError for an unknown
+    name or a parameter out of range, TypeError for an unknown parameter.
+
+    >>> str(activation("leaky_relu", negative_slope=0.2))
+    'leaky_relu(negative_slope=0.2)'
+    """
+    if name in LEARNED or name == "maxout":
+        return epilogue("activation", name, parameters)
+    entry = elementwise("activation", name).entry
+    function = f"activation({entry.name!r})"
+    if entry.approximations and "approximate" in parameters:
+        entry = approximation(function, entry, parameters.pop("approximate"))
+    known = {p.name for p in entry.parameters}
+    for given in parameters:
+        if given not in known:
+            takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
+            raise TypeError(f"{function}: {entry.name} has no parameter {given!r}; it {takes}")
+    values = tuple(parameter(function, p, parameters.get(p.name, p.default)) for p in entry.parameters)
+    order(function, entry, values)
+    return FixedActivation(entry, values)
+
+
+def custom_activation(
+    name: str,
+    value: Callable[[np.ndarray], np.ndarray],
+    slope: Callable[[np.ndarray], np.ndarray],
+    saves: str = "x",
+) -> CustomActivation:
+    """A custom activation from two NumPy functions, for ``dense``, ``Dense`` and ``Activation``.
+
+    Parameters
+    ----------
+    name : an identifier that no activation of the library has; networks are saved with it, and ``load`` is given the
+        activation back as ``custom={name: activation}``
+    value : function of an array of float32 or float64, any shape, that returns f(x) of the same shape
+    slope : the same for f', from x, or from y = f(x) where saves is "y"
+    saves : "x" (default), or "y": backward needs less memory where the slope follows from the output
+
+    Both run at NumPy's speed, in either backend. Results are rounded to the dtype of the array. Raises TypeError or
+    ValueError for a name that is taken, and where the functions do not give an array of the shape they were given.
+
+    >>> square = custom_activation("square", value=lambda x: x * x, slope=lambda x: 2 * x)
+    """
+    function = "custom_activation"
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"{function}: expected name to be an identifier, got {name!r}")
+    if name in ACTIVATIONS or name in LEARNED or name in ROW_FUNCTIONS:
+        raise ValueError(f"{function}: {name} is an activation of the library; choose another name")
+    checks.choice(function, "saves", saves, ("x", "y"))
+    for role, given in (("value", value), ("slope", slope)):
+        if not callable(given):
+            raise TypeError(f"{function}: expected {role} to be a function of an array, got {checks.describe(given)}")
+        with np.errstate(all="ignore"):
+            result = np.asarray(given(np.linspace(-1, 1, 6).reshape(2, 3)))
+        if result.shape != (2, 3) or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{function}: expected {role} to return numbers of the shape it is given, (2, 3), "
+                f"got {checks.describe(result)}"
+            )
+    entry = Entry(
+        name=name, init="he", formula=f"{name}(x)", slope_formula=f"{name}'({saves})", value=value, slope=slope,
+        saves=saves, limits=("value(-inf)", "value(inf)"),
+    )  # fmt: skip
+    return CustomActivation(entry, ())
