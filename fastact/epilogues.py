@@ -30,9 +30,26 @@ __all__ = ["Epilogue", "activation", "custom_activation"]
 ROW_FUNCTIONS = ("softmax", "log_softmax")
 MOST_PIECES = 256  # of maxout: the index of the winner is a byte
 
+Array = np.ndarray
 Kernel = tuple[int, float, float]  # a kernel's number and the activation's two parameters
 _LEARNED_NUMBERS = {name: number for number, name in enumerate(LEARNED)}
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
+_IDENTITY = _NUMBERS["identity"]
+
+
+@dataclass(slots=True)
+class ParameterGradients:
+    """Where the gradients of weight, bias and the epilogue's parameter go, and which are added to what is there.
+
+    Without any, backward computes the gradient of x alone.
+    """
+
+    dw: Array | None = None
+    db: Array | None = None
+    dparameter: Array | None = None
+    add_to_dw: bool = False
+    add_to_db: bool = False
+    add_to_dparameter: bool = False
 
 
 class Epilogue(ABC):
@@ -43,15 +60,16 @@ class Epilogue(ABC):
     """
 
     name: str
+    saves: str
     init: str = "he"  # the scheme that suits the weights
-    saves: str = "none"
-    zero_blocks = False  # a slope of 0 is exact, and gives 0 whatever the gradient is
+    zero_blocks: bool = False  # a slope of 0 is exact, and gives 0 whatever the gradient is
+    learns: bool = False  # whether it has a parameter
     kernels: tuple[Kernel, Kernel] | None = None  # forward and backward, for whole passes in one call
 
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, Any]:
-        """Its parameters by name, as JSON."""
+        """What ``activation`` was given, by name, as JSON."""
 
     def columns(self, outputs: int) -> int:
         """Columns of the product for that many outputs."""
@@ -69,7 +87,7 @@ class Epilogue(ABC):
         """The first value of that parameter."""
         return None
 
-    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> np.ndarray | None:
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> Array | None:
         """The parameter that came with the epilogue as a plain array; TypeError or ValueError where it does not fit."""
         return None
 
@@ -79,43 +97,29 @@ class Epilogue(ABC):
 
     @abstractmethod
     def forward_into(
-        self,
-        x: np.ndarray,
-        weight: np.ndarray,
-        bias: np.ndarray | None,
-        y: np.ndarray,
-        saved: np.ndarray | None,
-        parameter: np.ndarray | None = None,
+        self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
     ) -> None:
         """y = f(x @ weight + bias); slope, z or index are stored to saved, where it is given, in the same pass."""
 
     @abstractmethod
     def backward_into(
         self,
-        grad: np.ndarray,
-        saved: np.ndarray | None,
-        dz: np.ndarray | None,
-        x: np.ndarray,
-        weight: np.ndarray,
-        dx: np.ndarray | None,
-        dw: np.ndarray | None,
-        db: np.ndarray | None,
-        *,
-        add_to_dw: bool = False,
-        add_to_db: bool = False,
-        parameter: np.ndarray | None = None,
-        dparameter: np.ndarray | None = None,
-        add_to_dparameter: bool = False,
+        grad: Array,
+        saved: Array | None,
+        dz: Array | None,
+        x: Array,
+        weight: Array,
+        dx: Array | None,
+        into: ParameterGradients,
+        parameter: Array | None = None,
     ) -> None:
         """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
 
         saved holds what forward left there, or y, or is None where nothing is saved: there grad is dz. dz may be grad
-        or saved (not for ``"index"``), or None for a workspace. Without dw, db and dparameter only dx is computed.
+        or saved (not for ``"index"``), or None for a workspace.
         """
 
-    def slope(
-        self, saved: np.ndarray, out: np.ndarray | None = None, parameter: np.ndarray | None = None
-    ) -> np.ndarray | None:
+    def slope(self, saved: Array, out: Array | None = None, parameter: Array | None = None) -> Array | None:
         """The activation's slope from the saved state, into out where given; None where there is no such thing."""
         return None
 
@@ -124,24 +128,17 @@ class Elementwise(Epilogue):
     """Base of the epilogues that treat each element alone, which also work without a product."""
 
     @abstractmethod
-    def apply(self, x: np.ndarray, y: np.ndarray, parameter: np.ndarray | None = None) -> None:
+    def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         """y = f(x) for plain arrays; y may be x."""
 
     @abstractmethod
     def apply_backward(
-        self,
-        grad: np.ndarray,
-        saved: np.ndarray,
-        dx: np.ndarray,
-        parameter: np.ndarray | None = None,
-        dparameter: np.ndarray | None = None,
+        self, grad: Array, saved: Array, dx: Array, parameter: Array | None = None, dparameter: Array | None = None
     ) -> None:
-        """dx = grad * f' for plain arrays, from x or y, as the activation saves; dx may be grad or saved."""
+        """dx = grad * f' for plain arrays, from x or y, as the activation reads; dx may be grad or saved."""
 
-    def derivative(
-        self, saved: np.ndarray, out: np.ndarray | None = None, parameter: np.ndarray | None = None
-    ) -> np.ndarray:
-        """f' from x or y, as the activation saves, into out where given."""
+    def derivative(self, saved: Array, out: Array | None = None, parameter: Array | None = None) -> Array:
+        """f' from x or y, as the activation reads, into out where given."""
         out = np.empty_like(saved) if out is None else out
         out[...] = 1
         self.apply_backward(out, saved, out, parameter)
@@ -202,33 +199,43 @@ class FixedActivation(Elementwise):
         return _NUMBERS[self.name], a, b
 
     @cached_property
-    def kernels(self) -> tuple[Kernel, Kernel] | None:  # type: ignore[override]
-        """Its kernels in a dense layer, where backward reads the slope in place of x."""
-        backward = self.kernel
-        if self.saves == "slope":
-            backward = backends.engine.BLOCKING_SLOPE if self.zero_blocks else backends.engine.SLOPE, 0.0, 0.0
-        return self.kernel, backward
+    def backward_kernel(self) -> Kernel:
+        """Its backward kernel in a dense layer, which reads the slope in place of x."""
+        if self.saves != "slope":
+            return self.kernel
+        return backends.engine.BLOCKING_SLOPE if self.zero_blocks else backends.engine.SLOPE, 0.0, 0.0
 
-    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+    @property
+    def kernels(self) -> tuple[Kernel, Kernel] | None:  # type: ignore[override]
+        """Both."""
+        return self.kernel, self.backward_kernel
+
+    def forward_into(
+        self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
+    ) -> None:
         number, a, b = self.kernel
         backends.current().dense(number, x, weight, bias, y, saved, a, b)
 
     def backward_into(
-        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
-        parameter=None, dparameter=None, add_to_dparameter=False,
-    ):  # fmt: skip
-        _, (number, a, b) = self.kernels
-        backends.current().dense_backward(number, grad, saved, dz, x, weight, dx, dw, db, add_to_dw, add_to_db, a, b)
+        self, grad: Array, saved: Array | None, dz: Array | None, x: Array, weight: Array, dx: Array | None,
+        into: ParameterGradients, parameter: Array | None = None,
+    ) -> None:  # fmt: skip
+        number, a, b = self.backward_kernel
+        backends.current().dense_backward(
+            number, grad, saved, dz, x, weight, dx, into.dw, into.db, into.add_to_dw, into.add_to_db, a, b
+        )
 
-    def apply(self, x, y, parameter=None):
+    def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         number, a, b = self.kernel
         backends.current().forward(number, x, y, a, b)
 
-    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+    def apply_backward(
+        self, grad: Array, saved: Array, dx: Array, parameter: Array | None = None, dparameter: Array | None = None
+    ) -> None:
         number, a, b = self.kernel
         backends.current().backward(number, grad, saved, dx, a, b)
 
-    def slope(self, saved, out=None, parameter=None):
+    def slope(self, saved: Array, out: Array | None = None, parameter: Array | None = None) -> Array | None:
         if self.saves == "y":
             return self.derivative(saved, out)
         if self.saves == "none":
@@ -259,30 +266,34 @@ class CustomActivation(FixedActivation):
 
     kernels = None
 
-    def forward_into(self, x, weight, bias, y, saved, parameter=None):
-        backends.current().dense(_NUMBERS["identity"], x, weight, bias, y, None, 0.0, 0.0)
+    def forward_into(
+        self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
+    ) -> None:
+        backends.current().dense(_IDENTITY, x, weight, bias, y, None, 0.0, 0.0)
         if saved is not None:
             saved[...] = registry.slope(self.entry, y)
         self.apply(y, y)
 
     def backward_into(
-        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
-        parameter=None, dparameter=None, add_to_dparameter=False,
-    ):  # fmt: skip
+        self, grad: Array, saved: Array | None, dz: Array | None, x: Array, weight: Array, dx: Array | None,
+        into: ParameterGradients, parameter: Array | None = None,
+    ) -> None:  # fmt: skip
         dz = np.empty_like(grad) if dz is None else dz
         if self.saves == "slope":
             with np.errstate(all="ignore"):
-                np.multiply(grad, saved, out=dz)
-        else:
+                np.multiply(grad, saved, out=dz)  # type: ignore[arg-type] # there is a saved slope
+        elif saved is not None:
             self.apply_backward(grad, saved, dz)
         backends.current().dense_backward(
-            _NUMBERS["identity"], dz, None, None, x, weight, dx, dw, db, add_to_dw, add_to_db, 0.0, 0.0
+            _IDENTITY, dz, None, None, x, weight, dx, into.dw, into.db, into.add_to_dw, into.add_to_db, 0.0, 0.0
         )
 
-    def apply(self, x, y, parameter=None):
+    def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         y[...] = registry.value(self.entry, x)
 
-    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+    def apply_backward(
+        self, grad: Array, saved: Array, dx: Array, parameter: Array | None = None, dparameter: Array | None = None
+    ) -> None:
         dx[...] = registry.gradient(self.entry, grad, saved)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -294,9 +305,10 @@ class LearnedActivation(Elementwise):
     """An activation with a weight that is trained: a number, or an array with one for all outputs or one for each."""
 
     entry: LearnedEntry
-    weight: float | np.ndarray
+    weight: float | Array
 
     saves: ClassVar[str] = "z"  # type: ignore[misc]
+    learns: ClassVar[bool] = True  # type: ignore[misc]
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -333,34 +345,39 @@ class LearnedActivation(Elementwise):
             )
         return ParameterSpec((size,), "activation")
 
-    def initial_parameter(self) -> float | np.ndarray:
+    def initial_parameter(self) -> float | Array:
         """The weight that the epilogue was made with."""
         return self.weight
 
-    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> np.ndarray:
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> Array:
         """The weight as a plain array."""
         return learned_weight(function, self.entry.weight_name, self.weight, dtype, outputs)
 
-    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+    def forward_into(
+        self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
+    ) -> None:
         backends.current().dense_learned(self.number, x, weight, bias, y, saved, parameter)
 
     def backward_into(
-        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
-        parameter=None, dparameter=None, add_to_dparameter=False,
-    ):  # fmt: skip
+        self, grad: Array, saved: Array | None, dz: Array | None, x: Array, weight: Array, dx: Array | None,
+        into: ParameterGradients, parameter: Array | None = None,
+    ) -> None:  # fmt: skip
         backends.current().dense_learned_backward(
-            self.number, grad, saved, dz, x, weight, dx, dw, db, parameter, dparameter,
-            add_to_dw, add_to_db, add_to_dparameter,
+            self.number, grad, saved, dz, x, weight, dx, into.dw, into.db, parameter, into.dparameter,
+            into.add_to_dw, into.add_to_db, into.add_to_dparameter,
         )  # fmt: skip
 
-    def apply(self, x, y, parameter=None):
+    def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         backends.current().learned(self.number, x, parameter, y)
 
-    def apply_backward(self, grad, saved, dx, parameter=None, dparameter=None):
+    def apply_backward(
+        self, grad: Array, saved: Array, dx: Array, parameter: Array | None = None, dparameter: Array | None = None
+    ) -> None:
+        assert parameter is not None
         dparameter = np.empty_like(parameter) if dparameter is None else dparameter
         backends.current().learned_backward(self.number, grad, saved, parameter, dx, dparameter)
 
-    def slope(self, saved, out=None, parameter=None):
+    def slope(self, saved: Array, out: Array | None = None, parameter: Array | None = None) -> Array | None:
         return self.derivative(saved, out, parameter)
 
     def __str__(self) -> str:
@@ -400,15 +417,17 @@ class MaxoutEpilogue(Epilogue):
         """Bytes."""
         return np.dtype(np.uint8)
 
-    def forward_into(self, x, weight, bias, y, saved, parameter=None):
+    def forward_into(
+        self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
+    ) -> None:
         backends.current().dense_maxout(x, weight, bias, y, saved, self.pieces)
 
     def backward_into(
-        self, grad, saved, dz, x, weight, dx, dw, db, *, add_to_dw=False, add_to_db=False,
-        parameter=None, dparameter=None, add_to_dparameter=False,
-    ):  # fmt: skip
+        self, grad: Array, saved: Array | None, dz: Array | None, x: Array, weight: Array, dx: Array | None,
+        into: ParameterGradients, parameter: Array | None = None,
+    ) -> None:  # fmt: skip
         backends.current().dense_maxout_backward(
-            grad, saved, dz, x, weight, dx, dw, db, self.pieces, add_to_dw, add_to_db
+            grad, saved, dz, x, weight, dx, into.dw, into.db, self.pieces, into.add_to_dw, into.add_to_db
         )
 
     def __str__(self) -> str:
@@ -484,10 +503,10 @@ def maxout_pieces(function: str, value: object) -> int:
     return number
 
 
-def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, channels: int | None) -> np.ndarray:
+def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, channels: int | None) -> Array:
     """A learned activation's weight as a plain array of x's dtype, of one number or one a channel (None: x has none)."""
     dtype = dtype.newbyteorder("=")
-    if isinstance(weight, numbers.Real) and not isinstance(weight, np.ndarray):
+    if isinstance(weight, numbers.Real) and not isinstance(weight, Array):
         weight = np.asarray(weight, dtype=dtype)
     array = checks.real_array(function, name, weight)
     if array.dtype.newbyteorder("=") != dtype:
@@ -547,8 +566,8 @@ def activation(name: str, **parameters: Any) -> Epilogue:
 
 def custom_activation(
     name: str,
-    value: Callable[[np.ndarray], np.ndarray],
-    slope: Callable[[np.ndarray], np.ndarray],
+    value: Callable[[Array], Array],
+    slope: Callable[[Array], Array],
     saves: str = "x",
 ) -> CustomActivation:
     """A custom activation from two NumPy functions, for ``dense``, ``Dense`` and ``Activation``.

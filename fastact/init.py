@@ -43,7 +43,6 @@ class VarianceScaling:
     distribution: str = "normal"
 
     def __post_init__(self) -> None:
-        """Check the values."""
         checks.real("VarianceScaling", "scale", self.scale, low_included=False)
         checks.choice("VarianceScaling", "fan", self.fan, ("in", "out", "mean"))
         checks.choice("VarianceScaling", "distribution", self.distribution, ("normal", "uniform"))
@@ -69,7 +68,6 @@ class Orthogonal:
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the gain."""
         checks.real("Orthogonal", "gain", self.gain, low_included=False)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -88,7 +86,6 @@ class Normal:
     mean: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values."""
         checks.real("Normal", "deviation", self.deviation)
         checks.real("Normal", "mean", self.mean, -math.inf)
 
@@ -105,7 +102,6 @@ class Uniform:
     high: float = 0.01
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
         low = checks.real("Uniform", "low", self.low, -math.inf)
         checks.real("Uniform", "high", self.high, low)
 
@@ -121,7 +117,6 @@ class Constant:
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the number."""
         checks.real("Constant", "value", self.value, -math.inf)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

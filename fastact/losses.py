@@ -240,7 +240,7 @@ def bce_with_logits(
     return _pointwise(name, logits, targets, weight, reduction, sample_weight, out, each, ("logits", "targets"))
 
 
-# ------------------------------------------------------------------------------------------------ common road
+# ------------------------------------------------------------------------------------------------ common slow path
 
 
 _try_softmax_cross_entropy = backends.engine.try_softmax_cross_entropy
@@ -274,7 +274,17 @@ def _result(loss: Any, grad: np.ndarray, target: np.ndarray | None) -> LossAndGr
     return LossAndGradient(loss, target)
 
 
-def _pointwise(name, prediction, goal, a, reduction, sample_weight, out, each=None, names=("pred", "target")):
+def _pointwise(
+    name: str,
+    prediction: Any,
+    goal: Any,
+    a: float,
+    reduction: str,
+    sample_weight: Any,
+    out: Any,
+    each: np.ndarray | None = None,
+    names: tuple[str, str] = ("pred", "target"),
+) -> LossAndGradient:
     """A loss of single elements by its name: checks, then the kernel or its NumPy twin."""
     if sample_weight is None and each is None and _fast(reduction) and 0 <= a < np.inf:
         found = _try_pointwise(_NUMBERS[name], prediction, goal, out, reduction == "mean", a, LossAndGradient)

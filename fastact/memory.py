@@ -45,7 +45,7 @@ class Workspace:
         return view
 
     def bytes_for(self, count: int) -> int:
-        """Bytes that so many rows take."""
+        """Bytes that count rows take."""
         return count * math.prod(self._shape) * self._buffer.itemsize
 
 

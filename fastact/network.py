@@ -89,7 +89,7 @@ class Sequential:
         parts = [layer.stacked() for layer in self.layers if isinstance(layer, Dense)]
         if any(part is None for part in parts):
             return None
-        stack = backends.engine.DenseStack([backends.engine.StackedLayer(*part) for part in parts], self._passes)
+        stack = backends.engine.DenseStack([backends.engine.StackedLayer(*part) for part in parts if part], self._passes)
         for i, layer in enumerate(self.layers):
             layer._stack = stack, i
         return stack
@@ -403,10 +403,10 @@ def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.
 
 
 def _same_names(given: Iterable[str], targets: Iterable[str]) -> bool:
-    def wanted(names: Iterable[str]) -> set[str]:
+    def compared(names: Iterable[str]) -> set[str]:
         return {name for name in names if not name.endswith("num_batches_tracked")}
 
-    return wanted(given) == wanted(targets) and set(given) <= set(targets)
+    return compared(given) == compared(targets) and set(given) <= set(targets)
 
 
 def _by_position(function: str, given: Mapping[str, Any], targets: Mapping[str, np.ndarray]) -> dict[str, Any]:

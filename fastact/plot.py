@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, epilogues, functional
+from . import epilogues, functional
 from .epilogues import FixedActivation as BoundActivation
 from .persistence import write_atomically
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from . import checks
 
+Array = np.ndarray
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -49,8 +51,8 @@ class Entry:
     init: str  # the scheme that suits the weights before it: "he", "glorot" or "lecun"
     formula: str
     slope_formula: str
-    value: Callable[..., np.ndarray]
-    slope: Callable[..., np.ndarray]
+    value: Callable[..., Array]
+    slope: Callable[..., Array]
     saves: str | None
     limits: tuple[str, str]  # of f at -inf and +inf, in words
     parameters: tuple[Parameter, ...] = ()
@@ -63,7 +65,7 @@ class Entry:
     # constants of the slope formula: its function takes them after the parameters, rounded to the dtype like them
     slope_constants: Mapping[str, float] = field(default_factory=dict)
     ordered: bool = False  # the parameters must rise: each below the next
-    product: Callable[..., np.ndarray] | None = None  # grad * slope from (grad, saved); None: the plain product
+    product: Callable[..., Array] | None = None  # grad * slope from (grad, saved); None: the plain product
     approximations: Mapping[str, str] = field(default_factory=dict)  # other values of approximate=, and what they mean
 
     @property
@@ -98,22 +100,22 @@ _ERFCX = (
 PI = "3.14159265358979323846264338327950288"
 
 
-def _sigmoid(x):
+def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, 1) / (1 + e)
 
 
-def _leaky_relu(x, negative_slope):
+def _leaky_relu(x: Array, negative_slope: Array) -> Array:
     below = x * negative_slope if negative_slope > 0 else np.where(np.isnan(x), x, 0)
     return np.where(x > 0, x, below)
 
 
-def _wide(x):
+def _wide(x: Array) -> Array:
     """At least float64, within [-1e5, 1e5], where every smooth function has long reached its limit; NaN stays."""
     return np.clip(x.astype(np.result_type(x.dtype, np.float64)), -1e5, 1e5)
 
 
-def _tail(t):
+def _tail(t: Array) -> tuple[Array, Array]:
     """(1 - Phi(t), phi(t)) for t >= 0 with relative accuracy; NumPy has no erfc."""
     real = t.dtype.type
     high = t.astype(np.float32).astype(t.dtype)  # high * high is exact, so exp gets no rounded argument
@@ -123,19 +125,19 @@ def _tail(t):
     return 0.5 * bell * ratio, bell / np.sqrt(2 * real(PI))
 
 
-def _gelu(x):
+def _gelu(x: Array) -> Array:
     wide = _wide(x)
     tail, _ = _tail(np.abs(wide))
     return np.where(x > 1e4, x, wide * np.where(wide < 0, tail, 1 - tail))
 
 
-def _gelu_slope(x):
+def _gelu_slope(x: Array) -> Array:
     wide = _wide(x)
     tail, density = _tail(np.abs(wide))
     return np.where(wide < 0, tail, 1 - tail) + wide * density
 
 
-def _gelu_tanh_parts(x):
+def _gelu_tanh_parts(x: Array) -> tuple[Array, Array, Array]:
     """x clipped, 2u and its derivative, u = sqrt(2/pi) (x + 0.044715 x^3)."""
     wide = _wide(x)
     real = wide.dtype.type
@@ -143,32 +145,32 @@ def _gelu_tanh_parts(x):
     return wide, scale * (wide + cubic * wide**3), scale * (1 + 3 * cubic * wide**2)
 
 
-def _gelu_tanh(x):
+def _gelu_tanh(x: Array) -> Array:
     wide, v, _ = _gelu_tanh_parts(x)
     return np.where(x > 1e4, x, wide * _sigmoid(v))
 
 
-def _gelu_tanh_slope(x):
+def _gelu_tanh_slope(x: Array) -> Array:
     wide, v, dv = _gelu_tanh_parts(x)
     return _sigmoid(v) + wide * dv * _sigmoid(v) * _sigmoid(-v)
 
 
-def _selu(x):
+def _selu(x: Array) -> Array:
     scale, alpha = x.dtype.type("1.0507009873554804934193349852946"), x.dtype.type("1.6732632423543772848170429916717")
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _silu(x):
+def _silu(x: Array) -> Array:
     wide = _wide(x)
     return np.where(x > 1e4, x, wide * _sigmoid(wide))
 
 
-def _silu_slope(x):
+def _silu_slope(x: Array) -> Array:
     wide = _wide(x)
     return _sigmoid(wide) * (1 + wide * _sigmoid(-wide))
 
 
-def _mish_parts(x):
+def _mish_parts(x: Array) -> tuple[Array, Array, Array]:
     """x clipped, tanh(softplus(x)), and 1 - its square, from e = exp(-|x|)."""
     wide = _wide(x)
     e = np.exp(-np.abs(wide))
@@ -180,49 +182,49 @@ def _mish_parts(x):
     return wide, t, rest * (1 + t)
 
 
-def _mish(x):
+def _mish(x: Array) -> Array:
     wide, t, _ = _mish_parts(x)
     return np.where(x > 1e4, x, wide * t)
 
 
-def _mish_slope(x):
+def _mish_slope(x: Array) -> Array:
     wide, t, rest = _mish_parts(x)
     return t + wide * _sigmoid(wide) * rest
 
 
-def _softplus(x, beta):
+def _softplus(x: Array, beta: Array) -> Array:
     wide = x.astype(np.result_type(x.dtype, np.float64))
     scaled = wide * beta.astype(wide.dtype)
     return np.maximum(wide, 0) + np.log1p(np.exp(-np.abs(scaled))) / beta.astype(wide.dtype)
 
 
-def _log_sigmoid(x):
+def _log_sigmoid(x: Array) -> Array:
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
-def _hard_swish(x):
+def _hard_swish(x: Array) -> Array:
     return np.where(x >= 3, x, np.maximum(x, -3) * np.clip(x + 3, 0, 6) / 6)  # x * 6 would overflow
 
 
-def _hard_swish_slope(x):
+def _hard_swish_slope(x: Array) -> Array:
     inner = (2 * x + 3) / 6
     return np.where(np.isnan(x), x, np.where(x <= -3, 0, np.where(x >= 3, 1, inner)))
 
 
-def _softsign(x):
+def _softsign(x: Array) -> Array:
     return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
 
 
-def _threshold(x, threshold, value):
+def _threshold(x: Array, threshold: Array, value: Array) -> Array:
     return np.where(np.isnan(x) | (x > threshold), x, value)
 
 
-def _step(condition, saved):
+def _step(condition: Array, saved: Array) -> Array:
     """1 where the condition holds, 0 elsewhere, NaN where saved is NaN."""
     return np.where(np.isnan(saved), saved, condition.astype(saved.dtype))
 
 
-def _tanh_shrink(x):
+def _tanh_shrink(x: Array) -> Array:
     """By Lambert's fraction tanh x = x / (1 + x^2 / (3 + x^2 / (5 + ...))) below 1, where the difference cancels."""
     wide = x.astype(np.result_type(x.dtype, np.float64))
     square = np.minimum(wide * wide, 1)
@@ -562,28 +564,28 @@ class LearnedEntry:
     weight_name: str
     start: float  # the weight's usual first value
     zero_blocks: bool
-    value: Callable[..., np.ndarray]
-    gradient: Callable[..., np.ndarray]  # (grad, x, weight): with respect to x
-    weight_gradient: Callable[..., np.ndarray]  # (grad, x, weight): elementwise, not yet summed
+    value: Callable[..., Array]
+    gradient: Callable[..., Array]  # (grad, x, weight): with respect to x
+    weight_gradient: Callable[..., Array]  # (grad, x, weight): elementwise, not yet summed
 
 
-def _prelu(x, weight):
+def _prelu(x: Array, weight: Array) -> Array:
     with np.errstate(all="ignore"):
         return np.where(x > 0, x, np.where((weight == 0) & ~np.isnan(x), 0, x * weight)).astype(x.dtype)
 
 
-def _prelu_gradient(grad, x, weight):
+def _prelu_gradient(grad: Array, x: Array, weight: Array) -> Array:
     with np.errstate(all="ignore"):
         below = np.where(weight == 0, 0, grad * weight)
     return np.where(np.isnan(x), x, np.where(x > 0, grad, below)).astype(x.dtype)
 
 
-def _prelu_weight_gradient(grad, x, weight):
+def _prelu_weight_gradient(grad: Array, x: Array, weight: Array) -> Array:
     with np.errstate(all="ignore"):
         return np.where(np.isnan(x), x, np.where(x > 0, 0, grad * x)).astype(x.dtype)
 
 
-def _swish_parts(x, beta):
+def _swish_parts(x: Array, beta: Array) -> tuple[Array, Array, Array]:
     """X clipped, s(beta x) and 1 - s(beta x), in at least float64."""
     largest = np.finfo(np.float64).max
     wide = np.clip(x.astype(np.float64), -largest, largest)
@@ -591,20 +593,20 @@ def _swish_parts(x, beta):
     return wide, _sigmoid(z), _sigmoid(-z)
 
 
-def _swish(x, beta):
+def _swish(x: Array, beta: Array) -> Array:
     with np.errstate(all="ignore"):
         wide, s, _ = _swish_parts(x, beta)
         return np.where((s > 0) & np.isinf(x), x, wide * s).astype(x.dtype)
 
 
-def _swish_gradient(grad, x, beta):
+def _swish_gradient(grad: Array, x: Array, beta: Array) -> Array:
     with np.errstate(all="ignore"):
         wide, s, rest = _swish_parts(x, beta)
         z = np.clip(wide * np.asarray(beta, np.float64), -1e5, 1e5)
         return (grad * (s * (1 + z * rest))).astype(x.dtype)
 
 
-def _swish_weight_gradient(grad, x, beta):
+def _swish_weight_gradient(grad: Array, x: Array, beta: Array) -> Array:
     with np.errstate(all="ignore"):
         wide, s, rest = _swish_parts(x, beta)
         return (grad * (wide * s * rest * wide)).astype(x.dtype)
@@ -641,15 +643,13 @@ def rounded(values: tuple[float, ...], dtype: np.dtype) -> tuple[np.floating, ..
     return tuple(dtype.type(v) for v in values)
 
 
-def value(entry: Entry, x: np.ndarray, values: tuple[float, ...] = ()) -> np.ndarray:
+def value(entry: Entry, x: Array, values: tuple[float, ...] = ()) -> Array:
     """f(x) by the NumPy formula, in x's dtype and shape."""
     with np.errstate(all="ignore"):
         return np.asarray(entry.value(x, *rounded(values, x.dtype)), dtype=x.dtype)
 
 
-def slope(
-    entry: Entry, saved: np.ndarray, values: tuple[float, ...] = (), constants_of: np.dtype | None = None
-) -> np.ndarray:
+def slope(entry: Entry, saved: Array, values: tuple[float, ...] = (), constants_of: np.dtype | None = None) -> Array:
     """f' by the NumPy formula, from what backward reads.
 
     Its constants are rounded to ``constants_of``, saved's dtype by default: in float64 with float32's constants it is
@@ -664,11 +664,11 @@ def slope(
 
 def gradient(
     entry: Entry,
-    grad: np.ndarray,
-    saved: np.ndarray,
+    grad: Array,
+    saved: Array,
     values: tuple[float, ...] = (),
     constants_of: np.dtype | None = None,
-) -> np.ndarray:
+) -> Array:
     """grad * f' by the NumPy formula; a piecewise-linear slope of 0 selects 0 whatever grad is."""
     factor = slope(entry, saved, values, constants_of)
     with np.errstate(all="ignore"):

@@ -33,7 +33,7 @@ _LISTS = ("activation_names", "learned_names", "row_function_names", "loss_names
 def _load() -> tuple[Any, ImportError | None]:
     """The compiled core, or why there is none; one that numbers its kernels otherwise than we do is none."""
     try:
-        from . import _core  # type: ignore[attr-defined]
+        from . import _core
     except ImportError as error:
         return None, error
     for names in _LISTS:
@@ -50,19 +50,19 @@ engine: Any = _core if compiled else reference
 
 def _default() -> str:
     """The backend that the environment asks for, else the compiled one where there is one."""
-    wanted = os.environ.get("FASTACT_BACKEND")
-    if wanted is not None and wanted not in BACKENDS:
+    requested = os.environ.get("FASTACT_BACKEND")
+    if requested is not None and requested not in BACKENDS:
         raise ValueError(
-            f"FASTACT_BACKEND: expected one of {', '.join(BACKENDS)}, got {wanted!r}; unset it for the default"
+            f"FASTACT_BACKEND: expected one of {', '.join(BACKENDS)}, got {requested!r}; unset it for the default"
         )
     if compiled:
-        return NUMPY if wanted == NUMPY else NATIVE
-    if wanted == NATIVE:
+        return NUMPY if requested == NUMPY else NATIVE
+    if requested == NATIVE:
         raise ImportError(
             "FASTACT_BACKEND=native: the compiled core is missing; reinstall fastact with a C compiler, "
             "or set FASTACT_BACKEND=numpy"
         ) from _missing
-    if wanted is None:
+    if requested is None:
         warnings.warn(
             f"fastact: the compiled core could not be imported ({_missing}); using the numpy backend. Reinstall "
             "with a C compiler for speed, or set FASTACT_BACKEND=numpy to accept this",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backends, checks
-from ..epilogues import Epilogue, epilogue
+from ..epilogues import Epilogue, FixedActivation, Kernel, ParameterGradients, epilogue
 from ..registry import ACTIVATIONS
 from .support import returned, writable
 
@@ -44,9 +44,7 @@ class Saved:
 
 
 #: Forward kernels of the elementwise activations with default parameters, by name.
-_KERNELS = {
-    name: (number, *(*entry.defaults, 0.0, 0.0)[:2]) for number, (name, entry) in enumerate(ACTIVATIONS.items())
-}
+_KERNELS = {name: FixedActivation(entry, entry.defaults).kernel for name, entry in ACTIVATIONS.items()}
 _IDENTITY = _KERNELS["identity"]
 
 
@@ -82,6 +80,7 @@ def dense(
 
     A row's result has the same bits alone, in any batch, and with any number of threads.
     """
+    kernel: Kernel | None
     if activation is None:
         kernel = _IDENTITY
     elif type(activation) is str:
@@ -216,13 +215,15 @@ def _backward(
         _usable(_rows(source)),
         _usable(matrix),
         _rows(results["out_input"]) if need_input_grad else None,
-        results["out_weight"],
-        results["out_bias"],
-        add_to_dw=add["out_weight"],
-        add_to_db=add["out_bias"],
-        parameter=parameter,
-        dparameter=None if parameter is None else results["out_parameter"],
-        add_to_dparameter=add["out_parameter"],
+        ParameterGradients(
+            results["out_weight"],
+            results["out_bias"],
+            None if parameter is None else results["out_parameter"],
+            add["out_weight"],
+            add["out_bias"],
+            add["out_parameter"],
+        ),
+        parameter,
     )
     return DenseGradients(
         returned(results["out_input"], targets["out_input"]) if need_input_grad else None,

@@ -1,4 +1,4 @@
-"""Activations as layers of their own, with and without a learned weight, and maxout."""
+"""Layers of activations alone, with and without a learned weight, and maxout."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ class Activation(SameWidth):
     def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Activation:
         """The layer that ``describe`` described."""
         name = description["activation"]
-        activation = name if name in ROW_FUNCTIONS else epilogues.described(name, description["parameters"], custom)
-        return cls(activation, description["inputs"])
+        if name not in ROW_FUNCTIONS:
+            name = epilogues.elementwise("Activation", epilogues.described(name, description["parameters"], custom))
+        return cls(name, description["inputs"])
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x)."""
@@ -86,6 +87,10 @@ class RowFunction:
     def apply_backward(self, grad: np.ndarray, saved: np.ndarray, dx: np.ndarray) -> None:
         """dx from the gradient and the output; dx may be either."""
         backends.current().rows_backward(self._number, grad, saved, dx)
+
+    def derivative(self, saved: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """There is no slope of one element."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.name

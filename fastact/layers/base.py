@@ -61,7 +61,7 @@ class Layer:
         self.frozen: frozenset[str] = frozenset()
         self.plan = Plan()
         self.workspaces: dict[str, Workspace] = {}  # memory that grows to the largest batch
-        self.scratch: dict[str, np.ndarray] = {}  # memory that does not
+        self.scratch: dict[str, Any] = {}  # memory that does not
         self._forget()
 
     def _forget(self) -> None:
@@ -81,7 +81,7 @@ class Layer:
         return {}
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
-        """The same for numbers that are part of the layer's state but not trained."""
+        """Names, shapes and kinds of the layer's state that is not trained."""
         return {}
 
     @final
@@ -162,7 +162,7 @@ class Layer:
         return saved
 
     def _take(self) -> Any:
-        """The same, which is used up by that."""
+        """What the last training forward saved, for the one backward that follows it."""
         saved = self._peek()
         self._save(None)
         return saved

@@ -113,7 +113,7 @@ def checked_forward(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 
 def checked_backward(layer: Layer, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
-    """The same of a backward."""
+    """A backward of such a layer, likewise."""
     result = layer.backward(grad, need_input_grad)
     return _checked(layer, "backward", result, grad, layer.inputs) if need_input_grad else None
 
@@ -149,7 +149,7 @@ def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
 
 
 def workspace_bytes(layer: Layer, rows: int, input_grad: bool) -> int:
-    """What the layer's workspaces take for so many rows, without its dx where nobody needs it."""
+    """What the layer's workspaces take for that many rows, without its dx where nobody needs it."""
     own_bytes = sum(w.bytes_for(rows) for name, w in layer.workspaces.items() if input_grad or name != "dx")
     inner = enumerate(layer.sublayers)
     return own_bytes + sum(workspace_bytes(one, rows, input_grad or i > 0) for i, one in inner)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks, epilogues, init
-from ..epilogues import Epilogue
+from ..epilogues import Epilogue, ParameterGradients
 from ..memory import ParameterSpec, Workspace
 from .base import Layer
 from .catalogue import listed
+
+_NOTHING = ParameterGradients()  # all frozen
 
 
 @listed
@@ -75,7 +77,8 @@ class Dense(Layer):
             self.workspaces["state"] = Workspace(self.outputs, kept)
         if (self.reads_output and self.plan.keep_output) or self.saves == "index":
             self.workspaces["dz"] = Workspace(self.columns, dtype)
-        self.scratch["db"] = self.gradients.get("bias", np.empty(self.columns, dtype))
+        db = self.gradients.get("bias", np.empty(self.columns, dtype))
+        self.scratch["into"] = ParameterGradients(self.gradients["weight"], db, self.gradients.get("activation"))
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weight and bias by their initialisers."""
@@ -133,10 +136,8 @@ class Dense(Layer):
                 x,
                 self.parameters["weight"],
                 dx,
-                self.gradients["weight"] if trained else None,
-                self.scratch["db"] if trained else None,
-                parameter=self.parameters.get("activation"),
-                dparameter=self.gradients.get("activation") if trained else None,
+                self.scratch["into"] if trained else _NOTHING,
+                self.parameters.get("activation"),
             )
         return dx
 
@@ -159,7 +160,7 @@ class Dense(Layer):
         if kernels is None:
             return None
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
-        return *kernels, weight, bias, self.gradients["weight"], self.scratch["db"]
+        return *kernels, weight, bias, self.gradients["weight"], self.scratch["into"].db
 
     def stacked_views(self, rows: int) -> tuple[Any, ...]:
         """The layer's workspaces for that many rows: y, slope, dz, dx, and whether the layer is linear."""

@@ -24,8 +24,8 @@ class Normalization(SameWidth):
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """Weight and bias, one of each a column."""
-        wanted = {"weight": self.weight, "bias": self.bias}
-        return {name: ParameterSpec((self.inputs,), "norm") for name, there in wanted.items() if there}
+        present = {"weight": self.weight, "bias": self.bias}
+        return {name: ParameterSpec((self.inputs,), "norm") for name, there in present.items() if there}
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Weights 1 and biases 0."""

@@ -30,7 +30,7 @@ def layer_norm_backward(
 ) -> None:  # fmt: skip
     """With h = grad * weight and z the normalised x: dx = rstd (h - mean(h) - z mean(h z)), over each row.
 
-    dx may be grad; dweight and dbias are the column sums of grad z and of grad (both None: not wanted).
+    dx may be grad; dweight and dbias are the column sums of grad z and of grad (both None: not computed).
     """
     with np.errstate(all="ignore"):
         z = (x - mean[:, np.newaxis].astype(np.float64)) * rstd[:, np.newaxis]
@@ -46,7 +46,7 @@ def batch_norm(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray,
     rstd: np.ndarray, running_mean: np.ndarray, running_variance: np.ndarray, eps: float, factor: float,
 ) -> None:  # fmt: skip
-    """The same over each column, from at least two rows; mean and rstd are filled.
+    """Each column normalised as layer_norm does rows, from at least two rows; mean and rstd are filled.
 
     The running statistics move by the factor towards the batch's mean and unbiased variance.
     """
@@ -65,7 +65,7 @@ def batch_norm_inference(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray,
     variance: np.ndarray, eps: float,
 ) -> None:  # fmt: skip
-    """The same from a given mean and variance. y may be x."""
+    """Each column normalised with a given mean and variance. y may be x."""
     with np.errstate(all="ignore"):
         _affine((x - mean.astype(np.float64)) / np.sqrt(variance.astype(np.float64) + eps), weight, bias, y)
 
@@ -93,7 +93,7 @@ def _affine(z: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y
 def dropout(
     x: np.ndarray, y: np.ndarray, key: tuple[int, int], threshold: int, scale: float, shift: float, dropped: float
 ) -> None:
-    """y = x * scale + shift, or dropped where the hash of key and the element's number in C order is below threshold."""
+    """y = x * scale + shift, or dropped where the hash of key and element number (C order) is below threshold."""
     with np.errstate(all="ignore"):
         index = np.arange(x.size, dtype=np.uint64).reshape(x.shape)
         low, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)
