@@ -504,7 +504,7 @@ def maxout_pieces(function: str, value: object) -> int:
 
 
 def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, channels: int | None) -> Array:
-    """A learned activation's weight as a plain array of x's dtype, of one number or one a channel (None: x has none)."""
+    """A learned activation's weight as a plain array of x's dtype: one number, or one a channel (None: x is 0-d)."""
     dtype = dtype.newbyteorder("=")
     if isinstance(weight, numbers.Real) and not isinstance(weight, Array):
         weight = np.asarray(weight, dtype=dtype)

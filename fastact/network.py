@@ -87,9 +87,10 @@ class Sequential:
         if not backends.compiled or not all(type(layer) is Dense for layer in self.layers):
             return None
         parts = [layer.stacked() for layer in self.layers if isinstance(layer, Dense)]
-        if any(part is None for part in parts):
+        layers = [backends.engine.StackedLayer(*part) for part in parts if part is not None]
+        if len(layers) < len(parts):
             return None
-        stack = backends.engine.DenseStack([backends.engine.StackedLayer(*part) for part in parts if part], self._passes)
+        stack = backends.engine.DenseStack(layers, self._passes)
         for i, layer in enumerate(self.layers):
             layer._stack = stack, i
         return stack

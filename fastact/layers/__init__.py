@@ -75,11 +75,11 @@ array([0.5, 0.5], dtype=float32)
 
 ``net.save("scaled.safetensors")`` writes it, ``fa.load("scaled.safetensors", custom={"Scale": Scale})`` reads it. x and
 grad have shape (rows, width) and the network's dtype; leave them as they are. What ``forward`` returns must have shape
-(rows, ``outputs``) and the same dtype, which the network checks, and may be a view of x. A layer that changes the width
-sets ``self.outputs`` (in the constructor, or in ``connect(inputs)`` where it depends on the layer before). State that is
-not trained goes into ``buffer_specs()`` and ``self.buffers``, a random generator's into ``random_state()`` and
-``set_random_state(state)``. A layer whose backward reads neither x nor its own result can say ``reads_input = False`` or
-``reads_output = False``, and its neighbours may then work in place.
+(rows, ``outputs``) and the same dtype, which the network checks, and may be a view of x. A layer that changes the
+width sets ``self.outputs`` (in the constructor, or in ``connect(inputs)`` where it depends on the layer before). State
+that is not trained goes into ``buffer_specs()`` and ``self.buffers``, a random generator's into ``random_state()`` and
+``set_random_state(state)``. A layer whose backward reads neither x nor its own result can say ``reads_input = False``
+or ``reads_output = False``, and its neighbours may then work in place.
 
 A custom activation is two NumPy functions, ``fa.custom_activation``; it works in ``fa.dense``, ``Dense`` and
 ``Activation``, at NumPy's speed.

@@ -169,11 +169,9 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network and to a running step."""
-        running = ("_passes", "_saved", "_pass", "_stack")
-        kept = {name: value for name, value in vars(self).items() if name not in running}
-        return {
-            **kept, "parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "scratch": {}, "attached": False,
-        }  # fmt: skip
+        running = ("_passes", "_saved", "_pass", "_stack", "attached")
+        arrays = ("parameters", "gradients", "buffers", "workspaces", "scratch")
+        return {name: {} if name in arrays else value for name, value in vars(self).items() if name not in running}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
