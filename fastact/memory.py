@@ -100,10 +100,16 @@ def fill(function: str, arrays: Mapping[str, np.ndarray], values: Mapping[str, n
         if name not in values or name not in arrays:
             raise ValueError(f"{function}: expected exactly {', '.join(arrays)}, got {', '.join(values)}")
     for name, array in arrays.items():
-        given = np.asarray(values[name])
-        if given.shape != array.shape or given.dtype != array.dtype:
+        value = np.asarray(values[name])
+        if value.shape != array.shape or value.dtype != array.dtype:
             raise ValueError(
-                f"{function}: expected {name} to be {array.dtype} {array.shape}, got {given.dtype} {given.shape}"
+                f"{function}: expected {name} to be {array.dtype} {array.shape}, got {value.dtype} {value.shape}"
             )
+    # Values may be views of the arrays themselves, of two layers that change places for instance.
+    flats = {id(array.base): array.base for array in arrays.values() if array.base is not None}
+    given = {
+        name: np.array(value) if any(np.may_share_memory(value, flat) for flat in flats.values()) else value
+        for name, value in values.items()
+    }
     for name, array in arrays.items():
-        array[...] = values[name]
+        array[...] = given[name]

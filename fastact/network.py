@@ -220,24 +220,34 @@ class Sequential:
         for layer, state in zip(self.layers, states, strict=True):
             layer.set_random_state(state)
 
-    def freeze(self, *which: str | int | Layer) -> None:
-        """Have optimisers leave parameters alone: layers, their numbers, or names ("0.weight", "0.*"); none: all.
+    def freeze(self, *which: Any) -> None:
+        """Have optimisers leave parameters alone.
 
-        Raises ValueError, with nothing changed, where one names no parameter.
+        ``which`` are layers, their numbers (from the end where negative), names ("0.weight", "0.*"), or sequences of
+        these; none: all. Raises ValueError where one names no parameter and TypeError for anything else, with nothing
+        changed.
         """
-        self._set_frozen("freeze", which, True)
+        self._set_frozen("freeze", which or ("*",), True)
 
-    def unfreeze(self, *which: str | int | Layer) -> None:
+    def unfreeze(self, *which: Any) -> None:
         """Undo ``freeze``, for the same kinds of arguments."""
-        self._set_frozen("unfreeze", which, False)
+        self._set_frozen("unfreeze", which or ("*",), False)
 
-    def _set_frozen(self, function: str, which: tuple[str | int | Layer, ...], frozen: bool) -> None:
-        chosen: set[str] = set()
+    def _set_frozen(self, function: str, which: tuple[Any, ...], frozen: bool) -> None:
         names = [s.name for s in self.segments]
         places = {id(layer): place for place, layer in chain.numbered(self.layers)}
-        for item in which or ("*",):
-            place = places.get(id(item), item)
-            pattern = item if isinstance(item, str) else f"{place}.*"
+        chosen: set[str] = set()
+        for item in _single(which):
+            if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+                pattern = f"{item + len(self.layers) if item < 0 else item}.*"
+            elif isinstance(item, Layer):
+                pattern = f"{places.get(id(item), 'of another network')}.*"
+            elif isinstance(item, str):
+                pattern = item
+            else:
+                raise TypeError(
+                    f"{function}: expected layers, their numbers or names of parameters, got {checks.describe(item)}"
+                )
             found = fnmatch.filter(names, pattern)
             if not found:
                 raise ValueError(
@@ -369,6 +379,15 @@ class Sequential:
             for layer in self.layers
         )
         return f"Sequential({inner}, {self.dtype}, {self.parameter_count} parameters)"
+
+
+def _single(items: Iterable[Any]) -> Iterable[Any]:
+    """The items, those of sequences among them one by one."""
+    for item in items:
+        if isinstance(item, (list, tuple, set, frozenset, range, np.ndarray)):
+            yield from _single(item)
+        else:
+            yield item
 
 
 # ------------------------------------------------------------------------------------------ PyTorch's layout
