@@ -45,6 +45,7 @@ class Layer:
     reads_output = True  # backward reads forward's result
     in_place_forward = False  # forward can write over x where ``plan`` allows it
     in_place_backward = False  # backward can write over grad where ``plan`` allows it
+    min_batch_rows = 1  # that a batch in training must have
     transient: tuple[str, ...] = ()  # attributes that ``attach`` makes, which copies do without
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
     attached = False  # whether it is part of a network, as ``attach`` notes

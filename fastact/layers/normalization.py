@@ -117,6 +117,8 @@ class BatchNorm(Normalization):
     inputs : the width, needed only where no layer stands before
     """
 
+    min_batch_rows = 2  # a variance needs two
+
     def __init__(
         self,
         momentum: float | None = 0.1,

@@ -319,7 +319,7 @@ def test_batches_of_one_row_and_batch_norm():
     before = net.buffers.copy()
     for size in (11, 1):
         with pytest.raises(
-            ValueError, match=rf"two rows at least for BatchNorm.*\(12 rows by {size}\); choose another"
+            ValueError, match=rf"at least 2 rows for BatchNorm, got a batch of 1 .*\(12 rows by {size}\); choose another"
         ):
             fa.fit(net, X, LABELS, batch_size=size, progress=False)
     assert (net.buffers == before).all()
