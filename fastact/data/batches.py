@@ -17,17 +17,9 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, float]
 class Batches(Protocol):
     """The batches of a training, epoch after epoch. What they yield may be overwritten by the batch that follows."""
 
-    @property
-    def rows(self) -> int:
-        """Rows an epoch."""
-
-    @property
-    def sizes(self) -> Collection[int]:
-        """Every number of rows that a batch can have."""
-
-    @property
-    def steps(self) -> int:
-        """Batches an epoch."""
+    rows: int  # an epoch
+    steps: int  # batches an epoch
+    sizes: Collection[int]  # all numbers of rows that a batch can have
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of the next epoch."""
@@ -57,7 +49,7 @@ class ArrayBatches:
         self.rows, self.generator = len(x), generator
         self.size = min(size, self.rows)
         self.steps = -(-self.rows // self.size)
-        self.sizes = {self.size, self.rows % self.size} - {0}
+        self.sizes: Collection[int] = {self.size, self.rows % self.size} - {0}
         if generator is not None:
             self.identity = np.arange(self.rows)
             self.order = self.identity.copy()

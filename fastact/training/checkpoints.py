@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,29 +64,25 @@ def set_state(generator: np.random.Generator, state: Any) -> None:
         ) from error
 
 
-class Recorder:
-    """What a checkpoint adds to network and optimiser, of the run as it stands when called."""
+def recorder(
+    run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...], generator: np.random.Generator, start: Any
+) -> Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What gives, whenever it is called, what a checkpoint adds to network and optimiser: JSON, and callbacks' arrays.
 
-    def __init__(self, generator: np.random.Generator) -> None:
-        """Made before the generator draws."""
-        self.generator, self.start = generator, state_of(generator)
+    start is the state from which the generator has split the data.
+    """
+    given = settings_of(run.optimizer)
 
-    def begin(self, run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...]) -> None:
-        """Have the run save with this; the settings of its optimiser are from here on those that were given."""
-        self.run, self.facts, self.callbacks = run, facts, callbacks
-        self.given = settings_of(run.optimizer)
-        run.checkpoint = self
-
-    def __call__(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The content as JSON, and the callbacks' arrays."""
-        run, settings = self.run, settings_of(self.run.optimizer)
-        callbacks, arrays = callback_states(self.callbacks)
-        content = {
-            "epoch": run.epoch, "facts": self.facts, "history": run.history.to_dict(),
-            "settings": {name: value for name, value in settings.items() if value != self.given[name]},
-            "rng_start": self.start, "rng": state_of(self.generator), "callbacks": callbacks,
+    def content() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        settings = {name: value for name, value in settings_of(run.optimizer).items() if value != given[name]}
+        states, arrays = callback_states(callbacks)
+        training = {
+            "epoch": run.epoch, "facts": facts, "history": run.history.to_dict(), "settings": settings,
+            "rng_start": start, "rng": state_of(generator), "callbacks": states,
         }  # fmt: skip
-        return content, arrays
+        return training, arrays
+
+    return content
 
 
 class Resumed:

@@ -18,7 +18,7 @@ from ..layers.chain import flattened
 from ..network import Sequential
 from ..optim import SGD, Optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
-from .checkpoints import Recorder, Resumed
+from .checkpoints import Resumed, recorder, state_of
 from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
@@ -153,7 +153,7 @@ def fit(
     data = _labelled("fit", net, objective, features, y, sample_weight)
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
     resumed = None if resume is None else Resumed(resume, generator)
-    recorder = Recorder(generator)
+    start = state_of(generator)
     data, valid = _divide(net, objective, data, validation, generator)
 
     row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
@@ -164,7 +164,7 @@ def fit(
 
     run = Run(net, optimizer, epochs, batches.steps)
     facts = {"rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}
-    recorder.begin(run, facts, called.all)
+    run.checkpoint = recorder(run, facts, called.all, generator, start)
     if resumed is not None:
         resumed.restore(run, facts, called.all)
 

@@ -33,7 +33,7 @@ class Step:
     def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float | None:
         """Make the step, and return the loss of the batch.
 
-        Where the loss is not finite, no step is made: the result is None where no row counts, else ValueError is raised.
+        Where the loss is not finite no step is made: None is returned where no row counts, ValueError raised else.
         """
         outputs = self.forward(x, True)
         value: float
