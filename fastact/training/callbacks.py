@@ -229,14 +229,13 @@ class Checkpoint(Callback):
 
 
 class Callbacks:
-    """Several callbacks as one: by their order, and of each only the methods that it overrides."""
+    """Several callbacks as one, by their order."""
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.all = tuple(sorted(callbacks, key=lambda callback: callback.order))
-        self.epoch_begin, self.epoch_end = self._methods("on_epoch_begin"), self._methods("on_epoch_end")
-        self.batch_begin, self.batch_end = self._methods("on_batch_begin"), self._methods("on_batch_end")
 
-    def _methods(self, name: str) -> list[Callable[[Run], None]]:
+    def overridden(self, name: str) -> list[Callable[[Run], None]]:
+        """The methods of that name that do something."""
         methods = [getattr(callback, name) for callback in self.all]
         return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]
 

@@ -289,7 +289,7 @@ class _Training:
         run, history, logs = self.run, self.run.history, self.run.logs
         run.epoch += 1
         logs.clear()
-        for call in self.callbacks.epoch_begin:
+        for call in self.callbacks.overridden("on_epoch_begin"):
             call(run)
         if run.stopping:
             run.epoch -= 1
@@ -309,7 +309,7 @@ class _Training:
             raise not_finite(run, f"the validation loss became {logs['validation_loss']}")
         logs["rate"] = run.rate(-1)
         history.append(logs)
-        for call in self.callbacks.epoch_end:
+        for call in self.callbacks.overridden("on_epoch_end"):
             call(run)
             interrupts.deliver()
         bar.epoch(seconds)
@@ -318,7 +318,7 @@ class _Training:
     def _steps(self, step: Step, bar: Progress, interrupts: Interrupts) -> float:
         """The steps of an epoch; the mean loss of the rows that count, or the sum of a summed loss."""
         run, make, summed = self.run, step.make, self.objective.summed
-        begin, end = self.callbacks.batch_begin, self.callbacks.batch_end
+        begin, end = self.callbacks.overridden("on_batch_begin"), self.callbacks.overridden("on_batch_end")
         clock, shown = time.perf_counter, bar.due < math.inf
         total = counted = 0.0
         with np.errstate(all="ignore"):  # the step finds what is not finite

@@ -49,11 +49,11 @@ class Objective:
 
     @property
     def step(self) -> Callable[..., Any]:
-        """What a training step calls as (outputs, targets, out=grad): of a loss of this package the function itself."""
+        """What a training step calls as (outputs, targets, out=grad): the loss itself where it is one of ours."""
         return self if self.custom else self.loss
 
     def targets(self, function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
-        """A user's y as this loss takes it; the loss then looks at its options, on no row at all."""
+        """Convert y to what this loss takes, and have the loss check its options, on no rows."""
         targets = conversion.TARGETS[self.facts.targets](function, net, y, rows, self.facts.ignore_index)
         if not self.custom:
             self.loss(np.empty((0, net.outputs), net.dtype), targets[:0])
