@@ -23,8 +23,7 @@ from .memory import ParameterSpec
 from .network import Sequential
 from .persistence import load
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
-from .training import evaluate, fit, predict
-from .training.callbacks import Callback, Checkpoint, EarlyStopping, History, Run
+from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
 __all__ = [
     "Activation",

@@ -10,7 +10,9 @@ Wrong dtypes raise TypeError; wrong shapes, ranges and overlaps raise ValueError
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 REDUCTIONS = ("mean", "sum", "none")
+IGNORE_INDEX = -100  # as in PyTorch
 
 
 class LossAndGradient(NamedTuple):
@@ -42,7 +45,7 @@ def softmax_cross_entropy(
     *,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    ignore_index: int = -100,
+    ignore_index: int = IGNORE_INDEX,
     class_weight: Any = None,
     sample_weight: Any = None,
     out: np.ndarray | None = None,
@@ -238,6 +241,31 @@ def bce_with_logits(
         else:
             each = values
     return _pointwise(name, logits, targets, weight, reduction, sample_weight, out, each, ("logits", "targets"))
+
+
+# ------------------------------------------------------------------------------------------------ what training knows
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What training must know of a loss: the kind of its targets, and the metrics that suit it."""
+
+    targets: Literal["classes", "probabilities", "values", "any"]
+    metrics: tuple[str, ...]  # that can be had by name
+    measured: tuple[str, ...]  # unless others are asked for
+    ignore_index: int | None = None  # the label that counts for nothing, unless another is passed
+
+
+FACTS: dict[Callable[..., LossAndGradient], Facts] = {
+    softmax_cross_entropy: Facts("classes", ("accuracy",), ("accuracy",), IGNORE_INDEX),
+    bce_with_logits: Facts("probabilities", ("accuracy", "r2"), ("accuracy",)),
+    squared_error: Facts("values", ("r2",), ("r2",)),
+    absolute_error: Facts("values", ("r2",), ("r2",)),
+    huber: Facts("values", ("r2",), ("r2",)),
+    quantile: Facts("values", ("r2",), ("r2",)),
+}
+#: Of a function that is not among them: it may take labels, and then ``accuracy`` passes over those ignored here.
+CUSTOM = Facts("any", ("accuracy", "r2"), (), IGNORE_INDEX)
 
 
 # ------------------------------------------------------------------------------------------------ common slow path

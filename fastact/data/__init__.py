@@ -1,1 +1,1 @@
-"""People's data: conversion to arrays, tables from files, the bundled digits."""
+"""Users' data: conversion to arrays, batches, tables from files, the bundled digits."""

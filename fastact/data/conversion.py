@@ -1,12 +1,13 @@
-"""The doors for people's data: whatever holds numbers becomes, once, an array as the network wants it.
+"""Conversion of users' data, once, to arrays as the network takes them.
 
-Lists, NumPy arrays of any number type, pandas frames and series, CPU torch tensors. Messages name the function whose
-door it is.
+From lists, NumPy arrays of any number type, pandas frames and series, CPU torch tensors. Features have one converter,
+targets one for each kind of them that a loss may have (``TARGETS``). ``function`` is what messages begin with.
 """
 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..network import Sequential
 
 
 def numeric(function: str, name: str, value: Any) -> np.ndarray:
-    """Value as an array of real numbers or booleans, of its own dtype; no copy where it is one already."""
+    """Value as an array of real numbers or booleans, its dtype kept; no copy where it is one already."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array, whose mask would be lost; fill it first")
     if hasattr(value, "tocsr"):
@@ -67,7 +68,7 @@ def _column(array: np.ndarray) -> np.ndarray:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | None = None) -> np.ndarray:
+def _classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | None) -> np.ndarray:
     """Class numbers as int64, or rows of probabilities in the network's dtype."""
     array = numeric(function, "y", y)
     if array.shape == (rows, net.outputs) and net.outputs > 1:
@@ -103,7 +104,7 @@ def _distributions(function: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def values(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
+def _values(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
     """Targets of the outputs' shape in the network's dtype; for one output, (rows,) will do."""
     array = numeric(function, "y", y)
     if array.shape == (rows,) and net.outputs == 1:
@@ -114,17 +115,17 @@ def values(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
     return floats(function, "y", array, net.dtype)
 
 
-def probabilities(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
-    """As ``values``, between 0 and 1."""
-    array = values(function, net, y, rows)
+def _probabilities(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
+    """As ``_values``, between 0 and 1."""
+    array = _values(function, net, y, rows, None)
     if ((array < 0) | (array > 1)).any():
         row = int(np.argmax(((array < 0) | (array > 1)).any(axis=1)))
         raise ValueError(f"{function}: expected y between 0 and 1, got {array[row].tolist()} at row {row}")
     return array
 
 
-def anything(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
-    """Targets for a loss of one's own: whole numbers as int64, others as ``floats``, one row each."""
+def _any(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
+    """Targets of a custom loss: whole numbers as int64, others as ``floats``, one row each."""
     array = numeric(function, "y", y)
     if array.shape[:1] != (rows,):
         raise ValueError(f"{function}: expected y to have {rows} rows as x, got shape {array.shape}")
@@ -135,7 +136,16 @@ def anything(function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
     return floats(function, "y", array, net.dtype)
 
 
-def weights(function: str, value: Any, rows: int) -> np.ndarray | None:
+#: By the kind of targets: (function, net, y, rows, ignored label or None) -> targets.
+TARGETS: dict[str, Callable[[str, Sequential, Any, int, int | None], np.ndarray]] = {
+    "classes": _classes,
+    "probabilities": _probabilities,
+    "values": _values,
+    "any": _any,
+}
+
+
+def sample_weight(function: str, value: Any, rows: int) -> np.ndarray | None:
     """Sample weights of shape (rows,), as float64, which is what the losses take without a copy."""
     if value is None:
         return None

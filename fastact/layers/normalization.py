@@ -109,7 +109,7 @@ class BatchNorm(Normalization):
     inputs : the width, needed only where no layer stands before
     """
 
-    min_batch_rows = 2
+    min_batch_rows = 2  # a variance needs two
 
     def __init__(
         self,

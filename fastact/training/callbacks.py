@@ -1,11 +1,11 @@
-"""What ``fit`` shows to others while it runs: the run, its history, and callbacks; early stopping and checkpoints."""
+"""What a running ``fit`` gives to others: the run, and callbacks; among them early stopping and checkpoints."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,77 +14,8 @@ import numpy as np
 from .. import checks, persistence
 from ..network import Sequential
 from ..optim import Optimizer
-
-__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "Run"]
-
-
-@dataclass
-class History:
-    """What happened, epoch by epoch: lists with one number an epoch, by name as ``history["loss"]`` too.
-
-    ``loss`` is the mean over the epoch's rows, each under the parameters of its own step; ``rate`` the learning rate
-    of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like. Only whole epochs have an entry,
-    but ``steps`` counts every step, and ``seconds`` is the time inside training steps alone.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    metrics: dict[str, list[float]] = field(default_factory=dict)
-    rate: list[float] = field(default_factory=list)
-    steps: int = 0
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    @property
-    def epochs(self) -> int:
-        """Epochs finished."""
-        return len(self.loss)
-
-    @property
-    def validation_accuracy(self) -> list[float]:
-        """``history["validation_accuracy"]``, empty where it was not measured."""
-        return self.metrics.get("validation_accuracy", [])
-
-    def __getitem__(self, name: str) -> list[float]:
-        """A list by its name; KeyError where nothing of that name was recorded."""
-        return self._lists()[name]
-
-    def _lists(self) -> dict[str, list[float]]:
-        return {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, "rate": self.rate}
-
-    def append(self, values: Mapping[str, float]) -> None:
-        """Add an epoch."""
-        for name, value in values.items():
-            own = name in ("loss", "validation_loss", "rate")
-            (getattr(self, name) if own else self.metrics.setdefault(name, [])).append(value)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain lists and numbers (``pandas.DataFrame(history.to_dict()["by_epoch"])``)."""
-        return {
-            "epochs": self.epochs,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "interrupted": self.interrupted,
-            "by_epoch": {name: list(values) for name, values in self._lists().items() if values},
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> History:
-        """The history that ``to_dict`` gave; ValueError for anything else."""
-        try:
-            history = cls(
-                steps=checks.whole("History.from_dict", "steps", content["steps"], 0),
-                seconds=checks.real("History.from_dict", "seconds", content["seconds"]),
-                interrupted=bool(content["interrupted"]),
-            )
-            for name, values in content["by_epoch"].items():
-                for value in values:
-                    history.append({name: float(value)})
-            if any(len(values) not in (0, content["epochs"]) for values in history._lists().values()):
-                raise ValueError("lists of different lengths")
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"History.from_dict: expected what to_dict returned ({error})") from error
-        return history
+from .history import History
+from .metrics import METRICS
 
 
 class Run:
@@ -96,7 +27,6 @@ class Run:
     """
 
     def __init__(self, net: Sequential, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
-        """At the start, before the first epoch."""
         self.net, self.optimizer, self.history = net, optimizer, History()
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.epoch = self.step = 0
@@ -131,9 +61,12 @@ def _to_stderr(line: str) -> None:
 class Callback:
     """Base of what ``fit(callbacks=...)`` calls; override what is needed (what is not costs nothing).
 
-    Each method is given the ``Run``. They are called in the order of the list, checkpoints last. ``on_train_end`` is
-    called in every case, also after an error or Ctrl-C. ``run.write(text)`` prints a line beside the progress bar.
+    Each method is given the ``Run``. Callbacks are called by their ``order``, those of the same in the order of the
+    list. ``on_train_end`` is called in every case, also after an error or Ctrl-C. ``run.write(text)`` prints a line
+    beside the progress bar.
     """
+
+    order = 0  # lower ones first; checkpoints, which save what the others know, have 1
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""
@@ -184,7 +117,6 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         mode: str = "auto",
     ) -> None:
-        """Check the arguments."""
         self.patience = checks.whole("EarlyStopping", "patience", patience, 1)
         if not isinstance(monitor, str):
             raise TypeError(f"EarlyStopping: expected monitor to be a name, got {checks.describe(monitor)}")
@@ -193,7 +125,8 @@ class EarlyStopping(Callback):
         self.restore_best = bool(restore_best)
         checks.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
         if mode == "auto":
-            mode = "max" if monitor.removeprefix("validation_") in ("accuracy", "r2") else "min"
+            metric = METRICS.get(monitor.removeprefix("validation_"))
+            mode = "max" if metric is not None and metric.rises else "min"
         self.mode = mode
         self._reset()
 
@@ -204,7 +137,7 @@ class EarlyStopping(Callback):
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # parameters and buffers of the best epoch
 
     def on_train_begin(self, run: Run) -> None:
-        """Forget an earlier run."""
+        """Start anew."""
         self._reset()
         self._space = np.empty_like(run.net.parameters), np.empty_like(run.net.buffers)
 
@@ -264,23 +197,24 @@ class EarlyStopping(Callback):
         waited = checks.whole(name, "waited", state["waited"], 0)
         if self.restore_best and "parameters" in state:
             kept = state["parameters"], state["buffers"]
-            for own, given in zip(self._space, kept, strict=True):
-                if (own.shape, own.dtype) != (given.shape, given.dtype):
-                    raise ValueError(f"{name}: expected {own.dtype} {own.shape}, got {given.dtype} {given.shape}")
+            for space, given in zip(self._space, kept, strict=True):
+                if (space.shape, space.dtype) != (given.shape, given.dtype):
+                    raise ValueError(f"{name}: expected {space.dtype} {space.shape}, got {given.dtype} {given.shape}")
             self._keep(*kept)
         self.best, self.best_epoch, self.waited = best, best_epoch, waited
 
 
 class Checkpoint(Callback):
-    """Writes, after every so many epochs and after the last, all that is needed to go on: ``fit(resume=path)``.
+    """Writes, after every ``every`` epochs and after the last, all that is needed to go on: ``fit(resume=path)``.
 
     That is: parameters, buffers, frozen flags, the optimiser's state and position in its schedule, the states of the
     random numbers (of shuffling and of layers), the history, and the states of the other callbacks. The file is
     replaced atomically, ends in .safetensors or .npz, and can be read by ``fastact.load`` too.
     """
 
+    order = 1
+
     def __init__(self, path: Any, every: int = 1) -> None:
-        """Check the arguments."""
         self.path: Path = persistence.checked_path("Checkpoint", path)
         self.every = checks.whole("Checkpoint", "every", every, 1)
 
@@ -294,7 +228,32 @@ class Checkpoint(Callback):
             run.save(self.path)
 
 
-def overridden(callbacks: tuple[Callback, ...], name: str) -> list[Callable[[Run], None]]:
-    """The methods of that name that do something."""
-    methods = [getattr(callback, name) for callback in callbacks]
-    return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]
+class Callbacks:
+    """Several callbacks as one, by their order."""
+
+    def __init__(self, callbacks: Iterable[Callback]) -> None:
+        self.all = tuple(sorted(callbacks, key=lambda callback: callback.order))
+
+    def overridden(self, name: str) -> list[Callable[[Run], None]]:
+        """The methods of that name that do something."""
+        methods = [getattr(callback, name) for callback in self.all]
+        return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]
+
+    @contextmanager
+    def training(self, run: Run) -> Iterator[None]:
+        """``on_train_begin``; at the end, whatever happened, ``on_train_end`` of each that had begun."""
+        begun: list[Callback] = []
+        try:
+            for callback in self.all:
+                begun.append(callback)
+                callback.on_train_begin(run)
+            yield
+        except KeyboardInterrupt:
+            run.history.interrupted = True
+            raise
+        finally:
+            run.checkpoint = None
+            run.history.steps = run.step
+            with ExitStack() as ends:  # calls each, whatever the others raise, and the one pushed last first
+                for callback in reversed(begun):
+                    ends.callback(callback.on_train_end, run)

@@ -1,15 +1,16 @@
-"""What a checkpoint holds beside network and optimiser, and going on from one."""
+"""What a checkpoint holds beside network and optimiser, and resuming from one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import checks, persistence
 from ..optim import Optimizer
-from .callbacks import Callback, History, Run
+from .callbacks import Callback, Run
+from .history import History
 
 #: What of an optimiser may be set between steps, and so by a callback.
 SETTINGS = ("lr", "weight_decay", "clip_norm", "clip_value")
@@ -38,17 +39,17 @@ def state_of(generator: np.random.Generator) -> Any:
 def set_state(generator: np.random.Generator, state: Any) -> None:
     """Continue from ``state_of``; ValueError, with nothing changed, for what cannot be a state of this kind."""
 
-    def decoded(own: Any, given: Any, name: str = "") -> Any:
-        if isinstance(own, dict):
-            if not isinstance(given, dict) or given.keys() != own.keys():
+    def decoded(now: Any, given: Any, name: str = "") -> Any:
+        if isinstance(now, dict):
+            if not isinstance(given, dict) or given.keys() != now.keys():
                 raise ValueError
-            return {key: decoded(item, given[key], key) for key, item in own.items()}
-        if isinstance(own, np.ndarray):
-            if not isinstance(given, list) or len(given) != len(own):
+            return {key: decoded(item, given[key], key) for key, item in now.items()}
+        if isinstance(now, np.ndarray):
+            if not isinstance(given, list) or len(given) != len(now):
                 raise ValueError
-            return np.array([decoded(0, item, "uinteger" if own.itemsize == 4 else "") for item in given], own.dtype)
-        if isinstance(own, str):
-            if given != own:
+            return np.array([decoded(0, item, "uinteger" if now.itemsize == 4 else "") for item in given], now.dtype)
+        if isinstance(now, str):
+            if given != now:
                 raise ValueError
         elif type(given) is not int or not 0 <= given <= POSITIONS.get(name, 2**128 - 1):
             raise ValueError
@@ -63,8 +64,29 @@ def set_state(generator: np.random.Generator, state: Any) -> None:
         ) from error
 
 
+def recorder(
+    run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...], generator: np.random.Generator, start: Any
+) -> Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What gives, whenever it is called, what a checkpoint adds to network and optimiser: JSON, and callbacks' arrays.
+
+    start is the state from which the generator has split the data.
+    """
+    given = settings_of(run.optimizer)
+
+    def content() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        settings = {name: value for name, value in settings_of(run.optimizer).items() if value != given[name]}
+        states, arrays = callback_states(callbacks)
+        training = {
+            "epoch": run.epoch, "facts": facts, "history": run.history.to_dict(), "settings": settings,
+            "rng_start": start, "rng": state_of(generator), "callbacks": states,
+        }  # fmt: skip
+        return training, arrays
+
+    return content
+
+
 class Resumed:
-    """A checkpoint to go on from."""
+    """A checkpoint to resume from."""
 
     def __init__(self, path: Any, generator: np.random.Generator) -> None:
         """Read it, and set the generator to where the run began."""
@@ -84,13 +106,13 @@ class Resumed:
                 raise ValueError("its callbacks' states are none")
             set_state(generator, self.training["rng_start"])
 
-    def restore(self, run: Run, facts: Mapping[str, Any], hooks: tuple[Callback, ...]) -> None:
+    def restore(self, run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...]) -> None:
         """Set network, optimiser, generator and run to where the checkpoint was written."""
         with self.content.trusting_nothing("does not fit this run"):
             for name, value in facts.items():
                 if self.training["facts"][name] != value:
                     raise ValueError(f"expected {name} {self.training['facts'][name]!r} as in it, got {value!r}")
-            self.owners = self._owners(hooks)
+            self.owners = self._owners(callbacks)
             settings = self.training["settings"]
             if not settings.keys() <= set(SETTINGS):
                 raise ValueError("it changes unknown settings of the optimizer")
@@ -104,11 +126,11 @@ class Resumed:
             setattr(run.optimizer, name, value)
         run.history, run.epoch, run.step = self.history, self.epoch, self.history.steps
 
-    def _owners(self, hooks: tuple[Callback, ...]) -> list[Callback]:
+    def _owners(self, callbacks: tuple[Callback, ...]) -> list[Callback]:
         """The callback that each state is of: the next one of its class."""
-        free, owners = list(hooks), []
+        free, owners = list(callbacks), []
         for name, _, _ in self.states:
-            owner = next((hook for hook in free if type(hook).__name__ == name), None)
+            owner = next((callback for callback in free if type(callback).__name__ == name), None)
             if owner is None:
                 raise ValueError(f"it holds the state of the callback {name!r}; pass one like it in callbacks")
             free.remove(owner)
@@ -119,23 +141,23 @@ class Resumed:
         """Give the callbacks their states."""
         with self.content.trusting_nothing("does not fit this run"):
             for i, (owner, (_, state, arrays)) in enumerate(zip(self.owners, self.states, strict=True)):
-                own = {name: self.content.arrays[f"callback.{i}.{name}"] for name in arrays}
-                owner.load_state_dict({**state, **own})
+                found = {name: self.content.arrays[f"callback.{i}.{name}"] for name in arrays}
+                owner.load_state_dict({**state, **found})
 
 
-def callback_states(hooks: tuple[Callback, ...]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """What callbacks want to be kept: JSON, and arrays by the name they have in a file."""
+def callback_states(callbacks: tuple[Callback, ...]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """The states of callbacks: JSON, and the arrays by their names in a file."""
     states: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
-    for hook in hooks:
-        state, name = hook.state_dict(), type(hook).__name__
+    for callback in callbacks:
+        state, name = callback.state_dict(), type(callback).__name__
         if not state:
             continue
-        own = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
-        for key, value in own.items():
+        found = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        for key, value in found.items():
             if value.dtype not in checks.FLOATS:
                 raise TypeError(f"{name}.state_dict: expected float32 or float64 arrays, got {value.dtype} for {key}")
             arrays[f"callback.{len(states)}.{key}"] = value
-        plain = {key: value for key, value in state.items() if key not in own}
-        states.append({"class": name, "state": plain, "arrays": list(own)})
+        plain = {key: value for key, value in state.items() if key not in found}
+        states.append({"class": name, "state": plain, "arrays": list(found)})
     return states, arrays

@@ -1,15 +1,10 @@
-"""A running ``fit`` and the person before it: progress on standard error, and Ctrl-C."""
+"""The progress of a running ``fit`` on standard error."""
 
 from __future__ import annotations
 
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any
 
 from .callbacks import Run
@@ -20,11 +15,10 @@ SHOW_EVERY = 0.1  # seconds between two states of the progress bar
 class Progress:
     """A bar on a terminal or in a notebook, lines elsewhere, or nothing."""
 
-    def __init__(self, run: Run, wanted: bool) -> None:
-        """Find out which."""
+    def __init__(self, run: Run, shown: bool) -> None:
         self.run, self.due = run, math.inf
         self.bar: Any = None
-        self.lines = bool(wanted) and sys.stderr is not None
+        self.lines = bool(shown) and sys.stderr is not None
         if self.lines and (_notebook() or sys.stderr.isatty()):
             from tqdm.auto import tqdm
 
@@ -56,15 +50,13 @@ class Progress:
         if self.bar is not None:
             self._update({"epoch": f"{run.epoch}/{run.epochs}", **shown})
         elif self.lines:
-            told = ", ".join(f"{name} {value}" for name, value in shown.items())
-            run.write(f"epoch {run.epoch}/{run.epochs}: {told}, {run.steps_per_epoch} steps in {seconds:.3g} s")
+            numbers = ", ".join(f"{name} {value}" for name, value in shown.items())
+            run.write(f"epoch {run.epoch}/{run.epochs}: {numbers}, {run.steps_per_epoch} steps in {seconds:.3g} s")
 
     def __enter__(self) -> Progress:
-        """Nothing more to do."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
@@ -80,51 +72,3 @@ def _notebook() -> bool:
     from tqdm import auto, std
 
     return getattr(auto, "notebook_tqdm", std.tqdm) is not std.tqdm
-
-
-class Interrupts:
-    """Holds Ctrl-C back until the step that runs is whole. A second one goes through at once."""
-
-    def __init__(self) -> None:
-        """Nothing is held back yet."""
-        self.pending = False
-        self._held = True
-        self._previous: Callable[[int, FrameType | None], Any] | None = None
-
-    def __enter__(self) -> Interrupts:
-        """Take the signal over, where Python handles it: in the main thread."""
-        handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            with suppress(ValueError):  # a subinterpreter
-                signal.signal(signal.SIGINT, self._note)
-                self._previous = handler
-        return self
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._held and not self.pending:
-            self.pending = True
-        elif self._previous is not None:
-            self.pending = False
-            self._previous(number, frame)
-
-    def deliver(self) -> None:
-        """Here everything is whole: let the signal through that came meanwhile."""
-        if self.pending and self._previous is not None:
-            self.pending = False
-            self._previous(signal.SIGINT, None)
-
-    @contextmanager
-    def allowed(self) -> Iterator[None]:
-        """In here signals go through at once."""
-        self._held = False
-        try:
-            self.deliver()
-            yield
-        finally:
-            self._held = True
-
-    def __exit__(self, *_: object) -> None:
-        """Give the signal back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self.deliver()

@@ -7,8 +7,8 @@ needed. The formulas of the elementwise activations and of the learned ones are 
 # ruff: noqa: F403
 from .activations import *
 from .configuration import *
-from .dense import *
 from .doors import *
 from .losses import *
 from .norms import *
+from .products import *
 from .stack import *

@@ -1,14 +1,6 @@
-"""Checkpoints: a resumed training is the uninterrupted one, bit for bit; and Ctrl-C."""
+"""Checkpoints: a resumed training is the uninterrupted one, bit for bit."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +8,6 @@ import support
 
 import fastact as fa
 from fastact import persistence
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c_is_heard():
-    """A shell's background jobs, and what they start, ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
 
 X = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 3, 70)
@@ -95,22 +78,6 @@ def test_dropout_and_batch_norm_go_on(tmp_path, engine, dtype):
     assert nets[0].buffers.tobytes() == nets[2].buffers.tobytes()
     assert nets[0].random_state() == nets[2].random_state()
     assert nets[0].parameters.tobytes() != nets[1].parameters.tobytes()
-
-
-def test_early_stopping_restores_statistics_too():
-    net, kept = rich("float32", 0), []
-
-    class Keep(fa.Callback):
-        def on_epoch_end(self, run):
-            kept.append(run.net.buffers.copy())
-
-    numbers = iter([3.0, 1.0, 2.0, 2.0])
-    fa.fit(
-        net, X, LABELS, metrics={"number": lambda outputs, y: next(numbers)}, progress=False, rng=0,
-        callbacks=[fa.EarlyStopping(2, monitor="number"), Keep()],
-    )  # fmt: skip
-    support.assert_same_bits(net.buffers, kept[1])
-    assert (kept[1] != kept[3]).any()
 
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
@@ -209,6 +176,16 @@ def test_only_between_epochs(tmp_path):
     assert not (tmp_path / "c.npz").exists()
 
 
+def test_a_missing_folder_is_found_before_the_training(tmp_path):
+    net, file = network(), tmp_path / "none" / "a.npz"
+    before = net.parameters.copy()
+    with pytest.raises(FileNotFoundError, match=r"Checkpoint: there is no folder '.*none' to write 'a.npz' to"):
+        fa.fit(net, X, LABELS, checkpoint=file, progress=False)
+    np.testing.assert_array_equal(net.parameters, before)
+    with pytest.raises(FileNotFoundError, match=r"save: there is no folder"):
+        net.save(file)
+
+
 def test_a_finished_run_has_nothing_left(tmp_path):
     net = network()
     history = fa.fit(net, X, LABELS, epochs=2, checkpoint=tmp_path / "c.npz", progress=False, rng=0)
@@ -298,11 +275,11 @@ def test_evil_checkpoints(tmp_path):
     generator = np.random.Generator(np.random.MT19937(0))
     common = {"progress": False, "batch_size": 10, "epochs": 1}
     callbacks = [fa.EarlyStopping(3, monitor="loss")]
-    fa.fit(network(), X, LABELS, checkpoint=file, rng=generator, callbacks=callbacks, **common)
-    with file.open("rb") as content:
-        texts, arrays = persistence._read(content)
-    texts.pop("checksum")
-    training = json.loads(texts["training"])
+    net, optimizer = network(), fa.optim.SGD(0.01, 0.9)
+    fa.fit(net, X, LABELS, checkpoint=file, rng=generator, callbacks=callbacks, optimizer=optimizer, **common)
+    content = persistence.Content("test", file)
+    training = content.header["training"]
+    arrays = {name: array for name, array in content.arrays.items() if name.startswith("callback.")}
     cases = [changed(training, key, to=to) for key in training for to in (None, 7, "x", [], {}, [1], {"a": 1})]
     for state in ("rng", "rng_start"):
         cases += [changed(training, state, "state", "pos", to=to) for to in (625, -1, 10**9, 1.5, None)]
@@ -317,168 +294,17 @@ def test_evil_checkpoints(tmp_path):
     for case in cases:
         if case in fine:
             continue
-        persistence._write(evil, {**texts, "training": json.dumps(case)}, arrays)
+        persistence.save(net, evil, optimizer, training=(case, arrays))
         with pytest.raises(ValueError, match=r"evil\.safetensors|generator; pass rng"):
             fa.fit(
                 network(), X, LABELS, resume=evil, rng=np.random.Generator(np.random.MT19937(1)),
                 callbacks=[fa.EarlyStopping(3, monitor="loss")], **common,
             )  # fmt: skip
-    kept = {**arrays, "callback.0.parameters": arrays["callback.0.parameters"][:-1]}
-    persistence._write(evil, texts, kept)
+    persistence.save(net, evil, optimizer, training=(training, arrays))
+    fa.fit(network(), X, LABELS, resume=evil, rng=generator, callbacks=callbacks, **common)
+    short = {**arrays, "callback.0.parameters": arrays["callback.0.parameters"][:-1]}
+    persistence.save(net, evil, optimizer, training=(training, short))
     with pytest.raises(ValueError, match=r"does not fit this run: .*EarlyStopping"):
         fa.fit(
             network(), X, LABELS, resume=evil, rng=generator, callbacks=[fa.EarlyStopping(3, monitor="loss")], **common
         )
-
-
-# --------------------------------------------------------------------------------------------------------------- Ctrl-C
-
-PROGRAM = """
-    import signal, sys, time
-    import numpy as np
-    import fastact as fa
-
-    x = np.random.default_rng(0).normal(size=(20000, 40)).astype(np.float32)
-    y = np.random.default_rng(1).integers(0, 5, 20000)
-
-    def network():
-        return fa.Sequential(fa.Dense(40, 64, "gelu"), fa.Dense(64, 64, "gelu"), fa.Dense(64, 5), rng=0)
-
-    class Note(fa.Callback):
-        ended = None
-        def on_batch_end(self, run):
-            if run.step == 3:
-                print("training", flush=True)
-        def on_train_end(self, run):
-            self.ended = run.step
-
-    net, optimizer, note = network(), fa.optim.Adam(1e-3), Note()
-    try:
-        fa.fit(net, x, y, optimizer=optimizer, epochs=10**6, rng=3, progress=False, callbacks=[note], {options})
-    except KeyboardInterrupt as stop:
-        history = stop.history
-    assert history.interrupted and history.steps == optimizer.steps == note.ended > 0
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-    # the same number of steps again, without Ctrl-C
-    again, twin, left = network(), fa.optim.Adam(1e-3), history.steps
-    class Stop(Exception):
-        pass
-    class Count(fa.Callback):
-        def on_batch_end(self, run):
-            if run.step == left:
-                raise Stop
-    try:
-        fa.fit(again, x, y, optimizer=twin, epochs=10**6, rng=3, progress=False, callbacks=[Count()], {options})
-    except Stop:
-        pass
-    assert again.parameters.tobytes() == net.parameters.tobytes()
-    for name, state in optimizer.state_dict()["state"].items():
-        assert state.tobytes() == twin.state_dict()["state"][name].tobytes()
-    print("consistent", history.steps, flush=True)
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.parametrize("options", ["", "validation=(x, y)"])
-def test_ctrl_c_leaves_whole_steps(tmp_path, options):
-    file = tmp_path / "program.py"
-    file.write_text(textwrap.dedent(PROGRAM.replace("{options}", options)))
-    environment = {**os.environ, "PYTHONPATH": str(Path(fa.__file__).parent.parent)}
-    process = subprocess.Popen(
-        [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        assert process.stdout.readline() == "training\n"
-        time.sleep(0.3)
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    assert out.startswith("consistent")
-    assert time.monotonic() - began < 30
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_comes_through_within_a_step():
-    """The signal is held back to the end of the step, and not longer; a second one goes through at once."""
-    seen = []
-
-    class Interrupt(fa.Callback):
-        def __init__(self, times):
-            self.times = times
-
-        def on_batch_end(self, run):
-            for _ in range(self.times):
-                signal.raise_signal(signal.SIGINT)
-                seen.append(run.step)
-
-    for times, expected in ((1, [1]), (2, [1])):
-        seen.clear()
-        optimizer = fa.optim.SGD(0.1)
-        with pytest.raises(KeyboardInterrupt) as stop:
-            fa.fit(network(), X, LABELS, callbacks=[Interrupt(times)], optimizer=optimizer, progress=False)
-        assert seen == expected
-        assert stop.value.history.steps == 1
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_at_the_very_end_has_its_history_too():
-    class Interrupt(fa.Callback):
-        def on_train_end(self, run):
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt) as stop:
-        fa.fit(network(), X, LABELS, epochs=2, callbacks=[Interrupt()], progress=False)
-    assert stop.value.history.epochs == 2
-    assert stop.value.history.interrupted
-
-
-def test_a_missing_folder_is_told_before_the_training(tmp_path):
-    net, file = network(), tmp_path / "none" / "a.npz"
-    before = net.parameters.copy()
-    with pytest.raises(FileNotFoundError, match=r"Checkpoint: there is no folder '.*none' to write 'a.npz' to"):
-        fa.fit(net, X, LABELS, checkpoint=file, progress=False)
-    np.testing.assert_array_equal(net.parameters, before)
-    with pytest.raises(FileNotFoundError, match=r"save: there is no folder"):
-        net.save(file)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_restores_the_best_weights_too():
-    kept = []
-
-    class Interrupt(fa.Callback):
-        def on_epoch_end(self, run):
-            kept.append(run.net.parameters.copy())
-            if run.epoch == 3:
-                signal.raise_signal(signal.SIGINT)
-
-    net, numbers = network(), iter([3.0, 1.0, 2.0])
-    with pytest.raises(KeyboardInterrupt):
-        fa.fit(
-            net, X, LABELS, metrics={"number": lambda outputs, y: next(numbers)}, progress=False,
-            callbacks=[fa.EarlyStopping(5, monitor="number"), Interrupt()],
-        )  # fmt: skip
-    support.assert_same_bits(net.parameters, kept[1])
-
-
-def test_other_threads_train_too():
-    nets = [network() for _ in range(2)]
-    worker = threading.Thread(target=fa.fit, args=(nets[0], X, LABELS), kwargs={"rng": 0, "progress": False})
-    worker.start()
-    worker.join()
-    fa.fit(nets[1], X, LABELS, rng=0, progress=False)
-    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
-
-
-def test_other_handlers_are_left_alone():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        fa.fit(network(), X, LABELS, epochs=1, progress=False)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)

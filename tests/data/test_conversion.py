@@ -1,4 +1,4 @@
-"""The doors of fit, evaluate and predict: what people's data may be, and what is said about bad data."""
+"""Users' data and options in fit, evaluate and predict: what is taken, and what is said about bad ones."""
 
 import functools
 import re
@@ -319,11 +319,23 @@ def test_batches_of_one_row_and_batch_norm():
     before = net.buffers.copy()
     for size in (11, 1):
         with pytest.raises(
-            ValueError, match=rf"two rows at least for BatchNorm.*\(12 rows by {size}\); choose another"
+            ValueError, match=rf"least 2 rows for BatchNorm, got a batch of 1 .*\(12 rows by {size}\); choose another"
         ):
             fa.fit(net, X, LABELS, batch_size=size, progress=False)
     assert (net.buffers == before).all()
     fa.fit(net, X, LABELS, batch_size=5, epochs=1, progress=False)
+
+
+def test_a_layer_declares_the_rows_it_needs():
+    class Ranks(fa.BatchNorm):
+        min_batch_rows = 5
+
+    def net():
+        return fa.Sequential(fa.Dense(4, 4), fa.Residual(fa.Residual(Ranks())), fa.Dense(4, 3), rng=0)
+
+    fa.fit(net(), X, LABELS, batch_size=6, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"at least 5 rows for Ranks, got a batch of 2 \(12 rows by 10\)"):
+        fa.fit(net(), X, LABELS, batch_size=10, epochs=1, progress=False)
 
 
 def test_labels_that_a_loss_ignores():

@@ -1,0 +1,78 @@
+"""What a training records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import checks
+
+
+@dataclass
+class History:
+    """What happened, epoch by epoch: lists with one number an epoch, by name as ``history["loss"]`` too.
+
+    ``loss`` is the mean over the epoch's rows, each under the parameters of its own step; ``rate`` the learning rate
+    of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like. Only whole epochs have an entry,
+    but ``steps`` counts every step, and ``seconds`` is the time inside training steps alone.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    rate: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs finished."""
+        return len(self.loss)
+
+    @property
+    def validation_accuracy(self) -> list[float]:
+        """``history["validation_accuracy"]``, empty where it was not measured."""
+        return self.metrics.get("validation_accuracy", [])
+
+    def __getitem__(self, name: str) -> list[float]:
+        """A list by its name; KeyError where nothing of that name was recorded."""
+        return self._lists()[name]
+
+    def _lists(self) -> dict[str, list[float]]:
+        return {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, "rate": self.rate}
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add the numbers of an epoch, by name."""
+        lists = self._lists()
+        for name, value in values.items():
+            (lists[name] if name in lists else self.metrics.setdefault(name, [])).append(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain lists and numbers (``pandas.DataFrame(history.to_dict()["by_epoch"])``)."""
+        return {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "by_epoch": {name: list(values) for name, values in self._lists().items() if values},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> History:
+        """The history that ``to_dict`` gave; ValueError for anything else."""
+        try:
+            history = cls(
+                steps=checks.whole("History.from_dict", "steps", content["steps"], 0),
+                seconds=checks.real("History.from_dict", "seconds", content["seconds"]),
+                interrupted=bool(content["interrupted"]),
+            )
+            for name, values in content["by_epoch"].items():
+                for value in values:
+                    history.append({name: float(value)})
+            if any(len(values) not in (0, content["epochs"]) for values in history._lists().values()):
+                raise ValueError("lists of different lengths")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"History.from_dict: expected what to_dict returned ({error})") from error
+        return history

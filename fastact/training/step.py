@@ -1,0 +1,102 @@
+"""One step of a training, and what is said where its numbers are no longer finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from ..memory import aligned_empty
+from ..network import Sequential
+from .callbacks import Run
+from .objectives import Objective
+
+
+class Step:
+    """A training step: forward, loss, backward, reduce, update; each phase is an attribute that is called.
+
+    ``reduce`` (None: nothing to do) is given the weight of the batch when ``net.gradients`` are those of its loss, and
+    is where they become those of several processes.
+    """
+
+    def __init__(self, run: Run, objective: Objective, sizes: Iterable[int]) -> None:
+        """For batches of those numbers of rows."""
+        net = run.net
+        self.run, self.net = run, net
+        self.forward, self.backward, self.update = net.forward, net.backward, run.optimizer.step
+        self.reduce: Callable[[float], object] | None = None
+        self.loss: Callable[..., Any] = objective.step
+        self.gradients = {rows: aligned_empty((rows, net.outputs), net.dtype) for rows in sizes}  # of the loss
+
+    def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float | None:
+        """Make the step, and return the loss of the batch.
+
+        Where the loss is not finite no step is made: None is returned where no row counts, ValueError raised else.
+        """
+        outputs = self.forward(x, True)
+        value: float
+        if sample_weight is None:
+            value, grad = self.loss(outputs, y, out=self.gradients[len(x)])
+        else:
+            value, grad = self.loss(outputs, y, out=self.gradients[len(x)], sample_weight=sample_weight)
+        if not isfinite(value):
+            if batch_weight == 0:
+                return None
+            raise not_finite(self.run, f"the loss became {float(value)}", x)
+        self.backward(grad)
+        if self.reduce is not None:
+            self.reduce(batch_weight)
+        self.update(self.net)
+        self.run.step += 1
+        return value
+
+
+def check_parameters(run: Run) -> None:
+    """ValueError where a parameter, or a number of the buffers, is NaN or infinite."""
+    for flat in (run.net.parameters, run.net.buffers):
+        with np.errstate(all="ignore"):
+            suspect = not isfinite(np.add.reduce(flat))  # the sum of finite numbers may overflow: look again
+        if suspect and not np.isfinite(flat).all():
+            raise not_finite(run, "a parameter became NaN or infinite")
+
+
+def not_finite(run: Run, what: str, x: np.ndarray | None = None) -> ValueError:
+    """The error that names where NaN or infinity first stands: in a parameter, else in a layer's output for x.
+
+    x is the batch of a step that is not made; without it, the last step is meant.
+    """
+    named = {**run.net.named_parameters(), **run.net.named_buffers()}
+    spoilt = [name for name, array in named.items() if not np.isfinite(array).all()]
+    where, step = "", run.step if x is None else run.step + 1
+    if spoilt:
+        number = min(int(name.partition(".")[0]) for name in spoilt)
+        names = " and ".join(name for name in spoilt if name.startswith(f"{number}."))
+        where = f": NaN or infinity in {names} of {_layer(run.net, number)}"
+    elif x is not None:
+        sizes = _output_sizes(run.net, x)
+        first = next((i for i, size in enumerate(sizes) if not isfinite(size)), None)
+        if first is not None:
+            where = f": NaN or infinity in the output of {_layer(run.net, first)}"
+        else:
+            where = f": parameters and outputs are finite, the largest output is {max(sizes):.3g} of "
+            where += _layer(run.net, int(np.argmax(sizes)))
+    return ValueError(
+        f"fit: {what} in epoch {run.epoch} (step {step}){where}; lower the learning rate, clip the gradient "
+        "(clip_norm=1.0), or check data and targets"
+    )
+
+
+def _layer(net: Sequential, number: int) -> str:
+    return f"layer {number} ({type(net.layers[number]).__name__})"
+
+
+def _output_sizes(net: Sequential, x: np.ndarray) -> list[float]:
+    """The largest magnitude of each layer's outputs for x, NaN where there is one."""
+    sizes = []
+    with np.errstate(all="ignore"):
+        for layer in net.layers:
+            x = layer.forward(x)
+            sizes.append(float(np.abs(x).max()))
+    return sizes

@@ -1,0 +1,190 @@
+"""Callbacks: when they are called; early stopping."""
+
+import math
+
+import pytest
+import support
+from tasks import fit, network, table
+
+import fastact as fa
+from fastact.training.metrics import METRICS
+
+
+def test_callbacks_are_called_in_order_with_the_run():
+    x, labels, _ = table(rows=40)
+    calls = []
+
+    class Note(fa.Callback):
+        def on_train_begin(self, run):
+            calls.append(("train", run.epoch, run.step))
+
+        def on_epoch_begin(self, run):
+            calls.append(("epoch", run.epoch, run.step, dict(run.logs)))
+
+        def on_batch_begin(self, run):
+            calls.append(("batch", run.epoch, run.step))
+
+        def on_batch_end(self, run):
+            assert run.optimizer.steps == run.step
+            calls.append(("after batch", run.epoch, run.step, list(run.logs)))
+
+        def on_epoch_end(self, run):
+            assert run.history.loss[-1] == run.logs["loss"]
+            calls.append(("after epoch", run.epoch, run.step))
+
+        def on_train_end(self, run):
+            calls.append(("end", run.epoch, run.step))
+
+    fit(network(), x, labels, epochs=2, batch_size=25, callbacks=Note())
+    expected = [("train", 0, 0)]
+    for epoch in (1, 2):
+        expected.append(("epoch", epoch, 2 * epoch - 2, {}))
+        for step in (2 * epoch - 2, 2 * epoch - 1):
+            expected += [("batch", epoch, step), ("after batch", epoch, step + 1, ["loss"])]
+        expected.append(("after epoch", epoch, 2 * epoch))
+    assert calls == [*expected, ("end", 2, 4)]
+
+
+def test_callbacks_are_called_by_their_order(tmp_path):
+    x, labels, _ = table()
+    calls = []
+
+    class Note(fa.Callback):
+        def __init__(self, name, order):
+            self.name, self.order = name, order
+
+        def on_epoch_end(self, run):
+            calls.append((self.name, (tmp_path / "c.npz").exists()))
+
+    callbacks = [Note("d", 2), fa.Checkpoint(tmp_path / "c.npz"), Note("b", 0), Note("c", 0), Note("a", -1)]
+    fit(network(), x, labels, epochs=1, callbacks=callbacks)
+    assert calls == [("a", False), ("b", False), ("c", False), ("d", True)]
+
+
+def test_a_callback_stops_the_training():
+    x, labels, _ = table()
+
+    class Stop(fa.Callback):
+        def on_epoch_end(self, run):
+            if run.epoch == 2:
+                run.stop()
+
+    assert fit(network(), x, labels, epochs=9, callbacks=[Stop()]).epochs == 2
+
+
+def test_on_train_end_is_called_after_an_error():
+    x, labels, _ = table()
+    ended = []
+
+    class Break(fa.Callback):
+        def on_batch_end(self, run):
+            raise LookupError("broken")
+
+        def on_train_end(self, run):
+            ended.append(run.step)
+
+    with pytest.raises(LookupError, match="broken"):
+        fit(network(), x, labels, callbacks=[Break()])
+    assert ended == [1]
+
+
+def test_on_train_end_is_called_whatever_that_of_another_raises():
+    x, labels, _ = table()
+    ended = []
+
+    class End(fa.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_train_end(self, run):
+            ended.append(self.name)
+            if self.name == "b":
+                raise LookupError(self.name)
+
+    with pytest.raises(LookupError, match="b"):
+        fit(network(), x, labels, epochs=1, callbacks=[End("a"), End("b"), End("c")])
+    assert ended == ["a", "b", "c"]
+
+
+def scripted(values, **options):
+    """What EarlyStopping does when the monitored number takes these values: (epochs, best epoch, parameters)."""
+    x, labels, _ = table(rows=20)
+    numbers, kept = iter(values), []
+
+    def number(outputs, goal):
+        return next(numbers)
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.parameters.copy())
+
+    stopping = fa.EarlyStopping(monitor="number", **options)
+    net = network()
+    history = fit(net, x, labels, epochs=len(values), metrics={"number": number}, callbacks=[Keep(), stopping])
+    same = [i + 1 for i, parameters in enumerate(kept) if (parameters == net.parameters).all()]
+    return history.epochs, stopping.best_epoch, same, stopping
+
+
+def test_early_stopping_restores_the_best_weights():
+    epochs, best, same, stopping = scripted([5, 3, 4, 3, 3.5, 1, 1], patience=3)
+    assert (epochs, best, same, stopping.stopped_epoch, stopping.best) == (5, 2, [2], 5, 3)
+    epochs, best, same, stopping = scripted([5, 3, 4], patience=3)
+    assert (epochs, best, same, stopping.stopped_epoch) == (3, 2, [2], None)
+    assert scripted([5, 3, 4, 4], patience=2, restore_best=False)[:3] == (4, 2, [4])
+    assert scripted([1, 3, 2, 2.5, 9], patience=2, mode="max")[:3] == (4, 2, [2])
+    assert scripted([5, 4.5, 4.1, 3.9, 3.9], patience=2, min_delta=1.0)[:3] == (3, 1, [1])
+    assert scripted([math.nan, 2, math.nan, math.nan, 1], patience=2)[:3] == (4, 2, [2])
+    assert scripted([math.nan, math.nan, 1], patience=2)[:3] == (2, 0, [2])
+    assert scripted([math.inf, 3, math.inf, 4, 1], patience=2)[:3] == (4, 2, [2])
+
+
+def test_early_stopping_restores_statistics_too():
+    x, labels, _ = table()
+    net, kept = fa.Sequential(fa.Dense(7, 8), fa.BatchNorm(), fa.Residual(fa.BatchNorm()), fa.Dense(8, 3), rng=0), []
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.buffers.copy())
+
+    numbers = iter([3.0, 1.0, 2.0, 2.0])
+    fit(
+        net, x, labels, metrics={"number": lambda outputs, y: next(numbers)},
+        callbacks=[fa.EarlyStopping(2, monitor="number"), Keep()],
+    )  # fmt: skip
+    support.assert_same_bits(net.buffers, kept[1])
+    assert (kept[1] != kept[3]).any()
+
+
+def test_early_stopping_knows_where_more_is_better():
+    assert fa.EarlyStopping(monitor="validation_accuracy").mode == "max"
+    assert fa.EarlyStopping(monitor="r2").mode == "max"
+    for name, metric in METRICS.items():
+        assert fa.EarlyStopping(monitor=f"validation_{name}").mode == ("max" if metric.rises else "min")
+    assert fa.EarlyStopping().mode == fa.EarlyStopping(monitor="number").mode == "min"
+
+
+def test_early_stopping_can_be_used_again():
+    x, labels, _ = table()
+    stopping, lengths = fa.EarlyStopping(2), []
+    for _ in range(2):
+        net = network()
+        lengths.append(
+            fit(
+                net, x, labels, epochs=60, validation=0.3, callbacks=[stopping], optimizer=fa.optim.SGD(0.5, 0.9)
+            ).epochs
+        )
+    assert lengths[0] == lengths[1] < 60
+    assert stopping.best_epoch == lengths[0] - 2
+
+
+def test_patience_is_early_stopping():
+    x, labels, _ = table()
+    options = {"epochs": 60, "validation": 0.3, "optimizer": fa.optim.SGD(0.5, 0.9)}
+    nets = [network() for _ in range(2)]
+    histories = [
+        fit(nets[0], x, labels, patience=2, **options),
+        fit(nets[1], x, labels, callbacks=[fa.EarlyStopping(2)], **{**options, "optimizer": fa.optim.SGD(0.5, 0.9)}),
+    ]
+    assert histories[0].loss == histories[1].loss
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+    fit(network(), x, labels, patience=2, epochs=2)  # the training loss, where there is no validation

@@ -1,0 +1,171 @@
+"""Losses by name, bound and custom; metrics."""
+
+import functools
+import inspect
+import math
+
+import numpy as np
+import pytest
+import support
+from tasks import by_hand, fit, network, table
+
+import fastact as fa
+from fastact import losses
+from fastact.data import conversion
+from fastact.training.metrics import METRICS
+
+LOSSES = {
+    "bce_with_logits": fa.bce_with_logits,
+    "squared_error": fa.squared_error,
+    "absolute_error": fa.absolute_error,
+    "huber": functools.partial(fa.huber, delta=0.25),
+    "quantile": functools.partial(fa.quantile, q=0.9),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_loss_of_values_by_name_and_bound(name, weighted):
+    x, _, targets = table()
+    if name == "bce_with_logits":
+        targets = (targets > 0).astype(np.float32)
+    weights = np.random.default_rng(5).uniform(0, 2, len(x)) if weighted else None
+    by_name = LOSSES[name] if isinstance(LOSSES[name], functools.partial) else name
+    nets = [network() for _ in range(2)]
+    history = fit(nets[0], x, targets, loss=by_name, epochs=2, sample_weight=weights, optimizer=fa.optim.SGD(0.1))
+    losses = by_hand(nets[1], x, targets, LOSSES[name], fa.optim.SGD(0.1), 2, 32, 3, sample_weight=weights)
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+    assert history.loss == pytest.approx(losses, rel=1e-6)
+
+
+def test_a_summed_loss_is_summed_over_the_epoch():
+    x, _, targets = table()
+    loss = functools.partial(fa.squared_error, reduction="sum")
+    history = fit(network(), x, targets, loss=loss, epochs=1, optimizer=fa.optim.SGD(1e-30))
+    assert history.loss[0] == pytest.approx(fa.evaluate(network(), x, targets, loss)["loss"], rel=1e-5)
+
+
+def test_rows_of_probabilities_and_one_output():
+    x, labels, targets = table()
+    nets = [network() for _ in range(2)]
+    fit(nets[0], x, labels, epochs=2)
+    fit(nets[1], x, np.eye(3)[labels], epochs=2)
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-4, atol=1e-6)
+    nets = [network(outputs=1) for _ in range(2)]
+    fit(nets[0], x, targets[:, 0], loss="squared_error", epochs=2)
+    fit(nets[1], x, targets[:, :1], loss="squared_error", epochs=2)
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_custom_loss():
+    x, labels, targets = table()
+    seen = []
+
+    def plain(outputs, goal):
+        seen.append(goal.dtype)
+        d = outputs - goal
+        return float(np.mean(d * d)), 2 * d / d.size
+
+    def with_out(outputs, goal, out):
+        np.subtract(outputs, goal, out=out)
+        value = float(np.mean(out * out))
+        out *= 2 / out.size
+        return value, out
+
+    nets = [network() for _ in range(3)]
+    for net, loss in zip(nets, (plain, with_out, "squared_error"), strict=True):
+        fit(net, x, targets, loss=loss, epochs=2)
+    np.testing.assert_allclose(nets[0].parameters, nets[2].parameters, rtol=1e-5)
+    np.testing.assert_allclose(nets[1].parameters, nets[2].parameters, rtol=1e-5)
+    assert set(seen) == {np.dtype(np.float32)}
+
+    def numbers(outputs, goal):
+        assert goal.dtype == np.int64
+        return fa.softmax_cross_entropy(outputs, goal)
+
+    other = [network() for _ in range(2)]
+    fit(other[0], x, labels, loss=numbers, epochs=1)
+    fit(other[1], x, labels, epochs=1)
+    support.assert_same_bits(other[0].parameters, other[1].parameters)
+    assert fa.evaluate(network(), x, labels, numbers, ["accuracy"]).keys() == {"loss", "accuracy"}
+
+
+def test_a_custom_loss_is_given_a_column_for_one_output():
+    x, _, targets = table()
+
+    def loss(outputs, goal):
+        assert outputs.shape == goal.shape
+        return 0.0, np.zeros_like(outputs)
+
+    fit(network(outputs=1), x, targets[:, 0], loss=loss, epochs=1)
+
+
+def test_r2_against_its_definition():
+    x, _, targets = table(rows=60)
+    net = network()
+    history = fit(net, x, targets, loss="huber", validation=(x, targets), epochs=1)
+    y = fa.predict(net, x).astype(np.float64)
+    each = 1 - ((targets - y) ** 2).sum(0) / ((targets - targets.mean(0, dtype=np.float64)) ** 2).sum(0)
+    assert history["validation_r2"] == pytest.approx([each.mean()])
+    constant = np.column_stack([targets[:, 0], np.ones(60), y[:, 2]])
+    result = fa.evaluate(net, x, constant, "squared_error")
+    first = 1 - ((targets[:, 0] - y[:, 0]) ** 2).sum() / ((targets[:, 0] - targets[:, 0].mean()) ** 2).sum()
+    assert result["r2"] == pytest.approx((first + 0 + 1) / 3, rel=1e-5)
+
+
+def test_accuracy_of_every_kind_of_target():
+    net = fa.Sequential(fa.Dense(2, 2), rng=0)
+    net.set_parameters({"0.weight": np.eye(2, dtype=np.float32), "0.bias": np.zeros(2, np.float32)})
+    x = np.array([[1, -1], [-2, 3], [0.5, 0.25], [-1, -2]], np.float32)
+    assert fa.evaluate(net, x, [0, 1, 1, 1])["accuracy"] == 0.5
+    assert fa.evaluate(net, x, [0, 1, -100, -100])["accuracy"] == 1
+    assert fa.evaluate(net, x, [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [1, 0]])["accuracy"] == 0.75
+    several = fa.evaluate(net, x, [[1, 0], [0, 1], [0, 1], [1, 0]], "bce_with_logits")
+    assert several["accuracy"] == 6 / 8
+    one = fa.Sequential(fa.Dense(1, 1), rng=0)
+    one.set_parameters({"0.weight": np.ones((1, 1), np.float32), "0.bias": np.zeros(1, np.float32)})
+    assert fa.evaluate(one, x[:, :1], [1, 0, 1, 1], "bce_with_logits")["accuracy"] == 0.75
+    empty = fa.evaluate(net, np.zeros((0, 2)), np.zeros(0, int))
+    assert math.isnan(empty["loss"])
+    assert math.isnan(empty["accuracy"])
+
+
+def test_custom_metrics():
+    x, labels, targets = table()
+
+    def largest(outputs, goal):
+        return np.max(np.abs(outputs - goal))
+
+    net = network()
+    history = fit(net, x, targets, loss="squared_error", metrics=["r2", largest], epochs=2)
+    assert history["largest"][-1] == pytest.approx(np.abs(fa.predict(net, x) - targets).max())
+    assert set(history.metrics) == {"r2", "largest"}  # without validation data: of the training data
+    history = fit(net, x, targets, loss="squared_error", metrics={"worst": largest}, validation=0.5, epochs=1)
+    assert set(history.metrics) == {"validation_worst"}
+    assert fit(net, x, labels, epochs=1, metrics="accuracy")["accuracy"]
+    assert fit(net, x, labels, epochs=1, validation=0.2, metrics=())["validation_loss"]
+    assert fit(net, x, labels, epochs=1).metrics == {}
+    assert history.validation_accuracy == []
+
+
+def test_every_loss_has_its_facts():
+    functions = {name for name in losses.__all__ if name != "LossAndGradient"}
+    assert {loss.__name__ for loss in losses.FACTS} == functions
+    for loss, facts in losses.FACTS.items():
+        assert facts.targets in conversion.TARGETS
+        assert set(facts.measured) <= set(facts.metrics) <= set(METRICS)
+        default = inspect.signature(loss).parameters.get("ignore_index")
+        assert facts.ignore_index == (None if default is None else default.default)
+
+
+def test_labels_ignored_by_a_custom_loss():
+    x, labels, _ = table()
+
+    def loss(outputs, goal, ignore_index=-100):
+        return fa.softmax_cross_entropy(outputs, goal, ignore_index=ignore_index)
+
+    right = network()(x).argmax(1) == labels
+    for number, options in ((-100, {}), (9, {"ignore_index": 9})):
+        goal = np.where(np.arange(103) < 50, number, labels)
+        result = fa.evaluate(network(), x, goal, functools.partial(loss, **options), "accuracy")
+        assert result["accuracy"] == right[50:].mean()

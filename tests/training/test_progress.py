@@ -1,0 +1,51 @@
+"""What is shown while a training runs."""
+
+import io
+import re
+import sys
+
+import pytest
+from tasks import network, table
+
+import fastact as fa
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch, stream, **options):
+    x, labels, _ = table()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fa.fit(network(), x, labels, epochs=3, rng=0, **options)
+    return stream.getvalue()
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch):
+    lines = shown(monkeypatch, io.StringIO(), validation=0.2).splitlines()
+    assert len(lines) == 3
+    for number, line in enumerate(lines, 1):
+        assert re.fullmatch(
+            rf"epoch {number}/3: loss [\d.]+, validation_loss [\d.]+, validation_accuracy [\d.]+, rate 0\.01, "
+            r"3 steps in [\d.e-]+ s",
+            line,
+        )
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    text = shown(monkeypatch, Terminal())
+    assert "12/12" in text
+    assert "epoch=3/3" in text
+    assert "loss=" in text
+    assert "rate=0.01" in text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_silence(monkeypatch, stream):
+    assert shown(monkeypatch, stream(), progress=False, patience=1) == ""
+
+
+def test_early_stopping_says_why(monkeypatch):
+    text = shown(monkeypatch, io.StringIO(), callbacks=[fa.EarlyStopping(1, monitor="rate")])
+    assert "stopped after epoch 2: rate no longer improves (best 0.01 in epoch 1, whose weights are restored)" in text
