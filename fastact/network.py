@@ -275,6 +275,14 @@ class Sequential:
         result, free = chain.infer(self.layers, array)
         return result if free or not np.may_share_memory(result, x) else result.copy()
 
+    def outputs_of(self, x: np.ndarray) -> list[np.ndarray]:
+        """The outputs of each layer for x of shape (rows, inputs) when not training, as new arrays."""
+        array, outputs = self._input("Sequential.outputs_of", x), []
+        for layer in self.layers:
+            array, _ = chain.infer((layer,), array)
+            outputs.append(np.array(array))
+        return outputs
+
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Outputs for x; with training, a view that the next forward overwrites, and backward may follow.
 
@@ -290,7 +298,7 @@ class Sequential:
         observer = self.observer
         for i, layer in enumerate(self.layers):
             given = array
-            array = layer.forward(array, True) if layer.trusted else chain.checked_forward(layer, array)
+            array = layer.forward_plain(array, True) if layer.trusted else chain.checked_forward(layer, array)
             if observer is not None:
                 observer.forward(i, layer, given, array)
         if observer is None:
@@ -350,7 +358,7 @@ class Sequential:
             layer, below = self.layers[i], i > lowest or need_input_grad
             if observer is not None:
                 observer.backward(i, layer, array)
-            array = layer.backward(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
+            array = layer.backward_plain(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
         return array if need_input_grad else None
 
     def save(self, path: Any, optimizer: Any = None, metadata: Mapping[str, str] | None = None) -> None:

@@ -124,3 +124,135 @@ def test_no_backward_after_a_layer_went_forward_alone(extra, turns):
     net.backward(grad)
     with pytest.raises(RuntimeError, match="each backward needs its own"):
         net.backward(grad)
+
+
+# ------------------------------------------------------------------------------------------------ layers alone
+
+KINDS = {
+    "dense": lambda: fa.Dense(6, 6, "gelu"),
+    "learned": lambda: fa.Dense(6, 6, "prelu"),
+    "maxout": lambda: fa.Dense(6, 6, fa.activation("maxout", pieces=2)),
+    "activation": lambda: fa.Activation("tanh"),
+    "softmax": lambda: fa.Activation("softmax"),
+    "prelu": fa.PReLU,
+    "swish": fa.Swish,
+    "maxout layer": lambda: fa.Maxout(1),
+    "dropout": lambda: fa.Dropout(0.3),
+    "layer norm": fa.LayerNorm,
+    "batch norm": fa.BatchNorm,
+    "residual": lambda: fa.Residual(fa.Dense(6, 6, "relu")),
+}
+
+
+@pytest.fixture(params=KINDS)
+def alone(request):
+    """A layer in the middle of a network, where it may work in place."""
+    net = fa.Sequential(fa.Dense(6, 6), KINDS[request.param](), fa.Dense(6, 2), rng=0)
+    return net.layers[1]
+
+
+WRONG = {
+    "float64": (lambda x: x.astype(np.float64), TypeError, "to be float32 like the network, got float64"),
+    "integers": (lambda x: x.astype(int), TypeError, "expected float32 or float64, got int64"),
+    "a list": (lambda x: x.tolist(), TypeError, "to be a NumPy array, got list"),
+    "a row": (lambda x: x[0], ValueError, "to have 2 dimensions"),
+    "narrow": (lambda x: x[:, :5], ValueError, "to have 6 columns"),
+    "wide": (lambda x: np.hstack([x, x]), ValueError, "to have 6 columns"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_layer_alone_refuses(alone, wrong, training):
+    change, kind, says = WRONG[wrong]
+    x = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    with pytest.raises(kind, match=rf"^{type(alone).__name__}.forward: .*{says}"):
+        alone.forward(change(x), training=training)
+    alone.forward(x, training=True)
+    with pytest.raises(kind, match=rf"^{type(alone).__name__}.backward: .*{says}"):
+        alone.backward(change(x))
+    with pytest.raises(ValueError, match="expected grad to have 5 rows, as forward's x had, got 4"):
+        alone.backward(x[:4])
+    assert alone.backward(x).shape == x.shape
+    with pytest.raises(RuntimeError, match="each backward needs its own"):
+        alone.backward(x)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [np.asfortranarray, lambda a: np.repeat(a, 2, 0)[::2], lambda a: a[::-1][::-1], lambda a: a.astype(">f4")],
+    ids=["Fortran", "strided", "reversed", "big-endian"],
+)
+def test_a_layer_alone_takes_any_layout_and_leaves_it(alone, layout):
+    rng = np.random.default_rng(1)
+    x, grad = (rng.normal(size=(5, 6)).astype(np.float32) for _ in range(2))
+    state = alone.random_state()
+    y = alone.forward(x.copy(), training=True).copy()
+    dx = alone.backward(grad.copy()).copy()
+    alone.set_random_state(state)
+    given, given_grad = layout(x), layout(grad)
+    np.testing.assert_array_equal(alone.forward(given, training=True), y)
+    np.testing.assert_array_equal(alone.backward(given_grad), dx)
+    np.testing.assert_array_equal(given, x)
+    np.testing.assert_array_equal(given_grad, grad)
+    np.testing.assert_array_equal(alone.forward(given), alone.forward(x))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: fa.Dense(3, 2), lambda: fa.LayerNorm(inputs=3), lambda: fa.BatchNorm(inputs=3)]
+)
+def test_a_layer_without_a_network_has_no_parameters(make):
+    with pytest.raises(RuntimeError, match="expected the layer to be part of a network"):
+        make().forward(np.ones((2, 3), np.float32))
+
+
+def test_hidden_outputs():
+    net = network(fa.Dropout(0.5), fa.BatchNorm())
+    x = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    before = x.copy()
+    outputs = net.outputs_of(x)
+    assert [y.shape for y in outputs] == [(7, 4), (7, 4), (7, 4), (7, 4), (7, 2)]
+    np.testing.assert_array_equal(outputs[-1], net(x))
+    one_by_one = x
+    for layer, y in zip(net.layers, outputs, strict=True):
+        one_by_one = layer.forward(one_by_one)
+        np.testing.assert_array_equal(one_by_one, y)
+        y[...] = 0
+    np.testing.assert_array_equal(x, before)
+    with pytest.raises(ValueError, match=r"^Sequential.outputs_of: expected x to have 3 columns"):
+        net.outputs_of(x[:, :2])
+
+
+class Doubled(fa.Dense):
+    """Its own arithmetic under the arguments of Dense."""
+
+    def forward(self, x, training=False):
+        return super().forward(x, training) * 2
+
+    def backward(self, grad, need_input_grad=True):
+        return super().backward(grad * 2, need_input_grad)
+
+
+class Flipped(fa.Maxout):
+    def forward(self, x, training=False):
+        return -super().forward(x, training)
+
+
+class Twice(fa.Residual):
+    def forward(self, x, training=False):
+        return super().forward(x, training) * 2
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Doubled(4, 4, "tanh"), lambda: Flipped(2), lambda: Twice(fa.Dense(4, 4))], ids=["d", "m", "r"]
+)
+def test_a_subclass_of_a_library_layer_is_saved_as_itself(make, tmp_path):
+    layer = make()
+    net = fa.Sequential(fa.Dense(3, 4), layer, rng=0)
+    net.save(tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=f"unknown layer '{type(layer).__name__}'.*custom"):
+        fa.load(tmp_path / "net.safetensors")
+    loaded = fa.load(tmp_path / "net.safetensors", custom={type(layer).__name__: type(layer)})
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), net(x))
+    assert type(loaded.layers[1]) is type(layer)

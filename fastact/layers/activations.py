@@ -12,7 +12,7 @@ from .. import backends, checks, epilogues
 from ..epilogues import ROW_FUNCTIONS, FixedActivation, LearnedActivation
 from ..memory import ParameterSpec, Workspace
 from ..registry import LEARNED
-from .base import Layer, SameWidth
+from .base import LibraryLayer, SameWidth
 from .catalogue import listed
 
 
@@ -55,7 +55,7 @@ class Activation(SameWidth):
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x)."""
         self.activation.apply(x, y)
-        self._save(x if self.reads_input else y)
+        self._save(x if self.reads_input else y, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x)."""
@@ -127,7 +127,7 @@ class Learned(SameWidth):
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x; weight)."""
         self.infer_into(x, y)
-        self._save(x)
+        self._save(x, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = f(x; weight)."""
@@ -176,7 +176,7 @@ class Swish(Learned):
 
 
 @listed
-class Maxout(Layer):
+class Maxout(LibraryLayer):
     """The largest of each ``pieces`` neighbours: (rows, inputs) to (rows, inputs / pieces) (Goodfellow et al. 2013,
     arXiv:1302.4389).
 
@@ -211,20 +211,20 @@ class Maxout(Layer):
 
     def describe(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {"layer": "Maxout", "pieces": self.pieces, "inputs": self.inputs}
+        return {"layer": type(self).__name__, "pieces": self.pieces, "inputs": self.inputs}
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
         """The maxima; in training, which piece won is kept."""
         rows = len(x)
         if training:
             y, index = self.workspaces["output"].rows(rows), self.workspaces["index"].rows(rows)
-            self._save(index)
+            self._save(index, rows)
         else:
             y, index = np.empty((rows, self.outputs), x.dtype), np.empty((rows, self.outputs), np.uint8)
         backends.current().maxout(x, y, index, self.pieces)
         return y
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+    def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
         """Grad to the piece that won."""
         index = self._take()
         dx = self.workspaces["dx"].rows(len(grad))

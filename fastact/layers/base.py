@@ -48,6 +48,7 @@ class Layer:
     min_batch_rows = 1  # the smallest batch that training can use
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
     attached = False  # whether it is part of a network
+    dtype: np.dtype | None = None  # of that network
     trusted: ClassVar[bool] = False  # one of the library's: it returns plain arrays that nobody else keeps
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -68,6 +69,7 @@ class Layer:
         """Nothing is saved for backward."""
         self._passes = backends.engine.Passes()
         self._saved: Any = None  # of the last training forward, for backward
+        self._rows = 0  # of that forward
         self._pass = 0  # the number of the pass that saved it, or used it up
         self._stack: tuple[Any, int] | None = None  # a compiled stack that goes forward for the layer, and its place
 
@@ -96,7 +98,7 @@ class Layer:
     ) -> None:
         """Become part of a network: take the views, what may be overwritten, and the network's counter of passes."""
         self.parameters, self.gradients, self.buffers = parameters, gradients, buffers
-        self.plan, self.workspaces, self.scratch = plan, {}, {}
+        self.plan, self.workspaces, self.scratch, self.dtype = plan, {}, {}, dtype
         self._forget()
         self._passes = passes
         self.attached = True
@@ -138,6 +140,14 @@ class Layer:
         """Fill the gradients and return the gradient with respect to forward's x."""
         raise NotImplementedError
 
+    def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """What the network calls where the layer is ``trusted``: forward of a plain x that fits."""
+        raise NotImplementedError
+
+    def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
+        """Likewise backward of a plain grad that fits."""
+        raise NotImplementedError
+
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
         """The output when not training; with over_input, x is nobody else's and may be written over."""
         return self.forward(x)
@@ -146,10 +156,10 @@ class Layer:
         """The activation's slope at the last training forward, until backward; None where there is no activation."""
         return None
 
-    def _save(self, saved: Any) -> None:
+    def _save(self, saved: Any, rows: int) -> None:
         """Keep what backward will read."""
         self._passes.count += 1
-        self._saved, self._pass = saved, self._passes.count
+        self._saved, self._rows, self._pass = saved, rows, self._passes.count
 
     def _peek(self) -> Any:
         """What the last training forward saved: the layer's own, or a stack's that went forward later."""
@@ -164,12 +174,12 @@ class Layer:
     def _take(self) -> Any:
         """What the last training forward saved, for the one backward that follows it."""
         saved = self._peek()
-        self._save(None)
+        self._save(None, 0)
         return saved
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network and to a running step."""
-        running = ("_passes", "_saved", "_pass", "_stack", "attached")
+        running = ("_passes", "_saved", "_rows", "_pass", "_stack", "attached")
         arrays = ("parameters", "gradients", "buffers", "workspaces", "scratch")
         return {name: {} if name in arrays else value for name, value in vars(self).items() if name not in running}
 
@@ -182,7 +192,53 @@ class Layer:
         return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
 
 
-class SameWidth(Layer):
+class LibraryLayer(Layer):
+    """Base of the library's layers: public calls are checked, those of a network, which has checked, are not.
+
+    A subclass implements ``forward_plain`` and ``backward_plain`` in place of forward and backward.
+    """
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """The output for x; with training, backward may follow and the result may be a reused workspace.
+
+        Raises TypeError for another dtype than the network's, ValueError for another width, and RuntimeError for a
+        layer that is not part of a network where it needs one: to have parameters, or to be trained.
+        """
+        name = f"{type(self).__name__}.forward"
+        if not self.attached and (training or self.parameter_specs() or self.buffer_specs()):
+            raise RuntimeError(f"{name}: expected the layer to be part of a network, which gives it its memory")
+        array = self._plain(name, "x", x, self.inputs)
+        return self.forward_plain(array.copy() if training and self.plan.over_input else array, training)
+
+    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+        """Fill the gradients and return the gradient with respect to forward's x.
+
+        Raises RuntimeError without a training forward before it, TypeError for another dtype than the network's, and
+        ValueError for another shape than forward's result.
+        """
+        name = f"{type(self).__name__}.backward"
+        saved = self._peek()
+        rows = self._rows if saved is self._saved else len(saved[0])  # a stack's begin with x
+        array = self._plain(name, "grad", grad, self.outputs)
+        if len(array) != rows:
+            raise ValueError(f"{name}: expected grad to have {rows} rows, as forward's x had, got {len(array)}")
+        return self.backward_plain(array.copy() if self.plan.over_grad else array, need_input_grad)
+
+    def _plain(self, function: str, name: str, value: Any, columns: int | None) -> np.ndarray:
+        array = checks.matrix(function, name, value, columns)
+        if self.dtype is not None and array.dtype.newbyteorder("=") != self.dtype:
+            raise TypeError(
+                f"{function}: expected {name} to be {self.dtype} like the network, got {array.dtype}; "
+                f"convert with {name}.astype({str(self.dtype)!r})"
+            )
+        return checks.plain(array)
+
+    def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
+        """The output when not training; with over_input, x is nobody else's and may be written over."""
+        return self.forward_plain(x, False)
+
+
+class SameWidth(LibraryLayer):
     """Base of the layers whose output is as wide as their input; they can take the width of the layer before."""
 
     in_place_backward = True
@@ -204,7 +260,7 @@ class SameWidth(Layer):
         """The class and the width; subclasses add their arguments."""
         return {"layer": type(self).__name__, "inputs": self.inputs}
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
         """The output; while training in the plan's memory."""
         if not training:
             return self.infer(x, False)
@@ -212,7 +268,7 @@ class SameWidth(Layer):
         self.train_into(x, y)
         return y
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+    def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
         """The gradients of the parameters, where there are any, and of x."""
         dx = grad if self.plan.over_grad else self.workspaces["dx"].rows(len(grad))
         self.backward_into(self._take(), grad, dx)

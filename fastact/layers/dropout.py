@@ -85,7 +85,7 @@ class Dropout(SameWidth):
         key = mixed(self.seed, self.counter)
         self.counter += 1
         backends.current().dropout(x, y, key, self._threshold, self.scale, self.shift, self.dropped)
-        self._save(key)
+        self._save(key, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Nothing is dropped."""

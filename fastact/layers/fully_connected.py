@@ -10,14 +10,14 @@ import numpy as np
 from .. import checks, epilogues, init
 from ..epilogues import Epilogue, ParameterGradients
 from ..memory import ParameterSpec, Workspace
-from .base import Layer
+from .base import LibraryLayer
 from .catalogue import listed
 
 _NOTHING = ParameterGradients()  # all frozen
 
 
 @listed
-class Dense(Layer):
+class Dense(LibraryLayer):
     """y = activation(x @ weight + bias), bias and activation applied in one pass over the product.
 
     Parameters
@@ -96,7 +96,7 @@ class Dense(Layer):
     def describe(self) -> dict[str, Any]:
         """Arguments of the constructor, but for the initialisers."""
         return {
-            "layer": "Dense",
+            "layer": type(self).__name__,
             "inputs": self.inputs,
             "outputs": self.outputs,
             "activation": self.activation.name,
@@ -110,7 +110,7 @@ class Dense(Layer):
         activation = epilogues.described(description["activation"], description["parameters"], custom)
         return cls(description["inputs"], description["outputs"], activation, bias=description["bias"])
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
         """activation(x @ weight + bias) for plain x of shape (rows, inputs) and the parameters' dtype."""
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         rows, parameter = len(x), self.parameters.get("activation")
@@ -120,10 +120,10 @@ class Dense(Layer):
             return y
         y, state = self.workspaces["output"].rows(rows), self._state(rows)
         self.activation.forward_into(x, weight, bias, y, state, parameter)
-        self._save((x, y if state is None else state))
+        self._save((x, y if state is None else state), rows)
         return y
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+    def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
         """Fill the gradients of the parameters; returns the gradient of x unless it is not needed."""
         x, saved = self._take()
         rows, trained = len(x), len(self.frozen) < len(self.parameters)

@@ -79,7 +79,7 @@ class LayerNorm(Normalization):
         """Normalise the rows, and keep their moments."""
         mean, rstd = self.workspaces["mean"].rows(len(x)), self.workspaces["rstd"].rows(len(x))
         backends.current().layer_norm(x, *self._affine(), y, mean, rstd, self.eps)
-        self._save((x, mean, rstd))
+        self._save((x, mean, rstd), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Normalise the rows."""
@@ -161,7 +161,7 @@ class BatchNorm(Normalization):
         factor = 1 / float(seen[0]) if self.momentum is None else self.momentum
         running = buffers["running_mean"], buffers["running_var"]
         backends.current().batch_norm(x, *self._affine(), y, mean, rstd, *running, self.eps, factor)
-        self._save((x, mean, rstd))
+        self._save((x, mean, rstd), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         """Normalise with the running statistics."""

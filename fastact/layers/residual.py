@@ -9,12 +9,12 @@ import numpy as np
 
 from ..memory import ParameterSpec, Workspace
 from . import chain
-from .base import Layer, Plan
+from .base import Layer, LibraryLayer, Plan
 from .catalogue import layer_from, listed
 
 
 @listed
-class Residual(Layer):
+class Residual(LibraryLayer):
     """y = x + block(x), the block a chain of layers as wide at its end as at its beginning (He et al. 2016,
     arXiv:1512.03385).
 
@@ -96,31 +96,31 @@ class Residual(Layer):
 
     def describe(self) -> dict[str, Any]:
         """The block's layers."""
-        return {"layer": "Residual", "block": [layer.describe() for layer in self.block]}
+        return {"layer": type(self).__name__, "block": [layer.describe() for layer in self.block]}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], custom: Mapping[str, Any] | None = None) -> Residual:
         """The layer that ``describe`` described."""
         return cls(*(layer_from(inner, custom) for inner in description["block"]))
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
         """x + block(x)."""
         if not training:
             return self.infer(x, False)
         array = x
         for layer in self.block:
-            array = layer.forward(array, True) if layer.trusted else chain.checked_forward(layer, array)
+            array = layer.forward_plain(array, True) if layer.trusted else chain.checked_forward(layer, array)
         y = x if self.plan.over_input else array if self._over_block else self.workspaces["output"].rows(len(x))
-        self._save(True)
+        self._save(True, len(x))
         return chain.add(array, x, y)
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
+    def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
         """The block's gradient plus grad."""
         self._take()
         array: Any = grad
         for i in range(len(self.block) - 1, -1, -1):
             layer, below = self.block[i], i > 0 or need_input_grad
-            array = layer.backward(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
+            array = layer.backward_plain(array, below) if layer.trusted else chain.checked_backward(layer, array, below)
         if not need_input_grad:
             return None
         return chain.add(array, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else array)
