@@ -152,6 +152,7 @@ cdef extern from "fa_interface.h" nogil:
     ctypedef struct fa_kernels:
         const fa_activation *activations
         fa_bias_backward *slope_backward
+        fa_bias_backward *blocking_slope_backward
         const fa_learned *learned
         const fa_row_function *row_functions
         fa_maxout *maxout

@@ -439,12 +439,14 @@ cdef int three_steps(const fa_kernels *kernels, const activation_gradient *s, fa
 
 
 cdef void elementwise_gradient(activation_gradient *s, int number, int dtype, double a, double b) noexcept:
-    """The step of an elementwise activation; a number below 0 says that saved holds the slope itself."""
+    """The step of an elementwise activation; a number below 0 says that saved holds the slope itself (blocking: a != 0)."""
     memset(s, 0, sizeof(activation_gradient))
     s.parameters = fa_parameters(a, b)
     s.pieces = 1
     if number >= 0:
         s.elementwise = table.kernels[dtype].activations[number].bias_backward
+    elif a != 0:
+        s.elementwise = table.kernels[dtype].blocking_slope_backward
     else:
         s.elementwise = table.kernels[dtype].slope_backward
 

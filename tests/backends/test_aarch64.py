@@ -11,8 +11,8 @@ import fastact as fa
 from fastact import backends
 from fastact.registry import ACTIVATIONS
 
-TESTS = Path(__file__).resolve().parents[1]
-KERNELS = TESTS.parent / "fastact" / "backends" / "kernels"
+HERE = Path(__file__).resolve().parent
+KERNELS = HERE.parents[1] / "fastact" / "backends" / "kernels"
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-static"]  # as in setup.py
 FMA = [name for name, supported in (backends.engine.instruction_sets()) if supported][1:]
@@ -38,7 +38,7 @@ def inputs(dtype, integer):
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     program = tmp_path_factory.mktemp("aarch64") / "kernel_driver"
-    sources = [TESTS / "kernel_driver.c", KERNELS / "fa_kernels_baseline.c", KERNELS / "fa_dispatch.c"]
+    sources = [HERE / "kernel_driver.c", KERNELS / "fa_kernels_baseline.c", KERNELS / "fa_dispatch.c"]
     subprocess.run([COMPILER, *FLAGS, f"-I{KERNELS}", *map(str, sources), "-o", str(program), "-lm"], check=True)
     return program
 

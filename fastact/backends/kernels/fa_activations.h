@@ -1,10 +1,18 @@
-/* Every elementwise activation: its value and its gradient for one vector, side by side, and at the end the list.
+/* Every elementwise activation: its value and its gradient for one vector, side by side, and at the end the lists.
  *
  *   name_value(x, p)              f(x)
  *   name_gradient(grad, saved, p) grad * f'(x), from what the registry says backward reads: y or x
  *
- * p holds the activation's own parameters, rounded to the dtype, in the registry's order. A piecewise-linear slope of 0
- * selects 0 whatever grad is; NaN in saved always gives NaN. Smooth slopes multiply.
+ * p holds the activation's parameters, rounded to the dtype, in the registry's order. NaN in saved always gives NaN. Where
+ * the registry says `zero_blocks`, a slope of 0 gives 0 whatever grad is; all other slopes multiply.
+ *
+ * Some are faster in float as polynomials in pieces (fa_pieces.h). The list says so (`pieces`), and fa_loops.h chooses:
+ *
+ *   name_is_near(x, p)                        where the pieces are right, which is nearly everywhere
+ *   name_value_pieces, name_gradient_pieces   these
+ *   name_value, name_gradient                 then need be right only where x is far
+ *
+ * Where 1 minus a slope is needed, its pieces go on to where nothing is left of it beside 1.
  */
 
 FA_INLINE vreal FN(identity_value)(vreal x, FN(parameters) p) {
@@ -50,18 +58,6 @@ FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
 FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * (y * ((real)1 - y));
-}
-
-/* 1 + exp(2t) for t >= 0, or what is nothing beside 1 when 2 is divided by it. The exponential is only felt where it is
- * not large: t = n ln(2)/2 + r is reduced with one constant. */
-FA_INLINE vreal FN(one_plus_exp)(vreal t) {
-    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
-    t = FN(vmin)(FN(vset)(20), t);
-    vreal k = FN(vfma)(t, FN(vset)((real)0x1.71547652b82fep1), FN(vset)(magic));
-    vreal r = FN(vfma)(k - magic, FN(vset)((real)-0x1.62e42fefa39efp-2), t);
-    vreal scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
-    vreal power = FN(vfma)(r, FA_POLYNOMIAL(r, FN(exp_double_tail)), FN(vset)(1));
-    return FN(vfma)(scale, power, FN(vset)(1));
 }
 
 #if FA_DOUBLE
@@ -127,6 +123,128 @@ FA_INLINE vreal FN(selu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return grad * FN(vselect)(FN(vlt)(FN(vset)(0), y), FN(vset)(FA_SELU_SCALE), y + FA_SELU_SCALE_ALPHA);
 }
 
+#if !FA_DOUBLE
+/* For gradients and tails of functions in pieces */
+
+/* grad exp(x) factor, 2^-FA_TAIL first where the rest is not below 1, so that nothing overflows, else last, so that a
+ * subnormal result is rounded once: as a whole number of its units, for arithmetic that gives subnormals is 30 times as
+ * slow. For factors from 0.1 to 1000. */
+FA_INLINE vreal FN(times_exp)(vreal grad, FN(exp_reduced) e, vreal expm1, vreal factor) {
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    const vreal smallest = FN(vset)(0x1p-126f / FA_TAIL_UNSCALE);
+    vreal scaled = FN(vfma)(expm1, factor, factor) * e.scale;
+    vmask last = FN(vlt)(FN(vabs)(scaled), one);
+    vreal rest = scaled * FN(vselect)(last, one, unscale) * grad;
+    vmask subnormal = FN(vand)(last, FN(vlt)(FN(vabs)(rest), smallest));
+    vreal units = FN(vfma)(FN(vabs)(rest), FN(vset)(0x1p126f * FA_TAIL_UNSCALE * 0x1p23f), FN(vset)(0x1p23f));
+    units = (vreal)(FN(vbits)(units) - FN(vbits)(FN(vset)(0x1p23f)));
+    vreal normal = rest * FN(vselect)(FN(vand)(last, FN(vnot)(subnormal)), unscale, one);
+    return FN(vselect)(subnormal, FN(vsigned)(units, rest), normal);
+}
+
+/* max(x, 0) - F(|x|) */
+#define FA_LESS_THAN_RELU(x, table) \
+    (FN(vmax)(FN(vset)(0), x) - FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
+/* grad F(|x|) at x < 0, grad (1 - F(|x|)) above */
+#define FA_GATED(grad, x, table) \
+    FN(gated_by)(grad, x, FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
+FA_INLINE vreal FN(gated_by)(vreal grad, vreal x, vreal slope) {
+    return grad * FN(vselect)(FN(vlt)(x, FN(vset)(0)), slope, (real)1 - slope);
+}
+#endif
+
+#if FA_DOUBLE
+FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
+    return FN(vselect)(g.centre, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+}
+FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_parts) g = FN(gelu_at)(x);
+    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
+}
+#else
+FA_INLINE vmask FN(gelu_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_gelu_pieces.exact), x);
+}
+FA_INLINE vreal FN(gelu_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_LESS_THAN_RELU(x, fa_gelu_pieces);
+}
+FA_INLINE vreal FN(gelu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_gelu_slope_pieces);
+}
+
+/* far: exp(-t^2 / 2) 2^FA_TAIL */
+FA_INLINE FN(exp_reduced) FN(gelu_exp)(vreal t) {
+    vreal half = t * (real)-0.5, square = half * t;
+    return FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_TAIL);
+}
+FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_exp)(t);
+    vreal tail = FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_tail));
+    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), tail); /* +0 where nothing is left */
+}
+FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_exp)(t);
+    return FN(times_exp)(grad, e, FN(expm1_core)(e.r), -t * FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_slope)));
+}
+#endif
+
+#if FA_DOUBLE
+FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(vfma)(g.t * g.scale, -g.tail, FN(vmax)(FN(vset)(0), x));
+}
+FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
+    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
+}
+#else
+FA_INLINE vmask FN(gelu_tanh_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_gelu_tanh_pieces.exact), x);
+}
+FA_INLINE vreal FN(gelu_tanh_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_LESS_THAN_RELU(x, fa_gelu_tanh_pieces);
+}
+FA_INLINE vreal FN(gelu_tanh_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_gelu_tanh_slope_pieces);
+}
+/* far: t w, w = exp(-2u), and the slope w (1 - 2u't): w itself is nothing beside 1 */
+FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x));
+    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, t * t);
+    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), t);
+}
+FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    const vreal triple = FN(vset)((real)(3 * -0x1.2444f2a4d8b4bp-4)), linear = FN(vset)(FA_TANH_LINEAR);
+    const real triple_low = (real)(3 * -0x1.2444f2a4d8b4bp-4 - (double)(real)(3 * -0x1.2444f2a4d8b4bp-4));
+    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x)), square = t * t;
+    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, square);
+    vreal rise = FN(vfma)(triple, square, linear), product = rise * t, factor = product + (real)1; /* rise: -2u' */
+    /* what the roundings lost of factor goes, in proportion, to exp - 1 */
+    vreal low = FN(product_error)(triple, square, rise - linear) + FA_TANH_LINEAR_LOW;
+    low = FN(vfma)(FN(vset)(triple_low), square, FN(vfma)(triple, FN(product_error)(t, t, square), low));
+    vreal lost = FN(vfma)(low, t, FN(product_error)(rise, t, product) + ((product - factor) + (real)1));
+    return FN(times_exp)(grad, e, FN(expm1_core)(e.r) + lost / factor, factor);
+}
+#endif
+
 /* max(0, x) + log(1 + exp(-|b x|)) / b */
 FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
     /* 1 / b and 2^-FA_EXP_SHIFT as two factors: neither leaves the normal numbers by more than b itself */
@@ -138,6 +256,20 @@ FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
     vreal power = FN(vfma)(e.scale, FN(expm1_core)(e.r - lost), e.scale);
     return FN(vfma)(FN(log1p_scaled)(power) * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
 }
+#if !FA_DOUBLE
+FA_INLINE vmask FN(softplus_is_near)(vreal x, FN(parameters) p) {
+    const real lowest = p.a < (real)0x1p-126 ? (real)INFINITY : -fa_softplus_pieces.exact; /* 1 / b may be infinite */
+    return FN(vle)(FN(vset)(lowest), x * p.a);
+}
+FA_INLINE vreal FN(softplus_value_pieces)(vreal x, FN(parameters) p) {
+    const real inverse = 1 / p.a, rest = (real)(1 / (double)p.a - (double)inverse);
+    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x) * p.a);
+    /* what is lost of t, and no more where t is cut off */
+    vreal lost = FN(vmin)(FN(vset)(0x1p-20f), FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t));
+    vreal tail = FA_PIECEWISE_SUM(t, lost, fa_softplus_pieces);
+    return FN(vfma)(tail, FN(vset)(inverse), FN(vfma)(tail, FN(vset)(rest), FN(vmax)(x, FN(vset)(0))));
+}
+#endif
 FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
     /* so close to 0 the slope is b y, which need not be a normal number for the result to be one */
     const real tiny = FA_DOUBLE ? (real)0x1p-60 : (real)0x1p-30;
@@ -151,6 +283,17 @@ FA_INLINE vreal FN(log_sigmoid_value)(vreal x, FN(parameters) p) {
     vreal tail = FN(log1p_scaled)(FN(exp_scaled)(-FN(vabs)(x)));
     return -FN(vfma)(tail, FN(vset)(FA_UNSCALE), FN(vmax)(-x, FN(vset)(0)));
 }
+#if !FA_DOUBLE
+FA_INLINE vmask FN(log_sigmoid_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(x, FN(vset)(fa_softplus_pieces.exact));
+}
+FA_INLINE vreal FN(log_sigmoid_value_pieces)(vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x));
+    return FN(vmin)(x, FN(vset)(0)) - FA_PIECEWISE(t, fa_softplus_pieces);
+}
+#endif
 FA_INLINE vreal FN(log_sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
     (void)p;
     return grad * FN(one_minus_exp)(y);
@@ -163,6 +306,7 @@ FA_INLINE vreal FN(silu_value)(vreal x, FN(parameters) p) {
     vreal y = t / FN(vfma)(scale, power, FN(vset)(FA_TAIL_UNSCALE)) * FA_TAIL_UNSCALE;
     return FN(vselect)(FN(vlt)(FN(vset)(40), x), x, y);
 }
+
 /* What swish's slopes are made of, in double silu's too. With t = |u| and exp(t) = F / m, m = 2^-n, the slope
  * s (1 + u (1 - s)) is m (F (1 - t) + m) / (F + m)^2 at -t, and 1 minus that at t; s (1 - s) is m F / (F + m)^2. So the
  * numerator has one rounding beside those of F and 1 - t, and (F + m)^2 = F^2 + m (2F + m) another with hardly any from
@@ -193,47 +337,25 @@ FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
     FN(swish_parts) s = FN(swish_at)(x, FN(vset)(-(real)0)); /* adding -0 is free */
     return FN(swish_slope)(grad, x, s.part / s.square, s.scale);
 }
-#endif
-
-/* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
-typedef struct {
-    vreal x, z, lost;
-} FN(swish_argument);
-FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
-    const real largest = FA_DOUBLE ? (real)0x1.fffffffffffffp1023 : (real)0x1.fffffep127;
-    FN(swish_argument) a;
-    a.x = FN(vmin)(FN(vset)(largest), FN(vmax)(FN(vset)(-largest), x));
-    a.z = a.x * beta;
-    vmask tame = FN(vlt)(FN(vabs)(a.z), FN(vset)(-FA_LOWEST));
-    a.lost = FN(vselect)(tame, FN(product_error)(a.x, beta, a.z), FN(vset)(0));
-    return a;
+#else
+FA_INLINE vmask FN(silu_is_near)(vreal x, FN(parameters) p) {
+    (void)p;
+    return FN(vle)(FN(vset)(-fa_silu_slope_pieces.exact), x);
 }
-
-/* scaled * x * factor * 2^-FA_TAIL: where scaled is below 1 the power of two goes last, so that a subnormal
- * result is rounded once, else first, so that nothing overflows. */
-FA_INLINE vreal FN(swish_unscale)(vreal scaled, vreal x, vreal factor) {
-    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
-    vmask last = FN(vlt)(scaled, one);
-    return scaled * FN(vselect)(last, one, unscale) * x * factor * FN(vselect)(last, unscale, one);
+FA_INLINE vreal FN(silu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    return FA_GATED(grad, x, fa_silu_slope_pieces);
 }
-
-/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s). Once s is below 2^-158 (2^-1086) the
- * results are 0, which only shows when beta is small. */
-FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
-    FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
+/* w (1 + x - w (1 + 2x)), w = exp(x), and nothing more from -10 down */
+FA_INLINE vreal FN(silu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+    (void)p;
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
-    vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
-    return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
+    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
+    vreal factor = FN(vfma)(w, FN(vfma)(t, FN(vset)(-2), FN(vset)(-1)), t + (real)1);
+    return FN(times_exp)(grad, e, expm1, factor);
 }
-FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta) {
-    FN(swish_argument) a = FN(swish_reduce)(x, beta);
-    FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), -a.lost, a.lost));
-    vreal inverse = (real)1 / s.square;
-    *dbeta = grad * FN(swish_unscale)(s.power * s.scale * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
-    return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
-}
+#endif
 
 /* With w = exp(x) and d = w (w + 2) + 2: x w (w + 2) / d, below 0 as x w - x w (w^2 + w) / d, above as x - 2 x / d */
 FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
@@ -257,7 +379,7 @@ FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
 }
 
 /* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
- * exacter, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 47/256, where their
+ * more accurate, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 47/256, where their
  * rounding costs least. */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
@@ -274,57 +396,30 @@ FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     vreal q = FN(vselect)(positive, above, below) / square;
     return FN(gated)(grad, q, positive);
 }
-#endif
-
-/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more exactly than tanh needs it */
-FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
-    FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
-    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
-}
-/* x (x^2 (1/3 + x^2 P(x^2))) below 1.02 (where it is 1/4), with 1/3 in two parts and what the square's rounding lost
- * put back (times 1/4 for what goes from 0.33 to 0.23: near enough); above it (x - 1) + (1 - tanh(x)) */
-FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
+#else
+FA_INLINE vmask FN(mish_is_near)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vabs)(x), square = x * x, lost = FN(product_error)(x, x, square);
-    const real third = (real)0x1.5555555555555p-2;
-    const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
-    vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
-    vreal small = x * FN(vfma)(square, FN(vset)(third), FN(vfma)(square, tail, lost * (real)0.25));
-    vreal large = (t - (real)1) + (real)2 / FN(one_plus_exp)(t);
-    return FN(vselect)(FN(vlt)(t, FN(vset)((real)1.01953125)), small, FN(vsigned)(large, x));
+    return FN(vand)(FN(vle)(FN(vset)(fa_mish_pieces.low), x), FN(vle)(x, FN(vset)(fa_mish_pieces.high)));
 }
-FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
+FA_INLINE vreal FN(mish_value_pieces)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vabs)(x), z = x * x;
-    vmask small = FN(vlt)(t, FN(vset)(FA_TANH_SMALL));
-    vreal base = FN(vselect)(small, t, FN(vset)(1));
-    vreal rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
-    vreal sum = base + rest, lost = (base - sum) + rest; /* tanh(|x|), exactly their sum */
-    return grad * sum * (sum + (lost + lost));
+    return x * FA_PIECEWISE(x, fa_mish_pieces);
 }
-
-#if FA_DOUBLE
-FA_INLINE vreal FN(gelu_value)(vreal x, FN(parameters) p) {
+FA_INLINE vreal FN(mish_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    FN(gelu_parts) g = FN(gelu_at)(x);
-    vreal positive = FN(vmax)(FN(vset)(0), x); /* x second: NaN stays, and -0 */
-    return FN(vselect)(g.centre, positive - g.value, FN(vfma)(g.scale, -g.tail, positive));
+    return grad * FA_PIECEWISE(x, fa_mish_slope_pieces);
 }
-FA_INLINE vreal FN(gelu_gradient)(vreal grad, vreal x, FN(parameters) p) {
+/* With w = exp(-|x|), w (1 + x - w (1/2 + x - w^2 (1/4 + x))) below -5.5, 1 + w^2 (4x - 2 - w (12x - 4)) above 7 */
+FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    FN(gelu_parts) g = FN(gelu_at)(x);
-    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
-}
-
-FA_INLINE vreal FN(gelu_tanh_value)(vreal x, FN(parameters) p) {
-    (void)p;
-    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
-    return FN(vfma)(g.t * g.scale, -g.tail, FN(vmax)(FN(vset)(0), x));
-}
-FA_INLINE vreal FN(gelu_tanh_gradient)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    FN(gelu_tanh_parts) g = FN(gelu_tanh_at)(x);
-    return FN(gate_gradient)(grad, x, g.near, g.slope, g.scale);
+    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(x));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
+    w = FN(vmax)(FN(vset)(0x1p-40f), w); /* less is nothing beside 1, and its square may be slow, as a subnormal */
+    vreal inner = FN(vfma)(w * w, t + (real)0.25, (real)-0.5 - t);
+    vreal below = FN(times_exp)(grad, e, expm1, FN(vfma)(w, inner, t + (real)1));
+    vreal outer = FN(vfma)(w, FN(vfma)(t, FN(vset)(12), FN(vset)(4)), FN(vfma)(t, FN(vset)(-4), FN(vset)(-2)));
+    return FN(vselect)(FN(vlt)(FN(vset)(0), x), grad * FN(vfma)(w * w, outer, FN(vset)(1)), below);
 }
 #endif
 
@@ -430,176 +525,44 @@ FA_INLINE vreal FN(soft_shrink_gradient)(vreal grad, vreal y, FN(parameters) p) 
     return FN(vselect)(FN(veq)(y, FN(vset)(0)), FN(vset)(0), outside);
 }
 
-#if !FA_DOUBLE
-/* In pieces, for x that are near, and for those that are far; see fa_pieces.h and fa_loops.h. Where 1 minus a slope is
- * wanted, its pieces go on to where nothing is left of it beside 1. */
-
-/* grad exp(x) factor, 2^-FA_TAIL first where the rest is not below 1, so that nothing overflows, else last, so that a
- * subnormal result is rounded once: as a whole number of its units, for arithmetic that gives subnormals is 30 times as
- * slow. For factors from 0.1 to 1000. */
-FA_INLINE vreal FN(times_exp)(vreal grad, FN(exp_reduced) e, vreal expm1, vreal factor) {
-    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
-    const vreal smallest = FN(vset)(0x1p-126f / FA_TAIL_UNSCALE);
-    vreal scaled = FN(vfma)(expm1, factor, factor) * e.scale;
-    vmask last = FN(vlt)(FN(vabs)(scaled), one);
-    vreal rest = scaled * FN(vselect)(last, one, unscale) * grad;
-    vmask subnormal = FN(vand)(last, FN(vlt)(FN(vabs)(rest), smallest));
-    vreal units = FN(vfma)(FN(vabs)(rest), FN(vset)(0x1p126f * FA_TAIL_UNSCALE * 0x1p23f), FN(vset)(0x1p23f));
-    units = (vreal)(FN(vbits)(units) - FN(vbits)(FN(vset)(0x1p23f)));
-    vreal normal = rest * FN(vselect)(FN(vand)(last, FN(vnot)(subnormal)), unscale, one);
-    return FN(vselect)(subnormal, FN(vsigned)(units, rest), normal);
+/* 1 + exp(2t) for t >= 0, or what is nothing beside 1 when 2 is divided by it. The exponential is only felt where it is
+ * not large: t = n ln(2)/2 + r is reduced with one constant. */
+FA_INLINE vreal FN(one_plus_exp)(vreal t) {
+    const real magic = (FA_DOUBLE ? (real)0x1.8p52 : (real)0x1.8p23) + (FA_DOUBLE ? 1023 : 127);
+    t = FN(vmin)(FN(vset)(20), t);
+    vreal k = FN(vfma)(t, FN(vset)((real)0x1.71547652b82fep1), FN(vset)(magic));
+    vreal r = FN(vfma)(k - magic, FN(vset)((real)-0x1.62e42fefa39efp-2), t);
+    vreal scale = (vreal)(FN(vbits)(k) << (FA_DOUBLE ? 52 : 23));
+    vreal power = FN(vfma)(r, FA_POLYNOMIAL(r, FN(exp_double_tail)), FN(vset)(1));
+    return FN(vfma)(scale, power, FN(vset)(1));
 }
 
-/* max(x, 0) - F(|x|) */
-#define FA_LESS_THAN_RELU(x, table) \
-    (FN(vmax)(FN(vset)(0), x) - FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
-/* grad F(|x|) at x < 0, grad (1 - F(|x|)) above */
-#define FA_GATED(grad, x, table) \
-    FN(gated_by)(grad, x, FA_PIECEWISE(FN(vmin)(FN(vset)(table.high), FN(vabs)(x)), table))
-FA_INLINE vreal FN(gated_by)(vreal grad, vreal x, vreal slope) {
-    return grad * FN(vselect)(FN(vlt)(x, FN(vset)(0)), slope, (real)1 - slope);
+/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more accurate than tanh needs it */
+FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
+    FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
+    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
 }
-
-FA_INLINE vmask FN(softplus_is_near)(vreal x, FN(parameters) p) {
-    const real lowest = p.a < (real)0x1p-126 ? (real)INFINITY : -fa_softplus_pieces.exact; /* 1 / b may be infinite */
-    return FN(vle)(FN(vset)(lowest), x * p.a);
-}
-FA_INLINE vreal FN(softplus_value_pieces)(vreal x, FN(parameters) p) {
-    const real inverse = 1 / p.a, rest = (real)(1 / (double)p.a - (double)inverse);
-    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x) * p.a);
-    /* what is lost of t, and no more where t is cut off */
-    vreal lost = FN(vmin)(FN(vset)(0x1p-20f), FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t));
-    vreal tail = FA_PIECEWISE_SUM(t, lost, fa_softplus_pieces);
-    return FN(vfma)(tail, FN(vset)(inverse), FN(vfma)(tail, FN(vset)(rest), FN(vmax)(x, FN(vset)(0))));
-}
-FA_INLINE vreal FN(softplus_value_far)(vreal x, FN(parameters) p) {
-    return FN(softplus_value)(x, p);
-}
-
-FA_INLINE vmask FN(log_sigmoid_is_near)(vreal x, FN(parameters) p) {
+/* x (x^2 (1/3 + x^2 P(x^2))) below 1.02 (where it is 1/4), with 1/3 in two parts and what the square's rounding lost
+ * put back (times 1/4 for what goes from 0.33 to 0.23: near enough); above it (x - 1) + (1 - tanh(x)) */
+FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
-    return FN(vle)(x, FN(vset)(fa_softplus_pieces.exact));
+    vreal t = FN(vabs)(x), square = x * x, lost = FN(product_error)(x, x, square);
+    const real third = (real)0x1.5555555555555p-2;
+    const real rest = FA_DOUBLE ? (real)0x1.5555555555555p-56 : (real)-0x1.555556p-27;
+    vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
+    vreal small = x * FN(vfma)(square, FN(vset)(third), FN(vfma)(square, tail, lost * (real)0.25));
+    vreal large = (t - (real)1) + (real)2 / FN(one_plus_exp)(t);
+    return FN(vselect)(FN(vlt)(t, FN(vset)((real)1.01953125)), small, FN(vsigned)(large, x));
 }
-FA_INLINE vreal FN(log_sigmoid_value_pieces)(vreal x, FN(parameters) p) {
+FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    vreal t = FN(vmin)(FN(vset)(fa_softplus_pieces.high), FN(vabs)(x));
-    return FN(vmin)(x, FN(vset)(0)) - FA_PIECEWISE(t, fa_softplus_pieces);
+    vreal t = FN(vabs)(x), z = x * x;
+    vmask small = FN(vlt)(t, FN(vset)(FA_TANH_SMALL));
+    vreal base = FN(vselect)(small, t, FN(vset)(1));
+    vreal rest = FN(vselect)(small, t * z * FA_POLYNOMIAL(z, FN(tanh_tail)), -FN(one_minus_tanh)(t));
+    vreal sum = base + rest, lost = (base - sum) + rest; /* tanh(|x|), exactly their sum */
+    return grad * sum * (sum + (lost + lost));
 }
-FA_INLINE vreal FN(log_sigmoid_value_far)(vreal x, FN(parameters) p) {
-    return FN(log_sigmoid_value)(x, p);
-}
-
-FA_INLINE vmask FN(silu_is_near)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FN(vle)(FN(vset)(-fa_silu_slope_pieces.exact), x);
-}
-FA_INLINE vreal FN(silu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    return FA_GATED(grad, x, fa_silu_slope_pieces);
-}
-/* w (1 + x - w (1 + 2x)), w = exp(x), and nothing more from -10 down */
-FA_INLINE vreal FN(silu_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), x);
-    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
-    vreal factor = FN(vfma)(w, FN(vfma)(t, FN(vset)(-2), FN(vset)(-1)), t + (real)1);
-    return FN(times_exp)(grad, e, expm1, factor);
-}
-
-FA_INLINE vmask FN(mish_is_near)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FN(vand)(FN(vle)(FN(vset)(fa_mish_pieces.low), x), FN(vle)(x, FN(vset)(fa_mish_pieces.high)));
-}
-FA_INLINE vreal FN(mish_value_pieces)(vreal x, FN(parameters) p) {
-    (void)p;
-    return x * FA_PIECEWISE(x, fa_mish_pieces);
-}
-FA_INLINE vreal FN(mish_value_far)(vreal x, FN(parameters) p) {
-    return FN(mish_value)(x, p);
-}
-FA_INLINE vreal FN(mish_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    return grad * FA_PIECEWISE(x, fa_mish_slope_pieces);
-}
-/* With w = exp(-|x|), w (1 + x - w (1/2 + x - w^2 (1/4 + x))) below -5.5, 1 + w^2 (4x - 2 - w (12x - 4)) above 7 */
-FA_INLINE vreal FN(mish_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    vreal t = FN(vmax)(FN(vset)(FA_LOWEST), -FN(vabs)(x));
-    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
-    vreal expm1 = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, expm1, e.scale) * FA_TAIL_UNSCALE;
-    w = FN(vmax)(FN(vset)(0x1p-40f), w); /* less is nothing beside 1, and its square may be slow, as a subnormal */
-    vreal inner = FN(vfma)(w * w, t + (real)0.25, (real)-0.5 - t);
-    vreal below = FN(times_exp)(grad, e, expm1, FN(vfma)(w, inner, t + (real)1));
-    vreal outer = FN(vfma)(w, FN(vfma)(t, FN(vset)(12), FN(vset)(4)), FN(vfma)(t, FN(vset)(-4), FN(vset)(-2)));
-    return FN(vselect)(FN(vlt)(FN(vset)(0), x), grad * FN(vfma)(w * w, outer, FN(vset)(1)), below);
-}
-
-FA_INLINE vmask FN(gelu_is_near)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FN(vle)(FN(vset)(-fa_gelu_pieces.exact), x);
-}
-FA_INLINE vreal FN(gelu_value_pieces)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FA_LESS_THAN_RELU(x, fa_gelu_pieces);
-}
-FA_INLINE vreal FN(gelu_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    return FA_GATED(grad, x, fa_gelu_slope_pieces);
-}
-
-/* exp(-t^2 / 2) 2^FA_TAIL */
-FA_INLINE FN(exp_reduced) FN(gelu_exp)(vreal t) {
-    vreal half = t * (real)-0.5, square = half * t;
-    return FN(exp_reduce_pair)(square, FN(product_error)(half, t, square), FA_TAIL);
-}
-FA_INLINE vreal FN(gelu_value_far)(vreal x, FN(parameters) p) {
-    (void)p;
-    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
-    FN(exp_reduced) e = FN(gelu_exp)(t);
-    vreal tail = FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_tail));
-    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), tail); /* +0 where nothing is left */
-}
-FA_INLINE vreal FN(gelu_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    vreal t = FN(vmin)(FN(vset)(14.85f), FN(vabs)(x));
-    FN(exp_reduced) e = FN(gelu_exp)(t);
-    return FN(times_exp)(grad, e, FN(expm1_core)(e.r), -t * FA_POLYNOMIAL((real)1 / (t * t), FN(gelu_far_slope)));
-}
-
-FA_INLINE vmask FN(gelu_tanh_is_near)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FN(vle)(FN(vset)(-fa_gelu_tanh_pieces.exact), x);
-}
-FA_INLINE vreal FN(gelu_tanh_value_pieces)(vreal x, FN(parameters) p) {
-    (void)p;
-    return FA_LESS_THAN_RELU(x, fa_gelu_tanh_pieces);
-}
-FA_INLINE vreal FN(gelu_tanh_gradient_pieces)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    return FA_GATED(grad, x, fa_gelu_tanh_slope_pieces);
-}
-/* t w, w = exp(-2u), and the slope w (1 - 2u't): w itself is nothing beside 1 */
-FA_INLINE vreal FN(gelu_tanh_value_far)(vreal x, FN(parameters) p) {
-    (void)p;
-    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x));
-    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, t * t);
-    return (real)0 - FN(times_exp)(FN(vset)(1), e, FN(expm1_core)(e.r), t);
-}
-FA_INLINE vreal FN(gelu_tanh_gradient_far)(vreal grad, vreal x, FN(parameters) p) {
-    (void)p;
-    const vreal triple = FN(vset)((real)(3 * -0x1.2444f2a4d8b4bp-4)), linear = FN(vset)(FA_TANH_LINEAR);
-    const real triple_low = (real)(3 * -0x1.2444f2a4d8b4bp-4 - (double)(real)(3 * -0x1.2444f2a4d8b4bp-4));
-    vreal t = FN(vmin)(FN(vset)(10.915f), FN(vabs)(x)), square = t * t;
-    FN(exp_reduced) e = FN(gelu_tanh_exp)(t, square);
-    vreal rise = FN(vfma)(triple, square, linear), product = rise * t, factor = product + (real)1; /* rise: -2u' */
-    /* what the roundings lost of factor goes, in proportion, to exp - 1 */
-    vreal low = FN(product_error)(triple, square, rise - linear) + FA_TANH_LINEAR_LOW;
-    low = FN(vfma)(FN(vset)(triple_low), square, FN(vfma)(triple, FN(product_error)(t, t, square), low));
-    vreal lost = FN(vfma)(low, t, FN(product_error)(rise, t, product) + ((product - factor) + (real)1));
-    return FN(times_exp)(grad, e, FN(expm1_core)(e.r) + lost / factor, factor);
-}
-#endif
 
 /* Activations with a learned weight:
  *   name_value(x, w)             f(x; w)
@@ -619,8 +582,48 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     return FN(vselect)(below, scaled, above);
 }
 
-/* The lists. Order is free; the registry finds a kernel by its name. Value and gradient are `whole`, or have `pieces` in
- * float. */
+/* beta * x = z + lost. An infinite x counts as the largest number, so that beta = 0 gives 0. */
+typedef struct {
+    vreal x, z, lost;
+} FN(swish_argument);
+FA_INLINE FN(swish_argument) FN(swish_reduce)(vreal x, vreal beta) {
+    const real largest = FA_DOUBLE ? (real)0x1.fffffffffffffp1023 : (real)0x1.fffffep127;
+    FN(swish_argument) a;
+    a.x = FN(vmin)(FN(vset)(largest), FN(vmax)(FN(vset)(-largest), x));
+    a.z = a.x * beta;
+    vmask tame = FN(vlt)(FN(vabs)(a.z), FN(vset)(-FA_LOWEST));
+    a.lost = FN(vselect)(tame, FN(product_error)(a.x, beta, a.z), FN(vset)(0));
+    return a;
+}
+
+/* scaled * x * factor * 2^-FA_TAIL: where scaled is below 1 the power of two goes last, so that a subnormal
+ * result is rounded once, else first, so that nothing overflows. */
+FA_INLINE vreal FN(swish_unscale)(vreal scaled, vreal x, vreal factor) {
+    const vreal unscale = FN(vset)(FA_TAIL_UNSCALE), one = FN(vset)(1);
+    vmask last = FN(vlt)(scaled, one);
+    return scaled * FN(vselect)(last, one, unscale) * x * factor * FN(vselect)(last, unscale, one);
+}
+
+/* x s(beta x), its slope in x times grad, and its slope in beta: x^2 s (1 - s). Once s is below 2^-158 (2^-1086) the
+ * results are 0, which only shows when beta is small. */
+FA_INLINE vreal FN(swish_value)(vreal x, vreal beta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    vreal t = FN(vmin)(FN(vset)(40), FN(vmax)(FN(vset)(FA_LOWEST), a.z));
+    FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
+    vreal w = FN(vfma)(e.scale, FN(expm1_core)(e.r + a.lost), e.scale);
+    vreal s = w / FN(vfma)(w, FN(vset)(FA_TAIL_UNSCALE), FN(vset)(1));
+    return FN(swish_unscale)(s, FN(vselect)(FN(vlt)(s, FN(vset)(1)), a.x, x), FN(vset)(1));
+}
+FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta) {
+    FN(swish_argument) a = FN(swish_reduce)(x, beta);
+    FN(swish_parts) s = FN(swish_at)(a.z, FN(vselect)(FN(vlt)(a.z, FN(vset)(0)), -a.lost, a.lost));
+    vreal inverse = (real)1 / s.square;
+    *dbeta = grad * FN(swish_unscale)(s.power * s.scale * (inverse * (1 / FA_TAIL_UNSCALE)), a.x, a.x);
+    return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
+}
+
+/* The lists, in the registry's order: a name's place is its kernel's number, the same here and there. Value and gradient are
+ * `whole`, or have `pieces` in float. */
 #define FA_ACTIVATIONS(X)         \
     X(identity, whole, whole)     \
     X(relu, whole, whole)         \
@@ -630,13 +633,12 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(elu, whole, whole)          \
     X(celu, whole, whole)         \
     X(selu, whole, whole)         \
+    X(gelu, pieces, pieces)       \
+    X(gelu_tanh, pieces, pieces)  \
     X(softplus, pieces, whole)    \
     X(log_sigmoid, pieces, whole) \
     X(silu, whole, pieces)        \
     X(mish, pieces, pieces)       \
-    X(tanh_shrink, whole, whole)  \
-    X(gelu, pieces, pieces)       \
-    X(gelu_tanh, pieces, pieces)  \
     X(hard_sigmoid, whole, whole) \
     X(hard_swish, whole, whole)   \
     X(hard_tanh, whole, whole)    \
@@ -645,7 +647,8 @@ FA_INLINE vreal FN(prelu_gradient)(vreal g, vreal x, vreal w, vreal *dw) {
     X(relu_squared, whole, whole) \
     X(threshold, whole, whole)    \
     X(hard_shrink, whole, whole)  \
-    X(soft_shrink, whole, whole)
+    X(soft_shrink, whole, whole)  \
+    X(tanh_shrink, whole, whole)
 
 #define FA_LEARNED(X) \
     X(prelu)          \

@@ -4,7 +4,7 @@ typedef struct {
     real a, b;
 } FN(parameters);
 
-#include "fa_vector.h"
+#include FA_VECTOR
 #include "fa_math.h"
 #include "fa_activations.h"
 #include "fa_loops.h"
@@ -18,7 +18,8 @@ typedef struct {
 static const fa_kernels FN(kernels) = {
     .activations = FN(activations),
     .learned = FN(learned_list),
-    .slope_backward = FN(slope_backward),
+    .slope_backward = FN(slope_bias_backward),
+    .blocking_slope_backward = FN(blocking_slope_bias_backward),
     .row_functions = FN(row_functions),
     .maxout = FN(maxout),
     .maxout_backward = FN(maxout_backward),
@@ -47,27 +48,3 @@ static const fa_kernels FN(kernels) = {
     .sum_columns = FN(identity_bias_backward),
     .lanes = FN(lanes),
 };
-
-#undef vreal
-#undef vint
-#undef vuint
-#undef vmask
-#undef FA_MASKED
-#undef FA_EXP_SHIFT
-#undef FA_UNSCALE
-#undef FA_EXP_LOWEST
-#undef FA_TAIL
-#undef FA_TANH_SMALL
-#undef FA_SELU_SCALE
-#undef FA_SELU_SCALE_ALPHA
-#undef FA_SIXTH
-#undef FA_TANH_SCALE
-#undef FA_SIGMOID_SCALE
-#undef FA_LOWEST
-#undef FA_WIDE
-#undef FA_TAIL_UNSCALE
-#undef FA_LN2_HIGH
-#undef FA_LN2_LOW
-#undef FA_TANH_LINEAR
-#undef FA_TANH_LINEAR_LOW
-#undef FA_TANH_CUBIC

@@ -4,7 +4,7 @@
  * whose bounds follow from K alone; within a chunk every element of C is one chain sum = a_k * b_k + sum over ascending
  * k, starting from 0; chunks are added to C in order; the bias is added to the finished sum. A product is commutative,
  * so it does not matter either which operand sits in vectors and which is broadcast. One exception, which N alone
- * decides: a single column (N = 1) has no lanes to fill, so each lane sums its own share of K (see dot).
+ * decides: a single column (N = 1) has no lanes to fill, so each lane sums a part of K (see dot).
  *
  * Loops, outermost first (names as in the BLIS papers):
  *   task         a block of rows times a range of column panels: what a thread takes
@@ -21,15 +21,12 @@
  */
 
 enum {
-#if FA_VECTOR_BYTES == 64 || defined(__aarch64__) /* 32 registers */
-    FN(wide) = 4,
-#else
-    FN(wide) = 2,
-#endif
+    FN(wide) = FA_TILE_VECTORS,
     FN(tile_rows) = 6,
     FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
     FN(chunk) = FA_GEMM_CHUNK,
     FN(line) = 64 / (int)sizeof(real), /* of the cache */
+    FN(pack_rows) = 48,    /* from here on a task packs the panel of B that it works on (bench/dense.py measures it) */
     FN(few_rows) = 192,    /* up to here each panel of B has one reader, who packs it for himself if at all */
     FN(block_rows) = 384,  /* of A times a chunk: stays in L2 */
     FN(strip_rows) = 8,    /* of B that are packed together */
@@ -71,7 +68,7 @@ FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, con
         const real *a = job->a, *b = job->b + t * job->b_tile;
         real *c = job->c + t * vectors * lanes;
         ptrdiff_t k = job->k;
-        if (packed && k > FN(swept_depth)) /* C is wanted when the sums are done: by then it shall be there */
+        if (packed && k > FN(swept_depth)) /* C is needed when the sums are done: by then it shall be there */
             FA_UNROLL for (int r = 0; r < rows; r++) {
                 FA_UNROLL for (int i = 0; i < vectors * lanes; i += FN(line)) __builtin_prefetch(c + r * c_row + i, 1);
                 __builtin_prefetch(c + r * c_row + vectors * lanes - 1, 1);
@@ -99,98 +96,40 @@ FA_INLINE void FN(tile)(const int rows, const int vectors, const int packed, con
     }
 }
 
+/* A function of each size, and the table of them: [packed][vectors][rows] */
 #define FA_TILE(rows, vectors) \
     static void FN(tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, 0, job); } \
     static void FN(packed_tile_##rows##x##vectors)(const FN(tile_job) *job) { FN(tile)(rows, vectors, 1, job); }
-#define FA_TILES_OF(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
-#define FA_ENTRY(rows, vectors) [rows] = FN(tile_##rows##x##vectors),
-FA_TILES_OF(FA_TILE, 1) FA_TILE(7, 1) FA_TILE(8, 1)
-FA_TILES_OF(FA_TILE, 2)
-#if FA_VECTOR_BYTES == 64 || defined(__aarch64__)
-FA_TILES_OF(FA_TILE, 3)
-FA_TILES_OF(FA_TILE, 4)
-#endif
-#define FA_PACKED_ENTRY(rows, vectors) [rows] = FN(packed_tile_##rows##x##vectors),
-#if FA_VECTOR_BYTES == 64 || defined(__aarch64__)
-#define FA_ALL_TILES(X)                         \
-    [1] = {FA_TILES_OF(X, 1) X(7, 1) X(8, 1)},  \
-    [2] = {FA_TILES_OF(X, 2)},                  \
-    [3] = {FA_TILES_OF(X, 3)},                  \
-    [4] = {FA_TILES_OF(X, 4)},
-#else
-#define FA_ALL_TILES(X)                         \
-    [1] = {FA_TILES_OF(X, 1) X(7, 1) X(8, 1)},  \
-    [2] = {FA_TILES_OF(X, 2)},
-#endif
-static FN(tile_function) *const FN(tiles)[2][FN(wide) + 1][FN(skinny_rows) + 1] = {
-    {FA_ALL_TILES(FA_ENTRY)}, {FA_ALL_TILES(FA_PACKED_ENTRY)}
-};
-#undef FA_ALL_TILES
-#undef FA_PACKED_ENTRY
-#undef FA_TILE
-#undef FA_TILES_OF
-#undef FA_ENTRY
+#define FA_TILE_ENTRIES(rows, vectors) \
+    [0][vectors][rows] = FN(tile_##rows##x##vectors), [1][vectors][rows] = FN(packed_tile_##rows##x##vectors),
+#define FA_UP_TO_6(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
+#define FA_TILES_2(X) FA_UP_TO_6(X, 1) X(7, 1) X(8, 1) FA_UP_TO_6(X, 2)
+#define FA_TILES_4(X) FA_TILES_2(X) FA_UP_TO_6(X, 3) FA_UP_TO_6(X, 4)
+#define FA_TILES(X) FA_JOIN(FA_TILES_, FA_TILE_VECTORS)(X)
+FA_TILES(FA_TILE)
+static FN(tile_function) *const FN(tiles)[2][FN(wide) + 1][FN(skinny_rows) + 1] = {FA_TILES(FA_TILE_ENTRIES)};
 
 /* ---------------------------------------------------------------------------------------------------- packing */
 
-/* Blocks of 2s x 2s: the right half of a's and the left half of b's change places. */
-#define FA_LOW(lane, s) ((lane) & (s) ? FA_LANES + (lane) - (s) : (lane))
-#define FA_HIGH(lane, s) ((lane) & (s) ? FA_LANES + (lane) : (lane) + (s))
-#define FA_LIST2(X, s) X(0, s), X(1, s)
-#define FA_LIST4(X, s) FA_LIST2(X, s), X(2, s), X(3, s)
-#define FA_LIST8(X, s) FA_LIST4(X, s), X(4, s), X(5, s), X(6, s), X(7, s)
-#define FA_LIST16(X, s) FA_LIST8(X, s), X(8, s), X(9, s), X(10, s), X(11, s), X(12, s), X(13, s), X(14, s), X(15, s)
-#if FA_VECTOR_BYTES == 64 && !FA_DOUBLE
-#define FA_LANES 16
-#define FA_LIST FA_LIST16
-#elif FA_VECTOR_BYTES == (FA_DOUBLE ? 64 : 32)
-#define FA_LANES 8
-#define FA_LIST FA_LIST8
-#elif FA_VECTOR_BYTES == (FA_DOUBLE ? 32 : 16)
-#define FA_LANES 4
-#define FA_LIST FA_LIST4
-#else
-#define FA_LANES 2
-#define FA_LIST FA_LIST2
-#endif
-#define FA_EXCHANGE(s)                                                    \
-    case s:                                                               \
-        low = __builtin_shufflevector(*a, *b, FA_LIST(FA_LOW, s));        \
-        high = __builtin_shufflevector(*a, *b, FA_LIST(FA_HIGH, s));      \
-        break;
-
-FA_INLINE void FN(exchange)(const int s, vreal *a, vreal *b) {
-    vreal low = *a, high = *b;
-    switch (s) {
-#if FA_LANES >= 16
-        FA_EXCHANGE(8)
-#endif
-#if FA_LANES >= 8
-        FA_EXCHANGE(4)
-#endif
-#if FA_LANES >= 4
-        FA_EXCHANGE(2)
-#endif
-        FA_EXCHANGE(1)
-    }
-    *a = low, *b = high;
-}
-
-/* v[k] = from[k], from[k + from_row], ... for one square of a vector's lanes */
+/* v[k] = from[k], from[k + from_row], ... for one square of a vector's lanes: of blocks of 2s x 2s, the upper right and the
+ * lower left quarter change places. Up to a third faster here than vtranspose, which is faster for fa_rows.h. */
+#define FA_LEFT(i, s) ((i) & (s) ? FN(lanes) + (i) - (s) : (i))
+#define FA_RIGHT(i, s) ((i) & (s) ? FN(lanes) + (i) : ((i) + (s)) % (2 * FN(lanes)))
 FA_INLINE void FN(load_transposed)(const real *from, ptrdiff_t from_row, vreal *v) {
-    FA_UNROLL for (int i = 0; i < FA_LANES; i++) v[i] = FN(vload)(from + i * from_row);
-    FA_UNROLL for (int s = FA_LANES / 2; s > 0; s /= 2)
-        FA_UNROLL for (int pair = 0; pair < FA_LANES / 2; pair++) {
-            const int i = pair / s * 2 * s + pair % s;
-            FN(exchange)(s, &v[i], &v[i + s]);
+    FA_UNROLL for (int i = 0; i < FN(lanes); i++) v[i] = FN(vload)(from + i * from_row);
+    FA_UNROLL for (int s = FN(lanes) / 2; s > 0; s /= 2)
+        FA_UNROLL for (int pair = 0; pair < FN(lanes) / 2; pair++) {
+            vreal *upper = &v[pair / s * 2 * s + pair % s], *lower = upper + s;
+            const vreal a = *upper, b = *lower;
+            *upper = FA_LANES_BY(a, b, FA_LEFT, s), *lower = FA_LANES_BY(a, b, FA_RIGHT, s);
         }
 }
 
 /* to[k * to_row + j] = from[j * from_row + k] */
 FA_INLINE void FN(transpose)(const real *from, ptrdiff_t from_row, real *to, ptrdiff_t to_row) {
-    vreal v[FA_LANES];
+    vreal v[FN(lanes)];
     FN(load_transposed)(from, from_row, v);
-    FA_UNROLL for (int i = 0; i < FA_LANES; i++) FN(vstore)(to + i * to_row, v[i]);
+    FA_UNROLL for (int i = 0; i < FN(lanes); i++) FN(vstore)(to + i * to_row, v[i]);
 }
 
 /* to[i * width + j] = from[i * row + j * column]; columns beyond `columns`, up to width (whole vectors), are 0 */
@@ -221,15 +160,6 @@ static void FN(pack)(const real *from, ptrdiff_t row, ptrdiff_t column, ptrdiff_
         for (; j < width; j++) to[i * width + j] = 0;
     }
 }
-#undef FA_LOW
-#undef FA_HIGH
-#undef FA_LIST
-#undef FA_LIST2
-#undef FA_LIST4
-#undef FA_LIST8
-#undef FA_LIST16
-#undef FA_LANES
-#undef FA_EXCHANGE
 
 /* ---------------------------------------------------------------------------------------------------- the plan */
 
@@ -276,7 +206,7 @@ static void FN(product_plan)(fa_product *p, int team) {
     if (p->m <= FN(few_rows)) {
         /* few rows: each panel of B belongs to one task, which packs it for itself if at all */
         if (p->panels < team) p->panels = FN(least)(vectors, team);
-        p->kind = readable && p->m < FA_GEMM_PACK_ROWS / (p->b_row > FN(far_row) ? 2 : 1) ? FA_DIRECT : FA_LOCAL;
+        p->kind = readable && p->m < FN(pack_rows) / (p->b_row > FN(far_row) ? 2 : 1) ? FA_DIRECT : FA_LOCAL;
         p->column_tasks = p->panels;
         p->row_tasks = 1;
     } else {
@@ -339,7 +269,7 @@ FA_INLINE void FN(finish)(const fa_product *p, ptrdiff_t row, ptrdiff_t column, 
     }
 }
 
-/* C is wanted transposed: a small tile goes through a strip. */
+/* C is to be transposed: a small tile goes through a strip. */
 static void FN(store_swapped)(const fa_product *p, const real *tile, ptrdiff_t tile_row, int add, ptrdiff_t row,
                               ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns) {
     real *c = (real *)p->c + column * p->c_row + row;
@@ -401,12 +331,12 @@ static void FN(tiles_task)(const fa_product *p, ptrdiff_t task, const real *shar
                     job.c_row = width;
                     job.store_tail = FN(vtail)(lanes);
                 }
-                /* while this panel is at work, a share of the next one comes to L2 with each tile */
+                /* while this panel is at work, a part of the next one comes to L2 with each tile */
                 const ptrdiff_t rest = p->kind == FA_SHARED && !p->swept && next < last_panel ? job.b_tile : 0;
-                const ptrdiff_t share = FN(parts)(rest, to_rows - from_rows);
+                const ptrdiff_t portion = FN(parts)(rest, to_rows - from_rows);
                 const real *soon = job.b + job.b_tile;
-                for (ptrdiff_t i = from_rows; i < to_rows; i++, soon += share) {
-                    for (ptrdiff_t j = 0; rest && j < share; j += FN(line)) __builtin_prefetch(soon + j, 0, 2);
+                for (ptrdiff_t i = from_rows; i < to_rows; i++, soon += portion) {
+                    for (ptrdiff_t j = 0; rest && j < portion; j += FN(line)) __builtin_prefetch(soon + j, 0, 2);
                     const ptrdiff_t row = FN(bound)(i, p->m, p->row_panels);
                     const ptrdiff_t rows = FN(bound)(i + 1, p->m, p->row_panels) - row;
                     job.a = p->pack_a ? local + (row - top) * a_width : a + row * p->a_row + k * p->a_column;

@@ -1,16 +1,24 @@
-/* What one instruction set offers, and which one is in use. Knows nothing of Python, threads or dtypes' checks. */
+/* The kernel interface: the one place where Cython and C meet.
+ *
+ * A kernel works on memory that it is given: it allocates nothing, keeps nothing, starts no thread and trusts its caller.
+ * Cython (_core.pyx, which repeats these declarations) chooses the table of an instruction set and in it the kernels of a
+ * dtype, checks arrays, shares work between threads and gives workspaces.
+ *
+ * Pointers are to elements of the kernels' dtype, sizes and strides in elements. Arrays are contiguous and aligned to their
+ * elements unless strides are given; an output may be exactly one of the inputs unless it says otherwise.
+ */
 #ifndef FA_INTERFACE_H
 #define FA_INTERFACE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* An activation's own parameters in the registry's order; a kernel rounds them to its dtype. */
+/* An activation's parameters in the registry's order; a kernel rounds them to its dtype. */
 typedef struct {
     double a, b;
 } fa_parameters;
 
-/* Arrays are contiguous and aligned to their elements; an output may be exactly one of the inputs. */
+/* y = f(x), and dx = grad * f' from what the registry says backward reads: x or y */
 typedef void fa_forward(const void *x, void *y, ptrdiff_t n, fa_parameters p);
 typedef void fa_backward(const void *grad, const void *saved, void *dx, ptrdiff_t n, fa_parameters p);
 /* y = f(y + bias) in place over rows x columns whose rows begin y_row and slope_row elements apart: what is done to a
@@ -50,10 +58,12 @@ typedef struct {
     fa_row_forward *forward;
     fa_row_backward *backward;
 } fa_row_function;
+
 /* n outputs, each the largest of `pieces` neighbours; index: which one */
 typedef void fa_maxout(const void *x, void *y, uint8_t *index, ptrdiff_t n, ptrdiff_t pieces);
 typedef void fa_maxout_backward(const void *grad, const uint8_t *index, void *dx, ptrdiff_t n, ptrdiff_t pieces);
-/* mask: (n + 7) / 8 bytes, one bit an element */
+
+/* relu with a mask of (n + 7) / 8 bytes: a bit an element, lowest first, that says x >= 0 */
 typedef void fa_relu_masked(const void *x, void *y, uint8_t *mask, ptrdiff_t n);
 typedef void fa_relu_masked_backward(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n);
 
@@ -115,7 +125,7 @@ typedef struct {
 } fa_loss;
 
 /* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) + decay *
- * parameter; the parameter is first multiplied by keep. The rest is each rule's own, see fa_optim.h. */
+ * parameter; the parameter is first multiplied by keep. The rest differs from rule to rule: fa_optim.h. */
 enum { FA_STATES = 3 };
 typedef struct {
     void *parameter;
@@ -129,6 +139,7 @@ typedef struct {
     const char *name;
     fa_optimizer_step *step;
 } fa_optimizer;
+
 typedef double fa_sum_of_squares(const void *x, ptrdiff_t n);
 /* total[c] = sum over parts of part[i * columns + c], in order */
 typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
@@ -175,16 +186,20 @@ typedef struct {
     size_t shared_bytes, task_bytes;                  /* workspace of all pack tasks, and of each running task */
 } fa_product;
 
+/* one column of C; one row; K = 1; else tiles, with B read where it lies, packed by each task, or packed before all tasks */
 enum { FA_DOT, FA_ROW, FA_OUTER, FA_DIRECT, FA_LOCAL, FA_SHARED };
 
+/* the plan for so many threads (speed alone: the bits are the same for all); pack tasks, all of them before the first
+ * task; tasks: in any order, each with task_bytes of its own in local */
 typedef void fa_product_plan(fa_product *p, int team);
 typedef void fa_product_pack(const fa_product *p, ptrdiff_t task, void *shared);
 typedef void fa_product_task(const fa_product *p, ptrdiff_t task, const void *shared, void *local);
 
+/* The kernels of one dtype. Lists are in a fixed order, the same in every instruction set; their lengths are in fa_table. */
 typedef struct {
-    const fa_activation *activations;
-    /* dz = grad * slope for a slope that the epilogue stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
-    fa_bias_backward *slope_backward;
+    const fa_activation *activations; /* in the registry's order */
+    /* for a slope that the epilogue stored: dz = grad * slope; blocking, dz is 0 where the slope is, whatever grad is */
+    fa_bias_backward *slope_backward, *blocking_slope_backward;
     const fa_learned *learned;
     const fa_row_function *row_functions;
     fa_maxout *maxout;
@@ -210,13 +225,14 @@ typedef struct {
     fa_product_plan *product_plan;
     fa_product_pack *product_pack;
     fa_product_task *product_task;
-    fa_epilogue *add_bias; /* the identity's */
-    fa_bias_backward *sum_columns; /* the identity's too */
+    fa_epilogue *add_bias;         /* the identity's epilogue */
+    fa_bias_backward *sum_columns; /* and its gradient */
     int lanes;
 } fa_kernels;
 
 enum { FA_FLOAT32, FA_FLOAT64, FA_DTYPES };
 
+/* An instruction set */
 typedef struct {
     const char *name;
     int activation_count, learned_count, row_function_count, loss_count, optimizer_count;

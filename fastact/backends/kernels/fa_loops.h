@@ -1,26 +1,20 @@
 /* From the list of activations to loops over arrays.
  *
  * Each loop is written once and takes the forms of a value or gradient as constant function pointers, which the compiler
- * inlines.
- * Several vectors are in flight at a time because one chain of dependent FMAs leaves most of the pipeline idle. A tail
+ * inlines. Several vectors are in flight at a time because one chain of dependent FMAs leaves most of the pipeline idle. A tail
  * goes through the same vector code on a padded strip, so a value's bits never depend on where it stands.
  */
 
-#ifndef FA_IN_FLIGHT
 #define FA_IN_FLIGHT 3
 #define FA_GROUP (64 / FA_VECTOR_BYTES) /* vectors in 64 bytes */
-/* Vectors of a learned gradient side by side, which takes more registers, and groups */
-#define FA_ABREAST (FA_VECTOR_BYTES == 64 ? 4 : 2)
 #define FA_GROUPS_ABREAST (FA_ABREAST > FA_GROUP ? FA_ABREAST / FA_GROUP : 1)
-#endif
 
 typedef vreal FN(value_function)(vreal x, FN(parameters) p);
 typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 typedef vmask FN(near_function)(vreal x, FN(parameters) p);
 
-/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly
- * always, and what is right where x is far. A lane gets the one or the other by its own x: it has the same bits in any
- * company. */
+/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly always,
+ * and what is right where x is far. Each lane gets the one or the other by its x: it has the same bits in any company. */
 typedef struct {
     FN(value_function) *value;
     FN(near_function) *near;
@@ -34,16 +28,10 @@ typedef struct {
 
 #define FA_VALUE_whole(name) (FN(value_forms)){FN(name##_value), NULL, NULL}
 #define FA_GRADIENT_whole(name) (FN(gradient_forms)){FN(name##_gradient), NULL, NULL}
-#undef FA_VALUE_pieces
-#undef FA_GRADIENT_pieces
-#if FA_DOUBLE /* has none */
-#define FA_VALUE_pieces FA_VALUE_whole
-#define FA_GRADIENT_pieces FA_GRADIENT_whole
-#else
-#define FA_VALUE_pieces(name) (FN(value_forms)){FN(name##_value_pieces), FN(name##_is_near), FN(name##_value_far)}
-#define FA_GRADIENT_pieces(name)                                                                                       \
-    (FN(gradient_forms)){FN(name##_gradient_pieces), FN(name##_is_near), FN(name##_gradient_far)}
-#endif
+#define FA_VALUE_both(name) (FN(value_forms)){FN(name##_value_pieces), FN(name##_is_near), FN(name##_value)}
+#define FA_GRADIENT_both(name) (FN(gradient_forms)){FN(name##_gradient_pieces), FN(name##_is_near), FN(name##_gradient)}
+#define FA_VALUE_pieces(name) FA_EITHER(FA_VALUE_both(name), FA_VALUE_whole(name)) /* in float alone */
+#define FA_GRADIENT_pieces(name) FA_EITHER(FA_GRADIENT_both(name), FA_GRADIENT_whole(name))
 
 /* Whether all of count vectors are near; one branch for a strip leaves its vectors to run side by side */
 FA_INLINE int FN(all_near)(FN(near_function) *near, const vreal *x, int count, FN(parameters) p) {
@@ -321,13 +309,14 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_forms) f, const real *grad, co
     }
 }
 
+/* For a slope that the epilogue stored. Blocking, a slope of 0 gives 0 whatever grad is. */
 FA_INLINE vreal FN(slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
-    vreal product = grad * slope;
-    return p.a != 0 ? FN(vselect)(FN(veq)(slope, FN(vset)(0)), slope, product) : product;
+    (void)p;
+    return grad * slope;
 }
-static void FN(slope_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows, ptrdiff_t columns,
-                               fa_parameters p) {
-    FN(bias_backward_loop)(FA_GRADIENT_whole(slope), g, s, dz, sums, rows, columns, FN(rounded)(p));
+FA_INLINE vreal FN(blocking_slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(veq)(slope, FN(vset)(0)), slope, grad * slope);
 }
 
 static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns) {
@@ -337,23 +326,28 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
         for (ptrdiff_t i = 0; i < columns; i++) sum[i] = (row ? sum[i] : 0) + part[row * columns + i];
 }
 
-#define FA_LOOPS(name, values, gradients)                                                                              \
-    static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                             \
-        FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                            \
-    }                                                                                                                  \
-    static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {            \
-        FN(backward_loop)(FA_GRADIENT_##gradients(name), g, s, dx, n, FN(rounded)(p));                                 \
-    }                                                                                                                  \
-    static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,            \
-                                    ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                           \
-        FN(epilogue_loop)(FA_VALUE_##values(name), FA_GRADIENT_##gradients(name), y, b, slope, rows, columns, y_row,   \
-                          slope_row, FN(rounded)(p));                                                                  \
-    }                                                                                                                  \
-    static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,           \
-                                         ptrdiff_t columns, fa_parameters p) {                                         \
-        FN(bias_backward_loop)(FA_GRADIENT_##gradients(name), g, s, dz, sums, rows, columns, FN(rounded)(p));          \
+/* C has no templates: from here on macros write the functions of the tables, one call each. */
+#define FA_BIAS_BACKWARD(name, gradients)                                                                               \
+    static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,            \
+                                         ptrdiff_t columns, fa_parameters p) {                                          \
+        FN(bias_backward_loop)(FA_GRADIENT_##gradients(name), g, s, dz, sums, rows, columns, FN(rounded)(p));           \
     }
+#define FA_LOOPS(name, values, gradients)                                                                               \
+    static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                              \
+        FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                             \
+    }                                                                                                                   \
+    static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {             \
+        FN(backward_loop)(FA_GRADIENT_##gradients(name), g, s, dx, n, FN(rounded)(p));                                  \
+    }                                                                                                                   \
+    static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,             \
+                                    ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                            \
+        FN(epilogue_loop)(FA_VALUE_##values(name), FA_GRADIENT_##gradients(name), y, b, slope, rows, columns, y_row,    \
+                          slope_row, FN(rounded)(p));                                                                   \
+    }                                                                                                                   \
+    FA_BIAS_BACKWARD(name, gradients)
 FA_ACTIVATIONS(FA_LOOPS)
+FA_BIAS_BACKWARD(slope, whole)
+FA_BIAS_BACKWARD(blocking_slope, whole)
 
 #define FA_ENTRY(name, values, gradients) \
     {#name, FN(name##_forward), FN(name##_backward), FN(name##_epilogue), FN(name##_bias_backward)},
@@ -543,30 +537,30 @@ FA_INLINE void FN(learned_backward_all)(FN(learned_gradient) *gradient, const re
     *dweight = FN(group_sum)(sum);
 }
 
-#define FA_LEARNED_LOOPS(name)                                                                                         \
-    static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,              \
-                                   ptrdiff_t columns) {                                                                \
-        if (!per_column) FN(learned_forward_all)(FN(name##_value), x, *(const real *)w, y, rows * columns);            \
-        else if (FN(in_turns)(columns)) FN(learned_forward_turns)(FN(name##_value), x, w, y, rows * columns, columns); \
-        else FN(learned_forward_columns)(FN(name##_value), x, w, y, rows, columns);                                    \
-    }                                                                                                                  \
-    static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,   \
-                                    ptrdiff_t rows, ptrdiff_t columns) {                                               \
-        const ptrdiff_t n = rows * columns;                                                                            \
-        if (!per_column) FN(learned_backward_all)(FN(name##_gradient), g, x, *(const real *)w, dx, dw, n);             \
-        else if (FN(in_turns)(columns))                                                                                \
-            FN(learned_backward_turns)(FN(name##_gradient), g, x, w, dx, dw, n, columns);                              \
-        else FN(learned_backward_columns)(FN(name##_gradient), g, x, w, dx, dw, rows, columns);                        \
+FA_INLINE void FN(learned_forward)(FN(learned_value) *value, const real *x, const real *weight, int per_column, real *y,
+                                   ptrdiff_t rows, ptrdiff_t columns) {
+    if (!per_column) FN(learned_forward_all)(value, x, *weight, y, rows * columns);
+    else if (FN(in_turns)(columns)) FN(learned_forward_turns)(value, x, weight, y, rows * columns, columns);
+    else FN(learned_forward_columns)(value, x, weight, y, rows, columns);
+}
+FA_INLINE void FN(learned_backward)(FN(learned_gradient) *gradient, const real *grad, const real *x, const real *weight,
+                                    int per_column, real *dx, real *dweight, ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t n = rows * columns;
+    if (!per_column) FN(learned_backward_all)(gradient, grad, x, *weight, dx, dweight, n);
+    else if (FN(in_turns)(columns)) FN(learned_backward_turns)(gradient, grad, x, weight, dx, dweight, n, columns);
+    else FN(learned_backward_columns)(gradient, grad, x, weight, dx, dweight, rows, columns);
+}
+
+#define FA_LEARNED_LOOPS(name)                                                                                          \
+    static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,               \
+                                   ptrdiff_t columns) {                                                                 \
+        FN(learned_forward)(FN(name##_value), x, w, per_column, y, rows, columns);                                      \
+    }                                                                                                                   \
+    static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,    \
+                                    ptrdiff_t rows, ptrdiff_t columns) {                                                \
+        FN(learned_backward)(FN(name##_gradient), g, x, w, per_column, dx, dw, rows, columns);                          \
     }
 FA_LEARNED(FA_LEARNED_LOOPS)
 
 #define FA_LEARNED_ENTRY(name) {#name, FN(name##_forward), FN(name##_backward)},
 static const fa_learned FN(learned_list)[] = {FA_LEARNED(FA_LEARNED_ENTRY)};
-
-#undef FA_FEW
-#undef FA_LEARNED_LOOPS
-#undef FA_LEARNED_ENTRY
-#undef FA_LEARNED
-#undef FA_LOOPS
-#undef FA_ENTRY
-#undef FA_ACTIVATIONS

@@ -22,7 +22,7 @@ FA_INLINE vreal FN(class_target)(const FN(class_targets) *q, vreal t, vreal weig
 }
 
 /* target * (x - top); nothing where the target is 0, for a logit of -inf too */
-FA_INLINE vreal FN(target_share)(vreal target, vreal below) {
+FA_INLINE vreal FN(target_term)(vreal target, vreal below) {
     return FN(vselect)(FN(veq)(target, FN(vset)(0)), FN(vset)(0), target * below);
 }
 
@@ -37,20 +37,20 @@ FA_INLINE void FN(cross_entropy_columns)(const FN(class_targets) *q, const real 
     vreal top = v[0];
     for (ptrdiff_t c = 1; c < columns; c++) top = FN(vmax)(v[c], top); /* a NaN is not seen here, but by the sum */
 
-    vreal mass = FN(vset)(0), chosen = FN(vset)(0);
+    vreal target_sum = FN(vset)(0), chosen = FN(vset)(0);
     if (label) {
         for (int r = 0; r < FN(lanes); r++) hit[r] = FN(label_target)(q, label[r]);
         for (int r = 0; r < FN(lanes); r++) at_label[r] = strip[label[r] * FN(lanes) + r];
-        mass = FN(vload)(hit);
-        chosen = FN(target_share)(mass, FN(vload)(at_label) - top);
+        target_sum = FN(vload)(hit);
+        chosen = FN(target_term)(target_sum, FN(vload)(at_label) - top);
     }
     if (q->dense) {
         if (targets) FN(load_columns)(target, targets, count, columns);
         for (ptrdiff_t c = 0; c < columns; c++) {
             vreal t = targets ? target[c] : FN(vset)(0);
             target[c] = FN(class_target)(q, t, FN(vset)(q->weight ? q->weight[c] : (real)1));
-            mass += target[c];
-            chosen += FN(target_share)(target[c], v[c] - top);
+            target_sum += target[c];
+            chosen += FN(target_term)(target[c], v[c] - top);
         }
     }
     vreal sum = FN(vset)(0);
@@ -58,9 +58,9 @@ FA_INLINE void FN(cross_entropy_columns)(const FN(class_targets) *q, const real 
         v[c] = FN(exp_difference)(v[c], top);
         sum += v[c];
     }
-    FN(vstore)(loss, mass * FN(log_above_one)(sum) - chosen);
+    FN(vstore)(loss, target_sum * FN(log_above_one)(sum) - chosen);
 
-    const vreal scale = FN(vload)(unit), factor = scale * mass / sum;
+    const vreal scale = FN(vload)(unit), factor = scale * target_sum / sum;
     if (q->dense)
         for (ptrdiff_t c = 0; c < columns; c++) v[c] = FN(vfma)(v[c], factor, -(target[c] * scale));
     else
@@ -72,14 +72,10 @@ FA_INLINE void FN(cross_entropy_columns)(const FN(class_targets) *q, const real 
 
 /* Sums of one long row, 64 bytes of lanes each */
 typedef struct {
-    vreal sum[FA_GROUP], mass[FA_GROUP], chosen[FA_GROUP];
+    vreal sum[FA_GROUP], target_sum[FA_GROUP], chosen[FA_GROUP];
 } FN(row_sums);
 
-static const real FN(lane_numbers)[64 / sizeof(real)] = {0, 1, 2, 3, 4, 5, 6, 7,
-#if !FA_DOUBLE
-                                                         8, 9, 10, 11, 12, 13, 14, 15
-#endif
-};
+static const real FN(lane_numbers)[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 FA_INLINE vreal FN(row_target)(const FN(class_targets) *q, const real *targets, ptrdiff_t i) {
     return FN(class_target)(q, targets ? FN(vload)(targets + i) : FN(vset)(0),
@@ -95,8 +91,8 @@ FA_INLINE void FN(cross_entropy_group)(const FN(class_targets) *q, FN(row_sums) 
         if (q->dense) {
             vreal target = FN(row_target)(q, targets, i + j * FN(lanes));
             if (skip) target = FN(vselect)(again, zero, target);
-            s->mass[j] += target;
-            s->chosen[j] += FN(target_share)(target, v[j] - top);
+            s->target_sum[j] += target;
+            s->chosen[j] += FN(target_term)(target, v[j] - top);
         }
         v[j] = FN(exp_difference)(v[j], top);
         s->sum[j] += skip ? FN(vselect)(again, zero, v[j]) : v[j];
@@ -131,7 +127,7 @@ FA_INLINE real FN(cross_entropy_row)(const FN(class_targets) *q, const real *x, 
     const real below = label >= 0 ? x[label] - strip[0] : 0;
 
     FN(row_sums) s;
-    for (int j = 0; j < FA_GROUP; j++) s.sum[j] = s.mass[j] = s.chosen[j] = FN(vset)(0);
+    for (int j = 0; j < FA_GROUP; j++) s.sum[j] = s.target_sum[j] = s.chosen[j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < end; i += step) {
         for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(x + i + j * FN(lanes));
         FN(cross_entropy_group)(q, &s, v, targets, i, top, 0);
@@ -142,10 +138,10 @@ FA_INLINE real FN(cross_entropy_row)(const FN(class_targets) *q, const real *x, 
         for (int j = 0; j < FA_GROUP; j++) FN(vstore)(g + last + j * FN(lanes), rest[j]);
     }
     const real total = FN(group_sum)(s.sum);
-    real mass = hit, chosen = hit != 0 ? hit * below : 0;
-    if (q->dense) mass += FN(group_sum)(s.mass), chosen += FN(group_sum)(s.chosen);
+    real target_sum = hit, chosen = hit != 0 ? hit * below : 0;
+    if (q->dense) target_sum += FN(group_sum)(s.target_sum), chosen += FN(group_sum)(s.chosen);
 
-    const vreal factor = FN(vset)(unit * mass / total), units = FN(vset)(unit);
+    const vreal factor = FN(vset)(unit * target_sum / total), units = FN(vset)(unit);
     for (int j = 0; j < FA_GROUP; j++) rest[j] = FN(vload)(g + last + j * FN(lanes));
     for (ptrdiff_t i = 0; i < end; i += step) {
         for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vload)(g + i + j * FN(lanes));
@@ -153,7 +149,7 @@ FA_INLINE real FN(cross_entropy_row)(const FN(class_targets) *q, const real *x, 
     }
     if (end < n) FN(cross_entropy_gradient)(q, rest, targets, g, last, factor, units);
     if (label >= 0) g[label] -= hit * unit;
-    return mass * FN(log_above_one)(FN(vset)(total))[0] - chosen;
+    return target_sum * FN(log_above_one)(FN(vset)(total))[0] - chosen;
 }
 
 static double FN(softmax_cross_entropy)(const fa_cross_entropy *a, ptrdiff_t first, ptrdiff_t rows) {
@@ -233,7 +229,7 @@ FA_INLINE vreal FN(bce_with_logits_loss)(vreal x, vreal t, vreal a, vreal *slope
     vreal tail = FN(vfma)(e - (u - (real)1), r, FN(log_above_one)(u));
     vreal positive = a * t, negative = (real)1 - t;
     vmask below = FN(vlt)(x, zero);
-    vreal wrong = FN(vselect)(below, positive, negative); /* the target's share that pays |x| */
+    vreal wrong = FN(vselect)(below, positive, negative); /* the part of the target that pays |x| */
     vreal right = FN(vselect)(below, negative, positive);
     vreal s = FN(vfma)(-right, e * r, wrong * r); /* downhill is towards the sign of x where x is wrong */
     *slope = FN(vselect)(below, -s, s);
@@ -326,6 +322,3 @@ FA_LOSSES(FA_LOSS_LOOP)
 
 #define FA_LOSS_ENTRY(name) {#name, FN(name)},
 static const fa_loss FN(losses)[] = {FA_LOSSES(FA_LOSS_ENTRY)};
-#undef FA_LOSSES
-#undef FA_LOSS_LOOP
-#undef FA_LOSS_ENTRY

@@ -10,21 +10,23 @@ FA_INLINE vreal FN(polynomial)(vreal x, const real *c, int count) {
     for (int i = count - 2; i >= 0; i--) sum = FN(vfma)(sum, x, FN(vset)(c[i]));
     return sum;
 }
-#define FA_POLYNOMIAL(x, c) FN(polynomial)(x, c, (int)(sizeof(c) / sizeof(c[0])))
+#define FA_POLYNOMIAL(x, c) FN(polynomial)(x, c, FA_COUNT(c))
+
+/* a * b + c for sums of products: one rounding where the instruction set has FMA, two where it has not. */
+FA_INLINE vreal FN(vmul_add)(vreal a, vreal b, vreal c) {
+    return FA_FMA ? FN(vfma)(a, b, c) : a * b + c;
+}
 
 /* a * b - p for a p close to a * b: exact where p is the rounded product */
 FA_INLINE vreal FN(product_error)(vreal a, vreal b, vreal p) {
-#if FA_HAS_FMA || !FA_DOUBLE
-    return FN(vfma)(a, b, -p);
-#else
+    if (FA_FMA || !FA_DOUBLE) return FN(vfma)(a, b, -p);
     /* Dekker's product of halves: 26 leading bits and the rest, cut off by a mask, because Veltkamp's split overflows */
     const vuint leading = (vuint){0} + ((uint)-1 << 27);
     vreal ah = (vreal)((vuint)a & leading), bh = (vreal)((vuint)b & leading), al = a - ah, bl = b - bh;
     return (((ah * bh - p) + ah * bl) + al * bh) + al * bl;
-#endif
 }
 
-/* (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, from bench/fit_polynomials.py; exp is then right to 2^-28 (2^-57) */
+/* (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, from fit/polynomials.py; exp is then right to 2^-28 (2^-57) */
 #if FA_DOUBLE
 static const real FN(exp_tail)[] = {0x1.000000000000ap-1, 0x1.5555555555507p-3, 0x1.55555555506cp-5,
                                     0x1.1111111124bdfp-7, 0x1.6c16c18475be2p-10, 0x1.a01a013987b25p-13,
@@ -94,13 +96,8 @@ FA_INLINE vreal FN(exp_core)(vreal r) {
 /* exp(x) for x <= 0, times 2^FA_EXP_SHIFT: a normal number, or exactly 0 from -132.05 (-1063.6) down, where exp(x) is 0
  * whatever it is divided by. A caller multiplies by what else it has first and by FA_UNSCALE last, so that a subnormal
  * result is rounded once. */
-#if FA_DOUBLE
-#define FA_EXP_SHIFT 512
-#define FA_UNSCALE 0x1p-512
-#else
-#define FA_EXP_SHIFT 64
-#define FA_UNSCALE 0x1p-64f
-#endif
+#define FA_EXP_SHIFT FA_EITHER(64, 512)
+#define FA_UNSCALE FA_EITHER(0x1p-64f, 0x1p-512)
 #define FA_EXP_LOWEST (FA_DOUBLE ? (real)-1064 : (real)-132.4)
 
 FA_INLINE vreal FN(exp_scaled)(vreal x) {
@@ -118,7 +115,7 @@ FA_INLINE vreal FN(one_minus_exp)(vreal x) {
     return FN(vfma)(-e.scale, FN(expm1_core)(r), (real)1 - e.scale);
 }
 
-/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e. Coefficients from bench/fit_polynomials.py. */
+/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e. Coefficients from fit/polynomials.py. */
 #if FA_DOUBLE
 /* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9]; with s = e / (2 + e), log(1 + e) = 2 atanh(s) is then right to 2^-59 */
 static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
@@ -133,7 +130,7 @@ FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
     return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
 }
 #else
-/* (log(1 + e) - e) / e^2 to 2^-27.5: here a longer polynomial costs no more than the quotient, and is exacter */
+/* (log(1 + e) - e) / e^2 to 2^-27.5: here a longer polynomial costs no more than the quotient, and is more accurate */
 static const real FN(log1p_tail)[] = {-0x1.ffffd2p-2f, 0x1.554dd4p-2f,  -0x1.ff2498p-3f,
                                       0x1.9350c2p-3f,  -0x1.3a5824p-3f, 0x1.b5051ap-4f,
                                       -0x1.d77c88p-5f, 0x1.4a1274p-6f,  -0x1.b1410cp-9f};
@@ -144,7 +141,7 @@ FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
 }
 #endif
 
-/* (exp(2r) - 1) / r on |r| <= ln(2)/4, from bench/fit_polynomials.py. For double 2, and exp_tail times powers of two; for
+/* (exp(2r) - 1) / r on |r| <= ln(2)/4, from fit/polynomials.py. For double 2, and exp_tail times powers of two; for
  * float one coefficient less: exp is then right to 2^-23.3, which is little beside what it is used for (one_plus_exp). */
 #if FA_DOUBLE
 static const real FN(exp_double_tail)[] = {0x1.0p1, 0x1.000000000000ap1, 0x1.5555555555507p0, 0x1.55555555506cp-1,
@@ -156,7 +153,7 @@ static const real FN(exp_double_tail)[] = {0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555
 #endif
 
 #if FA_DOUBLE
-/* For tanh: FA_TANH_SCALE (exp(2r) - 1 - 2r) / 2r^2 on [0, ln(2)/2], from bench/fit_polynomials.py */
+/* For tanh: FA_TANH_SCALE (exp(2r) - 1 - 2r) / 2r^2 on [0, ln(2)/2], from fit/polynomials.py */
 #define FA_TANH_SCALE 1.4921875
 static const real FN(expm1_half_tail)[] = {0x1.7dfffffffffc9p+0, 0x1.fd55555559496p-1, 0x1.fd555553c5383p-2,
                                            0x1.977777c54b4b4p-3, 0x1.0fa4f1aa2e86dp-4, 0x1.36749597cc5dcp-6,
@@ -164,7 +161,7 @@ static const real FN(expm1_half_tail)[] = {0x1.7dfffffffffc9p+0, 0x1.fd555555594
                                            0x1.b71fc23a836f7p-15};
 #endif
 
-/* For sigmoid: FA_SIGMOID_SCALE (exp(r) - 1) / r on |r| <= ln(2)/2, from bench/fit_polynomials.py */
+/* For sigmoid: FA_SIGMOID_SCALE (exp(r) - 1) / r on |r| <= ln(2)/2, from fit/polynomials.py */
 #define FA_SIGMOID_SCALE (real)1.75
 #if FA_DOUBLE
 static const real FN(sigmoid_tail)[] = {0x1.cp+0, 0x1.c000000000011p-1, 0x1.2aaaaaaaaaa5fp-2,
@@ -176,7 +173,7 @@ static const real FN(sigmoid_tail)[] = {0x1.cp+0f, 0x1.bffffcp-1f, 0x1.2aaap-2f,
                                         0x1.3cd092p-9f};
 #endif
 
-/* (tanh(x) - x) / x^3 in x^2 for |x| below FA_TANH_SMALL, from bench/fit_polynomials.py */
+/* (tanh(x) - x) / x^3 in x^2 for |x| below FA_TANH_SMALL, from fit/polynomials.py */
 #define FA_TANH_SMALL (FA_DOUBLE ? (real)0.55 : (real)0.625)
 #if FA_DOUBLE
 static const real FN(tanh_tail)[] = {-0x1.555555555549dp-2, 0x1.11111111028a6p-3, -0x1.ba1ba1ad67585p-5,
@@ -187,7 +184,7 @@ static const real FN(tanh_tail)[] = {-0x1.555555555549dp-2, 0x1.11111111028a6p-3
 static const real FN(tanh_tail)[] = {-0x1.555532p-2f, 0x1.1106fcp-3f, -0x1.b836fap-5f, 0x1.520446p-6f, -0x1.754a0ap-8f};
 #endif
 
-/* ((x - tanh(x)) / x^3 - 1/3) / x^2 in x^2 on [0, 1.0405], from bench/fit_polynomials.py */
+/* ((x - tanh(x)) / x^3 - 1/3) / x^2 in x^2 on [0, 1.0405], from fit/polynomials.py */
 #if FA_DOUBLE
 static const real FN(tanh_shrink_tail)[] = {-0x1.1111111111108p-3, 0x1.ba1ba1ba1a9ebp-5, -0x1.664f488270221p-6,
                                             0x1.226e3551929eap-7, -0x1.d6d3ce6fda323p-9, 0x1.7da33d4a126c2p-10,
@@ -203,17 +200,10 @@ static const real FN(tanh_shrink_tail)[] = {-0x1.1110f6p-3f, 0x1.ba1126p-5f, -0x
 /* Where an exponential is a factor or a quotient of the result (sigmoid, silu, swish, mish, both gelu), that is scaled by
  * 2^FA_TAIL. From FA_LOWEST down exp(x) * 2^FA_TAIL is exactly 0: there x * exp(x) is less than half the smallest
  * number, and 2^20 times as much is not normal. exp(FA_WIDE) is so much more than 1 that slopes are 1 from there on. */
-#if FA_DOUBLE
-#define FA_TAIL 64
-#define FA_TAIL_UNSCALE 0x1p-64
-#define FA_LOWEST -753.4
-#define FA_WIDE 44.0
-#else
-#define FA_TAIL 32
-#define FA_TAIL_UNSCALE 0x1p-32f
-#define FA_LOWEST -110.2f
-#define FA_WIDE 22.0f
-#endif
+#define FA_TAIL FA_EITHER(32, 64)
+#define FA_TAIL_UNSCALE FA_EITHER(0x1p-32f, 0x1p-64)
+#define FA_LOWEST FA_EITHER(-110.2f, -753.4)
+#define FA_WIDE FA_EITHER(22.0f, 44.0)
 
 #if !FA_DOUBLE
 /* A reduction in three operations, for exp(x) or, with a, c and magic_c negated, exp(-x): c is so near a ln 2 and of so
@@ -227,7 +217,7 @@ FA_INLINE vreal FN(exp_stretch)(vreal x, real a, real c, real magic, real magic_
 }
 #endif
 
-/* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from bench/fit_polynomials.py, for swish's slopes, in double silu's too: there
+/* 2^FA_TAIL exp(t) = swish_power(r) / 2^-n, from fit/polynomials.py, for swish's slopes, in double silu's too: there
  * exp_tail after two ones, all times 2^FA_TAIL. In float c is 33501/65536, a ln 2 to within 2^-34, and the shift
  * 323/65536, with which the first coefficient is very near a float. */
 #if FA_DOUBLE
@@ -304,12 +294,11 @@ FA_INLINE vreal FN(piece_of)(vreal t, const float *place, int places, int octave
     return octaves ? (vreal)(FN(vbits)(piece) >> 22) : piece;
 }
 /* A function of t + low in pieces (fa_pieces.h), low less than an ULP of t */
-FA_INLINE vreal FN(piecewise)(vreal t, vreal low, vreal piece, const float (*row)[FA_ROW], int rows) {
+FA_INLINE vreal FN(piecewise)(vreal t, vreal low, vreal piece, const float (*row)[FA_PICKED], int rows) {
     vreal r = t - FN(vpick)(row[0], piece) + low, sum = FN(vpick)(row[rows - 1], piece);
     for (int i = rows - 2; i > 0; i--) sum = FN(vfma)(sum, r, FN(vpick)(row[i], piece));
     return sum;
 }
-#define FA_COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
 #define FA_PIECEWISE_SUM(t, low, table)                                                                        \
     FN(piecewise)(t, low, FN(piece_of)(t, table.place, FA_COUNT(table.place), table.octaves), table.row,       \
                   FA_COUNT(table.row))
@@ -347,7 +336,7 @@ FA_INLINE vreal FN(gate_gradient)(vreal grad, vreal x, vreal near, vreal slope, 
     return FN(vselect)(FN(vlt)(FN(vabs)(x), FN(vset)((real)0.5)), grad * near, far);
 }
 
-/* For gelu, from bench/fit_polynomials.py, k = 1 / sqrt(2 pi):
+/* For gelu, from fit/polynomials.py, k = 1 / sqrt(2 pi):
  *
  *   t Phi(-t) exp(t^2 / 2) = k + tail(t) / denominator(t) on [13/16, 38.82]
  *   gelu'(-t) exp(t^2 / 2) = (root - t) (k + slope(t) / denominator(t)) on [0, 38.82]
@@ -445,7 +434,7 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     return g;
 }
 #else
-/* From bench/fit_polynomials.py, for t from 5.5 to 14.9 and w = 1 / t^2: t Phi(-t) exp(t^2 / 2), and -gelu'(-t)
+/* From fit/polynomials.py, for t from 5.5 to 14.9 and w = 1 / t^2: t Phi(-t) exp(t^2 / 2), and -gelu'(-t)
  * exp(t^2 / 2) / t. */
 static const real FN(gelu_far_tail)[] = {0x1.98844ap-2f, -0x1.98750ap-2f, 0x1.3025dcp+0f, -0x1.5825ccp+2f, 0x1.4caf26p+4f};
 static const real FN(gelu_far_slope)[] = {0x1.988452p-2f, -0x1.98824ep-2f, 0x1.975aeap-2f, -0x1.1ec0dep+0f, 0x1.b683a6p+1f};

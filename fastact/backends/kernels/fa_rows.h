@@ -5,10 +5,15 @@
  * order of a sum is the same on every instruction set. Either way a row's bits depend on nothing but the row.
  */
 
-#ifndef FA_SHORT_ROW
 #define FA_SHORT_ROW 32
-enum { FA_LAST_PASS = 1, FA_FIRST_PASS }; /* over a long row, for what asks for memory ahead */
-#endif
+
+FA_INLINE real FN(vlargest)(vreal v) {
+    if (FN(lanes) > 8) v = FN(vmax)(v, FN(vturn)(v, 8));
+    if (FN(lanes) > 4) v = FN(vmax)(v, FN(vturn)(v, 4));
+    if (FN(lanes) > 2) v = FN(vmax)(v, FN(vturn)(v, 2));
+    v = FN(vmax)(v, FN(vturn)(v, 1));
+    return v[0];
+}
 
 /* scratch[c] holds column c of `count` rows; missing rows are filled with row 0. A square of vectors at a time. */
 FA_INLINE void FN(load_columns)(vreal *scratch, const real *x, ptrdiff_t count, ptrdiff_t columns) {
@@ -69,16 +74,16 @@ FA_INLINE void FN(softmax_columns)(vreal *v, ptrdiff_t columns, int logarithm) {
 
 /* Two long rows at once (the same one twice is fine), as one alone mostly waits: for its maximum, its sum, its quotient.
  * far: the pass that asks for memory ahead, or 0 */
-enum { FN(rows_at_once) = 2 };
+enum { FN(rows_at_once) = 2, FN(last_pass) = 1, FN(first_pass) = 2 };
 
 /* That pass, for the two rows from element at on: the last for rows that are not so long, as it computes most; the first
  * for very long ones, where only that waits for memory, and then the last for what it writes; none for those between,
  * which gain nothing. Measured at 1,000 to 50,000 columns. */
 FA_INLINE int FN(rows_far)(ptrdiff_t at, ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t bytes = columns * (int)sizeof(real);
-    if (bytes > 4 * FA_AHEAD) return FN(is_far)(rows * columns) ? FA_FIRST_PASS : 0;
+    if (bytes > 4 * FA_AHEAD) return FN(is_far)(rows * columns) ? FN(first_pass) : 0;
     if (bytes > FA_AHEAD) return 0;
-    return at < FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns) ? FA_LAST_PASS : 0;
+    return at < FN(prefetch_end)(rows * columns, FN(rows_at_once) * columns) ? FN(last_pass) : 0;
 }
 
 FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t n, int logarithm, int far) {
@@ -88,7 +93,7 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
         for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vset)(-(real)INFINITY), sum[r][j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < n; i += step)
         for (int r = 0; r < count; r++) {
-            if (far == FA_FIRST_PASS) FN(prefetch)(x[r] + i, step);
+            if (far == FN(first_pass)) FN(prefetch)(x[r] + i, step);
             FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
             for (int j = 0; j < FA_GROUP; j++) top[r][j] = FN(vmax)(v[r][j], top[r][j]); /* the sum sees a NaN */
         }
@@ -98,7 +103,7 @@ FA_INLINE void FN(softmax_pair)(const real *const *x, real *const *y, ptrdiff_t 
     }
     for (ptrdiff_t i = 0; i < n; i += step) {
         for (int r = 0; r < count; r++) {
-            if (far == FA_LAST_PASS) FN(prefetch)(x[r] + i, step);
+            if (far == FN(last_pass)) FN(prefetch)(x[r] + i, step);
             if (far && y[r] != x[r]) FN(prefetch)(y[r] + i, step);
             FN(load_group)(v[r], x[r], i, n, -(real)INFINITY);
         }
@@ -130,8 +135,8 @@ FA_INLINE void FN(softmax_rows)(const real *x, real *y, ptrdiff_t rows, ptrdiff_
             const real *const from[] = {x + at, x + next};
             real *const to[] = {y + at, y + next};
             const int far = FN(rows_far)(at, rows, columns);
-            if (far == FA_FIRST_PASS) FN(softmax_pair)(from, to, columns, logarithm, FA_FIRST_PASS);
-            else if (far == FA_LAST_PASS) FN(softmax_pair)(from, to, columns, logarithm, FA_LAST_PASS);
+            if (far == FN(first_pass)) FN(softmax_pair)(from, to, columns, logarithm, FN(first_pass));
+            else if (far == FN(last_pass)) FN(softmax_pair)(from, to, columns, logarithm, FN(last_pass));
             else FN(softmax_pair)(from, to, columns, logarithm, 0);
         }
         return;
@@ -167,7 +172,7 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
         for (int j = 0; j < FA_GROUP; j++) sum[r][j] = FN(vset)(0);
     for (ptrdiff_t i = 0; i < n; i += step)
         for (int r = 0; r < count; r++) {
-            if (far == FA_FIRST_PASS) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
+            if (far == FN(first_pass)) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
             FN(load_group)(a[r], g[r], i, n, 0);
             if (!logarithm) FN(load_group)(b[r], y[r], i, n, 0);
             for (int j = 0; j < FA_GROUP; j++)
@@ -176,7 +181,7 @@ FA_INLINE void FN(softmax_pair_gradient)(const real *const *g, const real *const
     for (int r = 0; r < count; r++) total[r] = FN(vset)(FN(group_sum)(sum[r]));
     for (ptrdiff_t i = 0; i < n; i += step) {
         for (int r = 0; r < count; r++) {
-            if (far == FA_LAST_PASS) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
+            if (far == FN(last_pass)) FN(prefetch)(g[r] + i, step), FN(prefetch)(y[r] + i, step);
             if (far && dx[r] != g[r] && dx[r] != y[r]) FN(prefetch)(dx[r] + i, step);
             FN(load_group)(a[r], g[r], i, n, 0), FN(load_group)(b[r], y[r], i, n, 0);
         }
@@ -196,8 +201,8 @@ FA_INLINE void FN(softmax_rows_gradient)(const real *g, const real *y, real *dx,
             const real *const grad[] = {g + at, g + next}, *const saved[] = {y + at, y + next};
             real *const to[] = {dx + at, dx + next};
             const int far = FN(rows_far)(at, rows, columns);
-            if (far == FA_FIRST_PASS) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FA_FIRST_PASS);
-            else if (far == FA_LAST_PASS) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FA_LAST_PASS);
+            if (far == FN(first_pass)) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FN(first_pass));
+            else if (far == FN(last_pass)) FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, FN(last_pass));
             else FN(softmax_pair_gradient)(grad, saved, to, columns, logarithm, 0);
         }
         return;
@@ -329,7 +334,7 @@ static void FN(maxout)(const void *x, void *y, uint8_t *index, ptrdiff_t n, ptrd
     }
 }
 
-FA_INLINE void FN(maxout_shares)(vreal *v, vreal g, vreal winner, int pieces) {
+FA_INLINE void FN(maxout_gradients)(vreal *v, vreal g, vreal winner, int pieces) {
     for (int p = 0; p < pieces; p++) v[p] = FN(vselect)(FN(veq)(winner, FN(vset)((real)p)), g, FN(vset)(0));
 }
 
@@ -337,7 +342,7 @@ FA_INLINE ptrdiff_t FN(maxout_backward_whole)(const real *g, const uint8_t *inde
     ptrdiff_t i = 0;
     vreal v[4];
     for (; i + FN(lanes) <= n; i += FN(lanes)) {
-        FN(maxout_shares)(v, FN(vload)(g + i), FN(vload_bytes)(index + i), pieces);
+        FN(maxout_gradients)(v, FN(vload)(g + i), FN(vload_bytes)(index + i), pieces);
         FN(store_pieces)(v, dx + i * pieces, pieces);
     }
     return i;
@@ -353,7 +358,7 @@ static void FN(maxout_backward)(const void *grad, const uint8_t *index, void *dx
     for (; pieces <= FA_SHORT_ROW && i < n; part = FN(part)(n - i)) {
         if (part) {
             memcpy(bytes, index + i, (size_t)part);
-            FN(maxout_shares)(v, FN(vload_part)(g + i, part), FN(vload_bytes)(bytes), (int)pieces);
+            FN(maxout_gradients)(v, FN(vload_part)(g + i, part), FN(vload_bytes)(bytes), (int)pieces);
             FN(store_columns)(v, to + i * pieces, part, pieces);
             i += part;
         }

@@ -7,9 +7,7 @@
  * vector where there is FMA.
  */
 
-#ifndef FA_STATISTICS_ROWS
 #define FA_STATISTICS_ROWS 64
-#endif
 
 FA_INLINE void FN(statistics_strip)(const real *x, double *result, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t n,
                                     real small) {

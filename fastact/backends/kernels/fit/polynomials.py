@@ -1,16 +1,22 @@
-"""Refit the polynomials of fastact/backends/kernels/fa_math.h (needs mpmath): python bench/fit_polynomials.py
+"""Refit the polynomials of fa_math.h (needs mpmath; minutes): python fastact/backends/kernels/fit/polynomials.py
 
 Weighted minimax fits in 60 digits. Every coefficient is rounded to the target precision in turn, lowest first, and
 the higher ones are fitted again around it, so that rounding costs next to nothing. Printed as C hexadecimal constants
 with the weighted error that remains.
 """
 
+from collections.abc import Callable
+
 import mpmath as mp
+from functions import Number, gelu_tanh_argument, hexadecimal, normal
 
 mp.mp.dps = 60
+Function = Callable[[Number], Number]
 
 
-def minimax(function, weight, powers, low, high, iterations=40):
+def minimax(
+    function: Function, weight: Function, powers: list[int], low: Number, high: Number, iterations: int = 40
+) -> list[Number]:
     """Coefficients c with the largest |sum c_i x**powers[i] - function(x)| * weight(x) as small as possible.
 
     Lawson's iteratively reweighted least squares on Chebyshev points: unlike an exchange it does not mind that the
@@ -25,7 +31,7 @@ def minimax(function, weight, powers, low, high, iterations=40):
             scaled[i, j] = weight(x) * x**power
         target[i] = weight(x) * function(x)
     lawson = [mp.mpf(1) / count] * count
-    best, best_error = None, mp.inf
+    best, best_error = [], mp.inf
     for _ in range(iterations):
         weighted = scaled.T * mp.diag(lawson)
         c = mp.lu_solve(weighted * scaled, weighted * target)
@@ -38,7 +44,7 @@ def minimax(function, weight, powers, low, high, iterations=40):
     return best
 
 
-def round_to(x, digits):
+def round_to(x: Number, digits: int) -> Number:
     """x rounded to that many binary digits."""
     if x == 0:
         return x
@@ -47,12 +53,14 @@ def round_to(x, digits):
     return mp.nint(x * scale) / scale
 
 
-def fit(function, weight, powers, low, high, digits):
+def fit(
+    function: Function, weight: Function, powers: list[int], low: Number, high: Number, digits: int
+) -> tuple[list[Number], Number]:
     """The rounded coefficients, and the largest weighted error with them."""
     low, high, known = mp.mpf(low), mp.mpf(high), []
     for i in range(len(powers)):
 
-        def rest(x, known=known):
+        def rest(x: Number, known: list[Number] = known) -> Number:
             return function(x) - sum(a * x**p for a, p in zip(known, powers, strict=False))
 
         c = minimax(rest, weight, powers[i:], low, high)
@@ -63,7 +71,7 @@ def fit(function, weight, powers, low, high, digits):
     )
 
 
-def solve_weighted(rows, targets, weights):
+def solve_weighted(rows: list[list[Number]], targets: list[Number], weights: list[Number]) -> list[Number]:
     """Linear least squares by the normal equations (60 digits can afford them)."""
     size = len(rows[0])
     normal, side = mp.matrix(size, size), mp.matrix(size, 1)
@@ -75,12 +83,18 @@ def solve_weighted(rows, targets, weights):
     return list(mp.lu_solve(normal, side))
 
 
-def normal_tail(t):
+def normal_tail(t: Number) -> Number:
     """Phi(-t) exp(t^2 / 2)"""
-    return mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
+    return mp.exp(t * t / 2) * normal(-t)
 
 
-def fit_denominator(functions, degrees, high, digits, iterations=30):
+def fit_denominator(
+    functions: list[tuple[Function, Number, int]],
+    degrees: tuple[int, int],
+    high: Number,
+    digits: int,
+    iterations: int = 30,
+) -> list[Number]:
     """Q, highest coefficient 1, that serves every (function, low, importance) best: k + P / Q = function in relative
     error on [low, high] with a P of its own, k = 1 / sqrt(2 pi).
 
@@ -103,7 +117,7 @@ def fit_denominator(functions, degrees, high, digits, iterations=30):
             rows.append(numerators + [(k - f) * t**j for j in range(bottom)])
             targets.append((f - k) * t**bottom)
     old, lawson = [1 + t**bottom for t in points], [mp.mpf(1) / len(points)] * len(points)
-    best, best_error = None, mp.inf
+    best, best_error = [], mp.inf
     for step in range(iterations):
         c = solve_weighted(rows, targets, [w / (q * f) ** 2 for w, q, f in zip(lawson, old, sizes, strict=True)])
         q = [*c[-bottom:], mp.mpf(1)]
@@ -120,100 +134,91 @@ def fit_denominator(functions, degrees, high, digits, iterations=30):
     return [round_to(a, digits) for a in best]
 
 
-def fit_numerator(function, denominator, degree, low, high, digits):
+def fit_numerator(
+    function: Function, denominator: list[Number], degree: int, low: Number, high: Number, digits: int
+) -> tuple[list[Number], Number]:
     """P with k + P / Q = function in relative error, for k = 1 / sqrt(2 pi) rounded: its coefficients and the error."""
     k = round_to(1 / mp.sqrt(2 * mp.pi), digits)
 
-    def q(t):
+    def q(t: Number) -> Number:
         return mp.polyval(denominator[::-1], t)
 
     powers = list(range(degree + 1))
     return fit(lambda t: (function(t) - k) * q(t), lambda t: 1 / (function(t) * q(t)), powers, low, high, digits)
 
 
-def normal_tail_moment(t):
+def normal_tail_moment(t: Number) -> Number:
     """t Phi(-t) exp(t^2 / 2)"""
     return t * normal_tail(t)
 
 
-def gelu_far_tail(w):
+def gelu_far_tail(w: Number) -> Number:
     """t Phi(-t) exp(t^2 / 2) for w = 1 / t^2"""
     return normal_tail_moment(1 / mp.sqrt(w))
 
 
-def gelu_far_slope(w):
+def gelu_far_slope(w: Number) -> Number:
     """-gelu'(-t) exp(t^2 / 2) / t for w = 1 / t^2"""
     return 1 / mp.sqrt(2 * mp.pi) - w * gelu_far_tail(w)
 
 
-def gelu_root():
-    """The t > 0 with gelu'(-t) = 0."""
-    return mp.findroot(lambda t: normal_tail(t) - t / mp.sqrt(2 * mp.pi), mp.mpf("0.75"))
+# the t > 0 with gelu'(-t) = 0
+GELU_ROOT = mp.findroot(lambda t: normal_tail(t) - t / mp.sqrt(2 * mp.pi), mp.mpf("0.75"))
 
 
-GELU_ROOT = gelu_root()
-
-
-def gelu_slope_factor(t, root=GELU_ROOT):
+def gelu_slope_factor(t: Number, root: Number = GELU_ROOT) -> Number:
     """gelu'(-t) exp(t^2 / 2) / (root - t)"""
     return (t / mp.sqrt(2 * mp.pi) - normal_tail(t)) / (t - root)
 
 
-def normal_centre(z):
+def normal_centre(z: Number) -> Number:
     """(1 - 2 Phi(-t)) / t, for z = -t^2 / 2"""
     t = mp.sqrt(-2 * z)
     return mp.erf(t / mp.sqrt(2)) / t
 
 
-def gelu_near(z):
+def gelu_near(z: Number) -> Number:
     """(gelu'(x) - 1/2) / x for z = -x^2 / 2"""
     x = mp.sqrt(-2 * z)
     return mp.erf(x / mp.sqrt(2)) / (2 * x) + mp.exp(z) / mp.sqrt(2 * mp.pi)
 
 
-def gelu_tanh_near(square):
+def gelu_tanh_near(square: Number) -> Number:
     """(gelu_tanh'(x) - 1/2) / x for x^2"""
-    x, a = mp.sqrt(square), mp.sqrt(2 / mp.pi)
-    u, slope = a * (x + mp.mpf("0.044715") * x**3), a * (1 + 3 * mp.mpf("0.044715") * square)
+    x = mp.sqrt(square)
+    u, slope = gelu_tanh_argument(x)
     return mp.tanh(u) / (2 * x) + slope / (2 * mp.cosh(u) ** 2)
 
 
-def near_weight(z):
-    """To the relative error of the slope at the negative x."""
-    x = mp.sqrt(-2 * z)
-    return x / (mp.mpf(1) / 2 - x * gelu_near(z))
+def near_weight(x: Number, near: Number) -> Number:
+    """To the relative error of the slope 1/2 - x near at the negative x."""
+    return x / (mp.mpf(1) / 2 - x * near)
 
 
-def near_weight_tanh(square):
-    """The same for gelu_tanh."""
-    x = mp.sqrt(square)
-    return x / (mp.mpf(1) / 2 - x * gelu_tanh_near(square))
-
-
-def exp_tail(r):
+def exp_tail(r: Number) -> Number:
     """(exp(r) - 1 - r) / r^2"""
     if abs(r) < mp.mpf(10) ** -12:
         return mp.mpf(1) / 2 + r / 6 + r * r / 24
     return (mp.exp(r) - 1 - r) / (r * r)
 
 
-def exp_double_tail(r):
+def exp_double_tail(r: Number) -> Number:
     """(exp(2r) - 1) / r"""
     return mp.expm1(2 * r) / r if r else mp.mpf(2)
 
 
-def log1p_tail(e):
+def log1p_tail(e: Number) -> Number:
     """(log(1 + e) - e) / e^2"""
     if abs(e) < mp.mpf(10) ** -10:
         return -mp.mpf(1) / 2 + e / 3 - e * e / 4
     return (mp.log1p(e) - e) / (e * e)
 
 
-def log1p_weight(e):
+def log1p_weight(e: Number) -> Number:
     return e * e / mp.log1p(e) if e else mp.mpf(0)
 
 
-def atanh_tail(w):
+def atanh_tail(w: Number) -> Number:
     """(2 atanh(s) - 2 s) / s^3 in w = s^2"""
     if w < mp.mpf(10) ** -14:
         return mp.mpf(2) / 3 + w * 2 / 5 + w * w * 2 / 7
@@ -221,12 +226,12 @@ def atanh_tail(w):
     return (2 * mp.atanh(s) - 2 * s) / (s * w)
 
 
-def atanh_weight(w):
+def atanh_weight(w: Number) -> Number:
     s = mp.sqrt(w)
     return s * w / (2 * mp.atanh(s)) if w else mp.mpf(0)
 
 
-def tanh_tail(z):
+def tanh_tail(z: Number) -> Number:
     """(tanh(x) - x) / x^3 in z = x^2"""
     if z < mp.mpf(10) ** -14:
         return -mp.mpf(1) / 3 + z * 2 / 15 - z * z * 17 / 315
@@ -234,25 +239,25 @@ def tanh_tail(z):
     return (mp.tanh(x) - x) / (x * z)
 
 
-def tanh_weight(z):
+def tanh_weight(z: Number) -> Number:
     x = mp.sqrt(z)
     return x * z / mp.tanh(x) if z else mp.mpf(0)
 
 
-def tanh_shrink_tail(z):
+def tanh_shrink_tail(z: Number) -> Number:
     """((x - tanh(x)) / x^3 - 1/3) / x^2 in z = x^2"""
     if z < mp.mpf(10) ** -9:
         return -mp.mpf(2) / 15 + z * 17 / 315 - z * z * 62 / 2835
     return (-tanh_tail(z) - mp.mpf(1) / 3) / z
 
 
-def tanh_shrink_weight(z):
+def tanh_shrink_weight(z: Number) -> Number:
     return z / -tanh_tail(z)
 
 
-def show(title, coefficients, error, suffix):
+def show(title: str, coefficients: list[Number], error: Number, suffix: str) -> None:
     print(f"{title}: error {mp.nstr(error, 3)} = 2^{mp.nstr(mp.log(error, 2), 4)}")
-    print("    " + ", ".join(float(c).hex() + suffix for c in coefficients))
+    print("    " + ", ".join(hexadecimal(c, suffix) for c in coefficients))
 
 
 if __name__ == "__main__":
@@ -326,7 +331,7 @@ if __name__ == "__main__":
         shift + half_period,
         24,
     )
-    print(f"swish_power, r is t times {float(stretch).hex()}f")
+    print(f"swish_power, r is t times {hexadecimal(stretch, 'f')}")
     show("swish_power, 24 bits, degree 6", [mp.ldexp(a, 32) for a in c], e, "f")
 
     # gelu far to the left, in 1 / t^2
@@ -338,15 +343,19 @@ if __name__ == "__main__":
     # gelu, up to where it has underflowed; the numerators carry the factor FA_TAIL_UNSCALE
     degrees, high = (9, 10), 38.82
     q = fit_denominator([(gelu_slope_factor, 0, 3), (normal_tail_moment, mp.mpf(13) / 16, 1)], degrees, high, 53)
-    print("gelu_denominator, 53 bits:\n    " + ", ".join(float(a).hex() for a in q))
+    print("gelu_denominator, 53 bits:\n    " + ", ".join(hexadecimal(a) for a in q))
     c, e = fit_numerator(normal_tail_moment, q, degrees[0], mp.mpf(13) / 16, high, 53)
     show("gelu_tail, 53 bits", [mp.ldexp(a, -64) for a in c], e, "")
     c, e = fit_numerator(gelu_slope_factor, q, degrees[0], 0, high, 53)
     show("gelu_slope, 53 bits", [mp.ldexp(a, -64) for a in c], e, "")
-    print(f"gelu_root - 3/4: {float(gelu_root() - mp.mpf(3) / 4).hex()}")
+    print(f"gelu_root - 3/4: {hexadecimal(GELU_ROOT - mp.mpf(3) / 4)}")
     c, e = fit(normal_centre, lambda z: 1, list(range(9)), -((mp.mpf(13) / 16) ** 2) / 2, -1e-30, 53)
     show("gelu_centre, 53 bits, degree 8", c, e, "")
-    c, e = fit(gelu_near, near_weight, list(range(8)), -mp.mpf(1) / 8, -1e-30, 53)
+    c, e = fit(
+        gelu_near, lambda z: near_weight(mp.sqrt(-2 * z), gelu_near(z)), list(range(8)), -mp.mpf(1) / 8, -1e-30, 53
+    )
     show("gelu_near, 53 bits, degree 7", c, e, "")
-    c, e = fit(gelu_tanh_near, near_weight_tanh, list(range(10)), 1e-30, mp.mpf(1) / 4, 53)
+    c, e = fit(
+        gelu_tanh_near, lambda z: near_weight(mp.sqrt(z), gelu_tanh_near(z)), list(range(10)), 1e-30, mp.mpf(1) / 4, 53
+    )
     show("gelu_tanh_near, 53 bits, degree 9", c, e, "")

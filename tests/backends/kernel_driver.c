@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fa_dispatch.h"
+#include "fa_interface.h"
 
 int main(int argc, char **argv) {
     const fa_table *table = fa_table_at(0);
