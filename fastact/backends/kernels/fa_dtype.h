@@ -19,6 +19,7 @@ static const fa_kernels FN(kernels) = {
     .activations = FN(activations),
     .learned = FN(learned_list),
     .slope_backward = FN(slope_backward),
+    .blocking_slope_backward = FN(blocking_slope_backward),
     .row_functions = FN(row_functions),
     .maxout = FN(maxout),
     .maxout_backward = FN(maxout_backward),

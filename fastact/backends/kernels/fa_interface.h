@@ -183,8 +183,9 @@ typedef void fa_product_task(const fa_product *p, ptrdiff_t task, const void *sh
 
 typedef struct {
     const fa_activation *activations;
-    /* dz = grad * slope for a slope that the epilogue stored; p.a != 0: where the slope is 0, dz is 0 whatever grad */
+    /* dz = grad * slope for a slope that the epilogue stored; blocking: where the slope is 0, dz is 0 whatever grad */
     fa_bias_backward *slope_backward;
+    fa_bias_backward *blocking_slope_backward;
     const fa_learned *learned;
     const fa_row_function *row_functions;
     fa_maxout *maxout;

@@ -322,12 +322,20 @@ FA_INLINE void FN(bias_backward_loop)(FN(gradient_forms) f, const real *grad, co
 }
 
 FA_INLINE vreal FN(slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
-    vreal product = grad * slope;
-    return p.a != 0 ? FN(vselect)(FN(veq)(slope, FN(vset)(0)), slope, product) : product;
+    (void)p;
+    return grad * slope;
+}
+FA_INLINE vreal FN(blocking_slope_gradient)(vreal grad, vreal slope, FN(parameters) p) {
+    (void)p;
+    return FN(vselect)(FN(veq)(slope, FN(vset)(0)), slope, grad * slope);
 }
 static void FN(slope_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows, ptrdiff_t columns,
                                fa_parameters p) {
     FN(bias_backward_loop)(FA_GRADIENT_whole(slope), g, s, dz, sums, rows, columns, FN(rounded)(p));
+}
+static void FN(blocking_slope_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,
+                                        ptrdiff_t columns, fa_parameters p) {
+    FN(bias_backward_loop)(FA_GRADIENT_whole(blocking_slope), g, s, dz, sums, rows, columns, FN(rounded)(p));
 }
 
 static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns) {
