@@ -42,8 +42,9 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
     if cost == "updates":
         velocity = np.zeros_like(x)
         number, all_of_it = runtime.OPTIMIZER_NUMBERS["sgd"], (0, size, 1.0, float("inf"))
-        numbers = (1e-3, 0.0, 1.0, 0.9, 1.0, 0.0, 0.0, 1.0, 0.0, False)
-        return "sgd, momentum", lambda: runtime._core.update(number, y, x, (velocity,), *all_of_it, *numbers)
+        rule = runtime._core.Update()
+        rule.rate, rule.momentum = 1e-3, 0.9
+        return "sgd, momentum", lambda: runtime._core.update(number, y, x, (velocity,), *all_of_it, rule)
     function = getattr(functional, cheapest(cost))
     return cheapest(cost), lambda: function(x, out=y)
 

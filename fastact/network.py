@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, runtime
+from . import backends, checks, runtime
 from .layers import Dense
-from .layers.base import Layer, Plan
+from .layers.base import Layer, Plan, keep, saved_state
 from .layers.catalogue import layer_from
 from .layers.chain import (
     add,
@@ -90,6 +90,9 @@ class Sequential:
         attach(self.layers, parameters, gradients, self.named_buffers(), Plan(), self.dtype)
         self._forwards = tuple(map(trainer, self.layers))
         self._backwards = tuple(map(differentiator, self.layers))
+        self.passes: Any = backends.engine.Passes()
+        for _, layer in numbered(self.layers):
+            layer.passes, layer.number = self.passes, 0
         self._before: np.ndarray | None = None
         self._trained_rows: int | None = None
         self._tell_frozen()
@@ -97,6 +100,7 @@ class Sequential:
     def _tell_frozen(self) -> None:
         """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
         for i, layer in enumerate(self.layers):
+            keep(layer, saved_state(layer))  # a pass of the stack before may be waiting for its backward pass
             layer.freeze(frozenset(own({s.name: s for s in self.segments if s.frozen}, i)))
         trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
         lowest = min(trained, default=len(self.layers))
@@ -104,7 +108,9 @@ class Sequential:
         self._lowest = self._backwards[lowest] if trained else None
         # Networks of dense layers alone run whole passes in one call; a frozen layer has less to do.
         plain = all(type(layer) is Dense and not layer.frozen for layer in self.layers)
-        self._stack = stack_of(self.layers) if plain else None
+        self._stack = stack_of(self.layers, self.passes) if plain else None
+        for i, layer in enumerate(self.layers):
+            layer.in_stack = None if self._stack is None else (self._stack, i)
 
     @property
     def inputs(self) -> int:
@@ -452,13 +458,12 @@ def _readable(size: int) -> str:
 # ------------------------------------------------------------------------------------------ flat arrays
 
 
-def stack_of(layers: Iterable[Any]) -> Any:
+def stack_of(layers: Iterable[Any], passes: Any) -> Any:
     """The compiled stack of these layers; None without the compiled core or for an activation without a kernel."""
     parts: list[Any] = [layer.stacked() for layer in layers]
     if runtime._core is None or any(part is None for part in parts):
         return None
-    stacked = runtime._core.StackedLayer
-    return runtime._core.DenseStack([stacked(layer, *part) for layer, part in zip(layers, parts, strict=True)])
+    return runtime._core.DenseStack([runtime._core.StackedLayer(*part) for part in parts], passes)
 
 
 def network_from(

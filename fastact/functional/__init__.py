@@ -103,7 +103,7 @@ def custom_activation(
 def activate_into(bound: BoundActivation, x: np.ndarray, y: np.ndarray) -> None:
     """y = f(x) for plain arrays; y may be x."""
     if _has_kernel(bound.entry):
-        runtime._core.try_forward(runtime.KERNEL_NUMBERS[bound.name], x, y, *(*bound.values, 0.0, 0.0)[:2])
+        runtime._core.forward(runtime.KERNEL_NUMBERS[bound.name], x, y, *(*bound.values, 0.0, 0.0)[:2])
     else:
         y[...] = registry.value(bound.entry, x, bound.values)
 
@@ -111,7 +111,7 @@ def activate_into(bound: BoundActivation, x: np.ndarray, y: np.ndarray) -> None:
 def activate_backward_into(bound: BoundActivation, grad: np.ndarray, saved: np.ndarray, dx: np.ndarray) -> None:
     """dx = grad * f' for plain arrays; dx may be grad or saved."""
     if _has_kernel(bound.entry):
-        runtime._core.try_backward(runtime.KERNEL_NUMBERS[bound.name], grad, saved, dx, *(*bound.values, 0.0, 0.0)[:2])
+        runtime._core.backward(runtime.KERNEL_NUMBERS[bound.name], grad, saved, dx, *(*bound.values, 0.0, 0.0)[:2])
     else:
         dx[...] = registry.gradient(bound.entry, grad, saved, bound.values)
 
@@ -501,7 +501,9 @@ def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray
 
 def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) -> None:
     """``maxout`` for plain arrays."""
-    if _try_maxout(x, int(pieces), y, index, tuple) is None:
+    if backends.get_backend() == "native":
+        runtime._core.maxout(x, y, index, pieces)
+    else:
         groups = x.reshape(*y.shape, pieces)
         index[...] = groups.argmax(axis=-1)  # NumPy's argmax: the first of equals, the first NaN
         y[...] = np.take_along_axis(groups, index[..., np.newaxis].astype(np.intp), axis=-1)[..., 0]
@@ -509,7 +511,9 @@ def maxout_into(x: np.ndarray, y: np.ndarray, index: np.ndarray, pieces: int) ->
 
 def maxout_backward_into(grad: np.ndarray, index: np.ndarray, dx: np.ndarray, pieces: int) -> None:
     """``maxout_backward`` for plain arrays."""
-    if _try_maxout_backward(grad, index, int(pieces), dx) is None:
+    if backends.get_backend() == "native":
+        runtime._core.maxout_backward(grad, index, dx, pieces)
+    else:
         groups = dx.reshape(*grad.shape, pieces)
         groups[...] = 0
         np.put_along_axis(groups, index[..., np.newaxis].astype(np.intp), grad[..., np.newaxis], axis=-1)
@@ -612,7 +616,9 @@ def _learned_forward(name: str, weight_name: str, x: Any, weight: Any, out: Any)
 
 def learned_into(name: str, x: np.ndarray, weight: np.ndarray, per_channel: bool, y: np.ndarray) -> None:
     """y = f(x; weight) for plain arrays; y may be x."""
-    if _try_learned(runtime.LEARNED_NUMBERS.get(name, -1), x, weight, y) is None:
+    if backends.get_backend() == "native":
+        runtime._core.learned(runtime.LEARNED_NUMBERS[name], x, weight, y)
+    else:
         y[...] = registry.LEARNED[name].value(x, weight)
 
 
@@ -626,7 +632,9 @@ def learned_backward_into(
     dweight: np.ndarray,
 ) -> None:
     """dx, which may be grad or x, and dweight, for plain arrays."""
-    if _try_learned_backward(runtime.LEARNED_NUMBERS.get(name, -1), grad, x, weight, dx, dweight, tuple) is None:
+    if backends.get_backend() == "native":
+        runtime._core.learned_backward(runtime.LEARNED_NUMBERS[name], grad, x, weight, dx, dweight)
+    else:
         entry = registry.LEARNED[name]
         change = entry.weight_gradient(grad, x, weight)
         result = entry.gradient(grad, x, weight)

@@ -41,31 +41,22 @@ class Saved:
 
 
 def _kernel(bound: AnyActivation) -> tuple[int, float, float] | None:
-    """The number of the compiled activation (-1 for the identity, which needs no pass) and its parameters.
+    """The number of the compiled activation and its parameters.
 
-    None for what has no elementwise kernel: learned ones, maxout, and an activation of the user's own.
+    None for what has no elementwise kernel: learned ones, maxout, and a user-defined activation.
     """
-    if not isinstance(bound, BoundActivation):
-        return None
-    if bound.name == "identity":
-        return -1, 0.0, 0.0
-    if bound.name not in runtime.KERNEL_NUMBERS:
+    if not isinstance(bound, BoundActivation) or bound.name not in runtime.KERNEL_NUMBERS:
         return None
     a, b = (*bound.values, 0.0, 0.0)[:2]
     return runtime.KERNEL_NUMBERS[bound.name], a, b
 
 
 def _backward_kernel(bound: AnyActivation) -> tuple[int, float, float] | None:
-    """The same for backward, where -1 says that the slope itself was saved."""
-    if not isinstance(bound, BoundActivation):
-        return None
-    entry = bound.entry
-    if entry.saves == "x":
-        return -1, float(entry.piecewise_linear), 0.0
-    if entry.name not in runtime.KERNEL_NUMBERS:
-        return None
-    a, b = (*bound.values, 0.0, 0.0)[:2]
-    return runtime.KERNEL_NUMBERS[entry.name], a, b
+    """The number for backward, which may say that the slope itself was saved, and the parameters."""
+    if isinstance(bound, BoundActivation) and bound.entry.saves == "x" and runtime._core is not None:
+        core = runtime._core
+        return core.BLOCKING_SLOPE if bound.entry.piecewise_linear else core.SLOPE, 0.0, 0.0
+    return _kernel(bound)
 
 
 def kernels(bound: AnyActivation) -> tuple[tuple[int, float, float], tuple[int, float, float]] | None:
@@ -125,10 +116,10 @@ def forward_into(
         if bound.name != "identity":
             y[...] = registry.value(bound.entry, y, bound.values)
     elif isinstance(bound, BoundLearned):
-        parameter, each = _parameter(bound, y.dtype, y.shape[-1])
+        parameter, _ = _parameter(bound, y.dtype, y.shape[-1])
         if native:
             number = runtime.LEARNED_NUMBERS[bound.name]
-            runtime._core.dense_learned(number, x, weight, bias, y, saved, parameter, each)
+            runtime._core.dense_learned(number, x, weight, bias, y, saved, parameter)
             return
         z = y if saved is None else saved
         _affine(x, weight, bias, z)
@@ -148,7 +139,7 @@ def forward_into(
 def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, z: np.ndarray) -> None:
     """Z = x @ weight + bias by the backend in use."""
     if backends.get_backend() == "native":
-        runtime._core.dense(-1, x, weight, bias, z, None, 0.0, 0.0)
+        runtime._core.dense(runtime.KERNEL_NUMBERS["identity"], x, weight, bias, z, None, 0.0, 0.0)
         return
     with np.errstate(all="ignore"):
         np.matmul(x, weight, out=z)
@@ -164,8 +155,8 @@ def backward_into(
     x: np.ndarray,
     weight: np.ndarray,
     dx: np.ndarray | None,
-    dw: np.ndarray,
-    db: np.ndarray,
+    dw: np.ndarray | None,
+    db: np.ndarray | None,
     add_to_dw: bool = False,
     add_to_db: bool = False,
     dparam: np.ndarray | None = None,
@@ -174,7 +165,8 @@ def backward_into(
     """dz = grad * f', db its column sums, dw = x.T @ dz, and dx = dz @ weight.T unless dx is None.
 
     saved holds what forward left there (or y), or is None for the identity, where grad is dz. dz may be grad, saved
-    (maxout: neither), or None for a workspace. dparam is for a learned parameter's gradient.
+    (maxout: neither), or None for a workspace. dparam is for a learned parameter's gradient. dw, db and dparam may be
+    None, all of them: then dx alone is computed.
     """
     native = backends.get_backend() == "native"
     if native and isinstance(bound, BoundMaxout):
@@ -183,10 +175,10 @@ def backward_into(
         )  # fmt: skip
         return
     if native and isinstance(bound, BoundLearned):
-        parameter, each = _parameter(bound, grad.dtype, grad.shape[-1])
+        parameter, _ = _parameter(bound, grad.dtype, grad.shape[-1])
         runtime._core.dense_learned_backward(
             runtime.LEARNED_NUMBERS[bound.name], grad, saved, dz, x, weight, dx, dw, db,
-            parameter, each, dparam, add_to_dw, add_to_db, add_to_dparam,
+            parameter, dparam, add_to_dw, add_to_db, add_to_dparam,
         )  # fmt: skip
         return
     kernel = _backward_kernel(bound)
@@ -199,14 +191,10 @@ def backward_into(
         return
     dz = grad
     with np.errstate(all="ignore"):
-        if add_to_db:
-            db += np.sum(dz, axis=0)
-        else:
-            np.sum(dz, axis=0, out=db)
-        if add_to_dw:
-            dw += np.matmul(x.T, dz)
-        else:
-            np.matmul(x.T, dz, out=dw)
+        if db is not None:
+            db[...] = db + np.sum(dz, axis=0) if add_to_db else np.sum(dz, axis=0)
+        if dw is not None:
+            dw[...] = dw + np.matmul(x.T, dz) if add_to_dw else np.matmul(x.T, dz)
         if dx is not None:
             np.matmul(dz, weight.T, out=dx)
 

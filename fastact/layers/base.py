@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import backends, checks
 from ..memory import ParameterSpec, Workspace
 
 __all__ = ["Layer", "Plan"]
@@ -58,6 +58,9 @@ class Layer:
         self.plan = Plan()
         self.workspaces: dict[str, Workspace] = {}  # memory that grows to the largest batch
         self._saved: Any = None  # what the last training forward keeps for backward
+        self.passes: Any = backends.engine.Passes()  # counts the training passes of all layers of a network
+        self.number = 0  # this layer's last pass
+        self.in_stack: tuple[Any, int] | None = None  # the compiled stack that it is part of, and its place there
 
     def connect(self, inputs: int) -> None:
         """Take the width of the layer before; a layer of no width of its own passes it on."""
@@ -130,25 +133,42 @@ class Layer:
         """All but what belongs to a network and to a running step."""
         kept = {name: value for name, value in vars(self).items() if name not in self.transient}
         network = {"parameters": {}, "gradients": {}, "buffers": {}, "workspaces": {}, "attached": False}
-        return kept | network | {"_saved": None}
+        return kept | network | {"_saved": None, "in_stack": None}
 
     def __repr__(self) -> str:
         """The class and its widths."""
         return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
 
 
-def held(layer: Layer) -> Any:
-    """What the last training forward kept for backward."""
-    if layer._saved is None:
-        name = type(layer).__name__
-        raise RuntimeError(f"{name}.backward: call forward(x, training=True) first; each backward needs its own")
+def keep(layer: Layer, saved: Any) -> None:
+    """Note a pass of this layer, and what it leaves for backward."""
+    layer._saved = saved
+    layer.passes.count += 1
+    layer.number = layer.passes.count
+
+
+def saved_state(layer: Layer) -> Any:
+    """What the last training forward kept for backward, the layer's own or its stack's; None where there is none."""
+    if layer.in_stack is not None:
+        stack, place = layer.in_stack
+        if stack.number > layer.number:
+            return stack.saved(place)
     return layer._saved
 
 
+def held(layer: Layer) -> Any:
+    """The saved state; RuntimeError where there is none."""
+    saved = saved_state(layer)
+    if saved is None:
+        name = type(layer).__name__
+        raise RuntimeError(f"{name}.backward: call forward(x, training=True) first; each backward needs its own")
+    return saved
+
+
 def taken(layer: Layer) -> Any:
-    """The same, and the layer forgets it."""
+    """The saved state, which is then used up."""
     saved = held(layer)
-    layer._saved = None
+    keep(layer, None)
     return saved
 
 

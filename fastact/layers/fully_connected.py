@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, functional, init
+from .. import checks, init
 from ..functional import fused as _dense
 from ..memory import ParameterSpec, Workspace
 from ..registry import AnyActivation, BoundLearned, BoundMaxout
 from .activations import described_activation, learned_slope_of, slope_of
-from .base import Layer, Plan, held, taken
+from .base import Layer, Plan, held, keep, taken
 from .catalogue import listed
 
 
@@ -143,7 +143,7 @@ class Dense(Layer):
         y = self._output.rows(rows)
         state = self._state.rows(rows) if self.saves not in ("y", "none") else None
         _dense.forward_into(self._bound(), x, weight, bias, y, state)
-        self._saved = x, y if state is None else state
+        keep(self, (x, y if state is None else state))
         return y
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
@@ -154,36 +154,14 @@ class Dense(Layer):
         if self.saves == "none":
             saved = None
         dx = self._dx.rows(rows) if need_input_grad else None
-        weight, dw = self.parameters["weight"], self.gradients["weight"]
+        dw: np.ndarray | None = self.gradients["weight"]
+        db: np.ndarray | None = self._sums
+        dparam = self.gradients.get("activation")
         if self.frozen and len(self.frozen) == len(self.parameters):
-            return None if dx is None else self._only_dx(grad, saved, dz, weight, dx)
-        _dense.backward_into(
-            self._bound(), grad, saved, dz, x, weight, dx, dw, self._sums, dparam=self.gradients.get("activation")
-        )
-        return dx
-
-    def _only_dx(
-        self, grad: np.ndarray, saved: Any, dz: np.ndarray | None, weight: np.ndarray, dx: np.ndarray
-    ) -> np.ndarray:
-        """The gradient of x alone, where all parameters are frozen."""
-        if dz is None:
-            dz = grad
-        elif isinstance(self.activation, BoundLearned):
-            learned = self.parameters["activation"]
-            functional.learned_backward_into(
-                self.activation.name, grad, saved, learned, learned.size > 1, dz, np.empty_like(learned)
-            )
-        elif isinstance(self.activation, BoundMaxout):
-            functional.maxout_backward_into(grad, saved, dz, self.activation.pieces)
-        elif self.reads_output:
-            functional.activate_backward_into(self.activation, grad, saved, dz)
-        else:
-            flat = saved == 0 if self.activation.entry.piecewise_linear else None
-            with np.errstate(all="ignore"):
-                np.multiply(grad, saved, out=dz)
-            if flat is not None:
-                dz[flat] = 0
-        _dense.forward_into(_IDENTITY, dz, weight.T, None, dx, None)
+            if dx is None:
+                return None
+            dw = db = dparam = None
+        _dense.backward_into(self._bound(), grad, saved, dz, x, self.parameters["weight"], dx, dw, db, dparam=dparam)
         return dx
 
     def _dz_for(self, saved: np.ndarray, rows: int) -> np.ndarray | None:
@@ -224,6 +202,3 @@ class Dense(Layer):
             return saved.copy()
         out[...] = saved
         return out
-
-
-_IDENTITY = checks.activation("Dense", None)

@@ -246,6 +246,7 @@ class Optimizer:
         self._parameters: np.ndarray | None = None
         self._arrays: tuple[np.ndarray | None, ...] = ()
         self._number = runtime.OPTIMIZER_NUMBERS.get(self.rule)
+        self._rule: Any = None if runtime._core is None else runtime._core.Update()
 
     @property
     def lr(self) -> Rate:
@@ -312,10 +313,16 @@ class Optimizer:
         for run in plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
         native = backends.get_backend() == "native"
-        update, rule = (runtime._core.update, self._number) if native else (_update_numpy, self.rule)
         for run in plan:
             values = self.numbers(run.now, run.decay, run.age)
-            update(rule, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, *values)
+            where = (parameters, gradients, self._arrays, run.start, run.stop, scale, limit)
+            if native:
+                u = self._rule
+                u.rate, u.decay, u.keep, u.momentum, u.gain, u.mean, u.square = values[:7]
+                u.correction, u.epsilon, u.nesterov = values[7:]
+                runtime._core.update(self._number, *where, u)
+            else:
+                _update_numpy(self.rule, *where, *values)
             run.age += 1
         self.steps += 1
 
