@@ -104,7 +104,7 @@ class BuildPython(build_py):
     """Leaves C and Cython sources out of wheels: they are in the sdist."""
 
     def find_package_modules(self, package, package_dir):
-        return [m for m in super().find_package_modules(package, package_dir) if not m[2].endswith(".pyx")]
+        return [m for m in super().find_package_modules(package, package_dir) if m[2].endswith(".py")]
 
 
 def extensions():

@@ -223,9 +223,8 @@ class Sequential:
     def freeze(self, *which: Any) -> None:
         """Have optimisers leave parameters alone.
 
-        ``which`` are layers, their numbers (from the end where negative), names ("0.weight", "0.*"), or sequences of
-        these; none: all. Raises ValueError where one names no parameter and TypeError for anything else, with nothing
-        changed.
+        ``which`` are layers, their numbers, names ("0.weight", "0.*"), or sequences of these; none: all. Raises
+        ValueError where one names no parameter and TypeError for anything else, with nothing changed.
         """
         self._set_frozen("freeze", which or ("*",), True)
 
@@ -239,7 +238,7 @@ class Sequential:
         chosen: set[str] = set()
         for item in _single(which):
             if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-                pattern = f"{item + len(self.layers) if item < 0 else item}.*"
+                pattern = f"{item}.*"
             elif isinstance(item, Layer):
                 pattern = f"{places.get(id(item), 'of another network')}.*"
             elif isinstance(item, str):

@@ -23,7 +23,7 @@ PARENT = textwrap.dedent("""
     import os, sys
     import numpy as np
     import fastact as fa
-    from fastact import functional, registry, runtime
+    from fastact import backends, functional, registry, runtime
 
     x = np.linspace(-9, 9, 2 * runtime.THRESHOLDS["light"])
     entry = max(registry.ACTIVATIONS.values(), key=lambda e: e.cost == "heavy")

@@ -21,10 +21,10 @@ BOTH = {"0.weight", "0.bias", "2.weight", "2.bias"}
     "which",
     [
         lambda net: ([0, 2],),
-        lambda net: ((0, -1),),
+        lambda net: ((0, 2),),
         lambda net: (np.array([0, 2]),),
         lambda net: (range(0, 3, 2),),
-        lambda net: (net.layers[0], -1),
+        lambda net: (net.layers[0], np.int64(2)),
         lambda net: ([net.layers[0], net.layers[2]],),
         lambda net: (["0.weight", "0.bias", "2.*"],),
         lambda net: ([0, ["2.weight"]], "2.bias"),
@@ -49,7 +49,8 @@ def test_ten_is_neither_one_nor_zero():
     ("which", "kind"),
     [
         (3, ValueError),
-        (-4, ValueError),
+        (-1, ValueError),
+        ([-1], ValueError),
         ([0, 7], ValueError),
         ("3.*", ValueError),
         (fa.Dense(2, 2), ValueError),

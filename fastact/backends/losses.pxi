@@ -1,50 +1,40 @@
 # Losses: sums over fixed blocks, added in order. Part of _core.pyx.
 
-ctypedef double (*block_sum)(const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+cdef struct sum_call:
+    # What the tasks of a sum read. A task is one block, and puts its sum into its place among the parts.
+    const void *kernel
+    const void *arguments
+    Py_ssize_t size
+    double *parts
 
 
-cdef double rows_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
-    return (<fa_softmax_cross_entropy *>kernel)(<const fa_cross_entropy *>a, first, n)
-
-
-cdef double elements_sum(const void *kernel, const void *a, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
-    return (<fa_loss_kernel *>kernel)(<const fa_pointwise *>a, first, n)
-
-
-cdef double squares_sum(const void *kernel, const void *x, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
-    return (<fa_sum_of_squares *>kernel)(<const char *>x + first, n)
-
-
-cdef double sum_blocks(block_sum of, const void *kernel, const void *a, Py_ssize_t start, Py_ssize_t n,
-                       Py_ssize_t step, Py_ssize_t size, int team) except? -1:
-    """Sum over blocks of step items, added in order. Item i is at start + i * size for the kernel.
-
-    A team of 0 keeps the GIL.
-    """
+cdef double sum_blocks(task run, const void *kernel, const void *arguments, Py_ssize_t size, Py_ssize_t n,
+                       Py_ssize_t step, int team) except? -1:
     cdef Py_ssize_t blocks = (n + step - 1) // step, i
-    cdef double total = 0
     cdef double few[STACK_PARTS]
-    cdef double *parts = few
-    if team == 0:
-        for i in range(blocks):
-            total += of(kernel, a, start + i * step * size, min(step, n - i * step))
-        return total
+    cdef double total = 0
+    cdef sum_call c
+    c.kernel, c.arguments, c.size, c.parts = kernel, arguments, size, few
     if blocks > STACK_PARTS:
-        parts = <double *>fa_take(FA_SUMS, blocks * sizeof(double))
-        if parts == NULL:
+        c.parts = <double *>fa_take(FA_SUMS, blocks * sizeof(double))
+        if c.parts == NULL:
             raise MemoryError()
-    with nogil:
-        if team == 1:
-            for i in range(blocks):
-                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
-        else:
-            for i in prange(blocks, num_threads=team, schedule="static"):
-                parts[i] = of(kernel, a, start + i * step * size, min(step, n - i * step))
-        for i in range(blocks):
-            total += parts[i]
-        if parts != few:
-            fa_give(FA_SUMS, parts)
+    perform(run, &c, n, step, team)
+    for i in range(blocks):
+        total += c.parts[i]
+    if c.parts != few:
+        fa_give(FA_SUMS, c.parts)
     return total
+
+
+cdef void cross_entropy_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
+    cdef const sum_call *c = <const sum_call *>context
+    c.parts[first // ROWS] = (<fa_softmax_cross_entropy *>c.kernel)(<const fa_cross_entropy *>c.arguments, first, n)
+
+
+cdef void pointwise_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
+    cdef const sum_call *c = <const sum_call *>context
+    c.parts[first // BLOCK] = (<fa_loss_kernel *>c.kernel)(<const fa_pointwise *>c.arguments, first, n)
 
 
 cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint mean) except? -1:
@@ -58,14 +48,13 @@ cdef double cross_entropy(fa_cross_entropy *a, int dtype, Py_ssize_t rows, bint 
                 continue
             weight = 1
             if a.labels != NULL and a.class_weight != NULL:
-                weight = (<const float *>a.class_weight)[a.labels[i]] if dtype == 0 else (
-                    <const double *>a.class_weight)[a.labels[i]]
+                weight = fa_dtypes[dtype].read(a.class_weight, a.labels[i])
             if a.row_weight != NULL:
                 weight = weight * a.row_weight[i]
             all_weights += weight
         a.scale = 1 / all_weights if all_weights > 0 else 0
-    total = sum_blocks(rows_sum, <const void *>table.kernels[dtype].softmax_cross_entropy, a, 0, rows, ROWS, 1,
-                       sum_team(rows * a.columns, row_threshold))
+    total = sum_blocks(cross_entropy_task, <const void *>table.kernels[dtype].softmax_cross_entropy, a, 0, rows, ROWS,
+                       team_for(rows * a.columns, row_threshold))
     return total / all_weights if mean else total
 
 
@@ -85,18 +74,9 @@ def try_softmax_cross_entropy(object logits, object labels, object out, bint mea
     for i in range(rows):
         if (label[i] < 0 or label[i] >= columns) and label[i] != ignored:
             return None
-    cdef const char *start
-    if out is None:
-        result = <cnp.ndarray>PyArray_NewLikeArray(z, cnp.NPY_CORDER, NULL, 0)
-    else:
-        if not isinstance(out, cnp.ndarray):
-            return None
-        result = <cnp.ndarray>out
-        if not same_layout(z, result) or not may_write(result, z):
-            return None
-        start = <const char *>cnp.PyArray_DATA(result)
-        if <const char *>label < start + cnp.PyArray_NBYTES(result) and start < <const char *>(label + rows):
-            return None
+    result = output_like(z, out)
+    if result is None or (out is not None and not disjoint(result, numbers)):
+        return None
     cdef fa_cross_entropy a
     a.logits, a.labels, a.grad = cnp.PyArray_DATA(z), label, cnp.PyArray_DATA(result)
     a.targets, a.class_weight, a.losses, a.row_weight = NULL, NULL, NULL, NULL
@@ -119,28 +99,22 @@ def softmax_cross_entropy(cnp.ndarray logits, labels, targets, class_weight, row
 cdef double pointwise(int number, fa_pointwise *p, int dtype, Py_ssize_t n, double count) except? -1:
     """The loss and its gradient, both divided by count (sums: count is 1)."""
     p.scale = 1 / count if count > 0 else 0
-    return sum_blocks(elements_sum, <const void *>table.kernels[dtype].losses[number].kernel, p, 0, n, BLOCK, 1,
-                      sum_team(n, update_threshold)) / count
+    return sum_blocks(pointwise_task, <const void *>table.kernels[dtype].losses[number].kernel, p, 0, n, BLOCK,
+                      team_for(n, update_threshold)) / count
 
 
 def try_pointwise(int number, object prediction, object target, object out, bint mean, double a, object kind):
     """kind(loss, gradient) for the plain case; None otherwise, with nothing written."""
     cdef int dtype = dtype_of(prediction)
-    if dtype < 0 or not isinstance(target, cnp.ndarray) or not use_native():
+    if dtype < 0 or not use_native():
         return None
     cdef cnp.ndarray x = <cnp.ndarray>prediction, t = <cnp.ndarray>target, result
     cdef Py_ssize_t n = elements(x)
     if n == 0 or not same_layout(x, t):
         return None
-    if out is None:
-        result = <cnp.ndarray>PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
-    elif not isinstance(out, cnp.ndarray):
+    result = output_like(x, out)
+    if result is None or (out is not None and not disjoint(result, t)):
         return None
-    else:
-        result = <cnp.ndarray>out
-        if (not same_layout(x, result) or not may_write(result, x) or not may_write(result, t)
-                or cnp.PyArray_DATA(result) == cnp.PyArray_DATA(t)):
-            return None
     cdef fa_pointwise p
     p.prediction, p.target, p.grad = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(result)
     p.weight, p.each, p.losses = NULL, NULL, NULL

@@ -1,23 +1,27 @@
 # What diagnostics ask of matrices: one pass each, and its sums. Part of _core.pyx. Matrices are C-contiguous with at
 # least one row and one column, tables float64 of shape (5, columns).
 
+cdef struct statistics_call:
+    fa_column_statistics *kernel
+    const char *x
+    double *result
+    Py_ssize_t rows, columns
+    double small
+
+
+cdef void statistics_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
+    cdef const statistics_call *c = <const statistics_call *>context
+    c.kernel(c.x, c.result, c.rows, c.columns, first, n, c.small)
+
+
 cdef int fill_statistics(cnp.ndarray x, double small, double *target) except -1:
     """The five statistics of each column. Columns go to threads as whole cache lines: nothing depends on their number.
     """
-    cdef Py_ssize_t rows = cnp.PyArray_DIMS(x)[0], columns = cnp.PyArray_DIMS(x)[1], size = cnp.PyArray_ITEMSIZE(x), i
-    cdef Py_ssize_t step = 64 // size
-    cdef int team = sum_team(rows * columns, row_threshold)
-    cdef fa_column_statistics *kernel = table.kernels[dtype_of(x)].column_statistics
-    cdef const char *source = data(x)
-    if team == 0:
-        kernel(source, target, rows, columns, 0, columns, small)
-        return 0
-    with nogil:
-        if team == 1:
-            kernel(source, target, rows, columns, 0, columns, small)
-        else:
-            for i in prange((columns + step - 1) // step, num_threads=team, schedule="static"):
-                kernel(source, target, rows, columns, i * step, min(step, columns - i * step), small)
+    cdef statistics_call c
+    c.kernel, c.x, c.result, c.small = kernels_of(x).column_statistics, data(x), target, small
+    c.rows, c.columns = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1]
+    cdef int team = team_for(c.rows * c.columns, row_threshold)
+    perform(statistics_task, &c, c.columns, blocks_or_all(c.columns, team, LINE_BYTES // cnp.PyArray_ITEMSIZE(x)), team)
     return 0
 
 
@@ -93,7 +97,7 @@ def distance(cnp.ndarray x, cnp.ndarray y):
     """(sum of squares of x - y, sum of squares of x) of two arrays of one size."""
     cdef double sums[2]
     cdef Py_ssize_t n = elements(x)
-    cdef fa_distance *kernel = table.kernels[dtype_of(x)].distance
+    cdef fa_distance *kernel = kernels_of(x).distance
     cdef const char *a = data(x)
     cdef const char *b = data(y)
     with nogil:

@@ -85,15 +85,7 @@ def column_statistics(x: np.ndarray, small: float = 0.0, *, out: np.ndarray | No
 
 def _column_statistics(x: np.ndarray, small: float, out: np.ndarray) -> ColumnStatistics:
     """The same for a plain x, without a check."""
-    if backends.get_backend() == "native":
-        backends.engine.column_statistics(x, small, out)
-    else:
-        out[0] = np.count_nonzero(x > 0, axis=0)
-        out[1] = np.count_nonzero(x < 0, axis=0)
-        out[2] = np.count_nonzero(np.abs(x) < x.dtype.type(small), axis=0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            out[3] = x[0] + np.mean(x - x[0], axis=0, dtype=np.float64)
-            out[4] = np.sum(np.square(x - out[3]), axis=0)
+    backends.current().column_statistics(x, small, out)
     return ColumnStatistics(*out)
 
 

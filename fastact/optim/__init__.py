@@ -245,9 +245,8 @@ class Optimizer:
         self._segments: tuple[Segment, ...] | None = None
         self._parameters: np.ndarray | None = None
         self._arrays: tuple[np.ndarray | None, ...] = ()
-        self._number = (
-            {n: i for i, n in enumerate(backends.engine.optimizer_names())} if backends.compiled else {}
-        ).get(self.rule)
+        names = backends.engine.optimizer_names()
+        self._number = names.index(self.rule) if self.rule in names else -1
 
     @property
     def lr(self) -> Rate:
@@ -313,11 +312,11 @@ class Optimizer:
         # A rate is asked for once per step and schedule, and before anything is written.
         for run in plan:
             run.now = run.rate if type(run.rate) is float else _rate_now(run.rate, self.steps)
-        native = backends.get_backend() == "native"
-        update, rule = (backends.engine.update, self._number) if native else (_update_numpy, self.rule)
+        update = backends.current().update
         for run in plan:
-            values = self.numbers(run.now, run.decay, run.age)
-            update(rule, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, *values)
+            u = backends.engine.Update()
+            u.rate, u.decay, u.keep, u.momentum, u.gain, u.mean, u.square, u.correction, u.epsilon, u.nesterov = self.numbers(run.now, run.decay, run.age)
+            update(self._number, parameters, gradients, self._arrays, run.start, run.stop, scale, limit, u)
             run.age += 1
         self.steps += 1
 
@@ -624,11 +623,7 @@ def gradient_norm(net: Sequential) -> float:
     """The L2 norm of the gradients of all parameters that are not frozen, the same for any number of threads."""
     total = 0.0
     for start, stop in _active(net.segments):
-        if backends.get_backend() == "native":
-            total += backends.engine.sum_of_squares(net.gradients, start, stop)
-        else:
-            part = net.gradients[start:stop].astype(np.float64)
-            total += float(np.sum(part * part))
+        total += backends.current().sum_of_squares(net.gradients, start, stop)
     return math.sqrt(total)
 
 
@@ -644,42 +639,3 @@ def _active(segments: tuple[Segment, ...]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _update_numpy(
-    rule, parameters, gradients, states, start, stop, scale, limit, rate, decay, keep, momentum, gain, mean, square,
-    correction, epsilon, nesterov,
-):  # fmt: skip
-    """The NumPy twin of the kernels."""
-    p, g = parameters[start:stop], gradients[start:stop]
-    state = [None if s is None else s[start:stop] for s in (*states, None, None)]
-    if scale != 1:
-        g = g * p.dtype.type(scale)
-    if limit != math.inf:
-        g = np.clip(g, -limit, limit)
-    if decay:
-        g = g + decay * p
-    if keep != 1:
-        p *= keep
-    with np.errstate(all="ignore"):
-        if rule == "sgd":
-            change = g
-            if state[0] is not None:
-                state[0][...] = momentum * state[0] + gain * g
-                change = g + momentum * state[0] if nesterov else state[0]
-        elif rule == "adagrad":
-            state[0] += g * g
-            change = g / (np.sqrt(state[0]) + epsilon)
-        elif rule == "rmsprop":
-            variance = state[0]
-            variance[...] = square * variance + (1 - square) * (g * g)
-            if state[1] is not None:
-                state[1][...] = square * state[1] + (1 - square) * g
-                variance = np.maximum(variance - state[1] * state[1], 0)
-            change = g / (np.sqrt(variance) + epsilon)
-            if state[2] is not None:
-                state[2][...] = momentum * state[2] + change
-                change = state[2]
-        else:
-            state[0][...] = mean * state[0] + (1 - mean) * g
-            state[1][...] = square * state[1] + (1 - square) * (g * g)
-            change = state[0] / (np.sqrt(state[1]) * correction + epsilon)
-        p -= rate * change

@@ -302,8 +302,8 @@ def test_freeze_by_name_number_and_layer():
     before = net.parameters.copy()
     optimizer.step(net)
     np.testing.assert_array_equal(net.parameters, before)
-    for wrong in (2, "weight", -1, None):
-        with pytest.raises(ValueError, match="freeze: expected layers"):
+    for wrong, kind in ((2, ValueError), ("weight", ValueError), (-1, ValueError), (None, TypeError)):
+        with pytest.raises(kind, match="freeze: expected layers"):
             net.freeze(0, wrong)
 
 

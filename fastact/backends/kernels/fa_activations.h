@@ -3,8 +3,8 @@
  *   name_value(x, p)              f(x)
  *   name_gradient(grad, saved, p) grad * f'(x), from what the registry says backward reads: y or x
  *
- * p holds the activation's parameters, rounded to the dtype, in the registry's order. NaN in saved always gives NaN. Where
- * the registry says `zero_blocks`, a slope of 0 gives 0 whatever grad is; all other slopes multiply.
+ * p holds the activation's parameters, rounded to the dtype, in the registry's order. NaN in saved always gives NaN.
+ * Where the registry says `zero_blocks`, a slope of 0 gives 0 whatever grad is; all other slopes multiply.
  *
  * Some are faster in float as polynomials in pieces (fa_pieces.h). The list says so (`pieces`), and fa_loops.h chooses:
  *
@@ -45,9 +45,9 @@ FA_INLINE vreal FN(leaky_relu_gradient)(vreal grad, vreal y, FN(parameters) p) {
     return FN(vselect)(FN(vlt)(FN(vset)(0), y), grad, below);
 }
 
-/* 1 / (1 + E) with E = exp(-x) = 2^n (1 + r T(r)), both sides of the quotient scaled: by 2^-FA_TAIL, so that a subnormal
- * result is rounded once, and by 7/4, so that the denominator does not round worst just where the result has least room.
- * The sum of 1 and 2^n is exact unless n is so large that only one of them counts. */
+/* 1 / (1 + E) with E = exp(-x) = 2^n (1 + r T(r)), both sides of the quotient scaled: by 2^-FA_TAIL, so that a
+ * subnormal result is rounded once, and by 7/4, so that the denominator does not round worst just where the result
+ * has least room. The sum of 1 and 2^n is exact unless n is so large that only one of them counts. */
 FA_INLINE vreal FN(sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
     const vreal c = FN(vset)(FA_SIGMOID_SCALE), one = c * FA_TAIL_UNSCALE;
@@ -61,9 +61,9 @@ FA_INLINE vreal FN(sigmoid_gradient)(vreal grad, vreal y, FN(parameters) p) {
 }
 
 #if FA_DOUBLE
-/* h / (h + c s) with the sign of x, h = c/2 (exp(2r) - s), s = 2^-n, |x| = t = n ln(2)/2 + r. n is rounded down, so that
- * no term of h is negative and nothing cancels; c keeps h and h + c s from rounding worst where the result has least
- * room. */
+/* h / (h + c s) with the sign of x, h = c/2 (exp(2r) - s), s = 2^-n, |x| = t = n ln(2)/2 + r. n is rounded down, so
+ * that no term of h is negative and nothing cancels; c keeps h and h + c s from rounding worst where the result has
+ * least room. */
 FA_INLINE vreal FN(tanh_value)(vreal x, FN(parameters) p) {
     (void)p;
     const real magic = 0x1.8p52 + 1023, half_down = 0x1.fffffffffffffp-2; /* no tie at x = 0 */
@@ -622,8 +622,8 @@ FA_INLINE vreal FN(swish_gradient)(vreal grad, vreal x, vreal beta, vreal *dbeta
     return FN(swish_slope)(grad, a.z, s.part * inverse, s.scale);
 }
 
-/* The lists, in the registry's order: a name's place is its kernel's number, the same here and there. Value and gradient are
- * `whole`, or have `pieces` in float. */
+/* The lists, in the registry's order: a name's place is its kernel's number, the same here and there. Value and
+ * gradient are `whole`, or have `pieces` in float. */
 #define FA_ACTIVATIONS(X)         \
     X(identity, whole, whole)     \
     X(relu, whole, whole)         \

@@ -111,8 +111,9 @@ static FN(tile_function) *const FN(tiles)[2][FN(wide) + 1][FN(skinny_rows) + 1] 
 
 /* ---------------------------------------------------------------------------------------------------- packing */
 
-/* v[k] = from[k], from[k + from_row], ... for one square of a vector's lanes: of blocks of 2s x 2s, the upper right and the
- * lower left quarter change places. Up to a third faster here than vtranspose, which is faster for fa_rows.h. */
+/* v[k] = from[k], from[k + from_row], ... for one square of a vector's lanes: of blocks of 2s x 2s, the upper right
+ * and the lower left quarter change places. Up to a third faster here than vtranspose, which is faster for
+ * fa_rows.h. */
 #define FA_LEFT(i, s) ((i) & (s) ? FN(lanes) + (i) - (s) : (i))
 #define FA_RIGHT(i, s) ((i) & (s) ? FN(lanes) + (i) : ((i) + (s)) % (2 * FN(lanes)))
 FA_INLINE void FN(load_transposed)(const real *from, ptrdiff_t from_row, vreal *v) {

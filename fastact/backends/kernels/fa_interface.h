@@ -1,11 +1,11 @@
 /* The kernel interface: the one place where Cython and C meet.
  *
- * A kernel works on memory that it is given: it allocates nothing, keeps nothing, starts no thread and trusts its caller.
- * Cython (_core.pyx, which repeats these declarations) chooses the table of an instruction set and in it the kernels of a
- * dtype, checks arrays, shares work between threads and gives workspaces.
+ * A kernel works on memory that it is given: it allocates nothing, keeps nothing, starts no thread and trusts its
+ * caller. Cython, which repeats these declarations, chooses the table of an instruction set and in it the
+ * kernels of a dtype, checks arrays, shares work between threads and gives workspaces.
  *
- * Pointers are to elements of the kernels' dtype, sizes and strides in elements. Arrays are contiguous and aligned to their
- * elements unless strides are given; an output may be exactly one of the inputs unless it says otherwise.
+ * Pointers are to elements of the kernels' dtype, sizes and strides in elements. Arrays are contiguous and aligned to
+ * their elements unless strides are given; an output may be exactly one of the inputs unless it says otherwise.
  */
 #ifndef FA_INTERFACE_H
 #define FA_INTERFACE_H
@@ -124,8 +124,8 @@ typedef struct {
     fa_loss_kernel *kernel;
 } fa_loss;
 
-/* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) + decay *
- * parameter; the parameter is first multiplied by keep. The rest differs from rule to rule: fa_optim.h. */
+/* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) +
+ * decay * parameter; the parameter is first multiplied by keep. The rest differs from rule to rule: fa_optim.h. */
 enum { FA_STATES = 3 };
 typedef struct {
     void *parameter;
@@ -186,7 +186,8 @@ typedef struct {
     size_t shared_bytes, task_bytes;                  /* workspace of all pack tasks, and of each running task */
 } fa_product;
 
-/* one column of C; one row; K = 1; else tiles, with B read where it lies, packed by each task, or packed before all tasks */
+/* one column of C; one row; K = 1; else tiles, with B read where it lies, packed by each task, or packed before all
+ * tasks */
 enum { FA_DOT, FA_ROW, FA_OUTER, FA_DIRECT, FA_LOCAL, FA_SHARED };
 
 /* the plan for so many threads (speed alone: the bits are the same for all); pack tasks, all of them before the first
@@ -195,7 +196,8 @@ typedef void fa_product_plan(fa_product *p, int team);
 typedef void fa_product_pack(const fa_product *p, ptrdiff_t task, void *shared);
 typedef void fa_product_task(const fa_product *p, ptrdiff_t task, const void *shared, void *local);
 
-/* The kernels of one dtype. Lists are in a fixed order, the same in every instruction set; their lengths are in fa_table. */
+/* The kernels of one dtype. Lists are in a fixed order, the same in every instruction set; their lengths are in
+ * fa_table. */
 typedef struct {
     const fa_activation *activations; /* in the registry's order */
     /* for a slope that the epilogue stored: dz = grad * slope; blocking, dz is 0 where the slope is, whatever grad is */

@@ -1,8 +1,9 @@
 /* From the list of activations to loops over arrays.
  *
- * Each loop is written once and takes the forms of a value or gradient as constant function pointers, which the compiler
- * inlines. Several vectors are in flight at a time because one chain of dependent FMAs leaves most of the pipeline idle. A tail
- * goes through the same vector code on a padded strip, so a value's bits never depend on where it stands.
+ * Each loop is written once and takes the forms of a value or gradient as constant function pointers, which the
+ * compiler inlines. Several vectors are in flight at a time because one chain of dependent FMAs leaves most of the
+ * pipeline idle. A tail goes through the same vector code on a padded strip, so a value's bits never depend on where
+ * it stands.
  */
 
 #define FA_IN_FLIGHT 3
@@ -13,8 +14,9 @@ typedef vreal FN(value_function)(vreal x, FN(parameters) p);
 typedef vreal FN(gradient_function)(vreal grad, vreal saved, FN(parameters) p);
 typedef vmask FN(near_function)(vreal x, FN(parameters) p);
 
-/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly always,
- * and what is right where x is far. Each lane gets the one or the other by its x: it has the same bits in any company. */
+/* A function that is right everywhere, and no more; or one in pieces (fa_pieces.h), right where x is near, nearly
+ * always, and what is right where x is far. Each lane gets the one or the other by its x: it has the same bits in
+ * any company. */
 typedef struct {
     FN(value_function) *value;
     FN(near_function) *near;
@@ -327,23 +329,23 @@ static void FN(add_rows)(const void *parts, void *total, ptrdiff_t rows, ptrdiff
 }
 
 /* C has no templates: from here on macros write the functions of the tables, one call each. */
-#define FA_BIAS_BACKWARD(name, gradients)                                                                               \
-    static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,            \
-                                         ptrdiff_t columns, fa_parameters p) {                                          \
-        FN(bias_backward_loop)(FA_GRADIENT_##gradients(name), g, s, dz, sums, rows, columns, FN(rounded)(p));           \
+#define FA_BIAS_BACKWARD(name, gradients)                                                                              \
+    static void FN(name##_bias_backward)(const void *g, const void *s, void *dz, void *sums, ptrdiff_t rows,           \
+                                         ptrdiff_t columns, fa_parameters p) {                                         \
+        FN(bias_backward_loop)(FA_GRADIENT_##gradients(name), g, s, dz, sums, rows, columns, FN(rounded)(p));          \
     }
-#define FA_LOOPS(name, values, gradients)                                                                               \
-    static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                              \
-        FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                             \
-    }                                                                                                                   \
-    static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {             \
-        FN(backward_loop)(FA_GRADIENT_##gradients(name), g, s, dx, n, FN(rounded)(p));                                  \
-    }                                                                                                                   \
-    static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,             \
-                                    ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                            \
-        FN(epilogue_loop)(FA_VALUE_##values(name), FA_GRADIENT_##gradients(name), y, b, slope, rows, columns, y_row,    \
-                          slope_row, FN(rounded)(p));                                                                   \
-    }                                                                                                                   \
+#define FA_LOOPS(name, values, gradients)                                                                              \
+    static void FN(name##_forward)(const void *x, void *y, ptrdiff_t n, fa_parameters p) {                             \
+        FN(forward_loop)(FA_VALUE_##values(name), x, y, n, FN(rounded)(p));                                            \
+    }                                                                                                                  \
+    static void FN(name##_backward)(const void *g, const void *s, void *dx, ptrdiff_t n, fa_parameters p) {            \
+        FN(backward_loop)(FA_GRADIENT_##gradients(name), g, s, dx, n, FN(rounded)(p));                                 \
+    }                                                                                                                  \
+    static void FN(name##_epilogue)(void *y, const void *b, void *slope, ptrdiff_t rows, ptrdiff_t columns,            \
+                                    ptrdiff_t y_row, ptrdiff_t slope_row, fa_parameters p) {                           \
+        FN(epilogue_loop)(FA_VALUE_##values(name), FA_GRADIENT_##gradients(name), y, b, slope, rows, columns, y_row,   \
+                          slope_row, FN(rounded)(p));                                                                  \
+    }                                                                                                                  \
     FA_BIAS_BACKWARD(name, gradients)
 FA_ACTIVATIONS(FA_LOOPS)
 FA_BIAS_BACKWARD(slope, whole)
@@ -551,14 +553,14 @@ FA_INLINE void FN(learned_backward)(FN(learned_gradient) *gradient, const real *
     else FN(learned_backward_columns)(gradient, grad, x, weight, dx, dweight, rows, columns);
 }
 
-#define FA_LEARNED_LOOPS(name)                                                                                          \
-    static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,               \
-                                   ptrdiff_t columns) {                                                                 \
-        FN(learned_forward)(FN(name##_value), x, w, per_column, y, rows, columns);                                      \
-    }                                                                                                                   \
-    static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,    \
-                                    ptrdiff_t rows, ptrdiff_t columns) {                                                \
-        FN(learned_backward)(FN(name##_gradient), g, x, w, per_column, dx, dw, rows, columns);                          \
+#define FA_LEARNED_LOOPS(name)                                                                                         \
+    static void FN(name##_forward)(const void *x, const void *w, int per_column, void *y, ptrdiff_t rows,              \
+                                   ptrdiff_t columns) {                                                                \
+        FN(learned_forward)(FN(name##_value), x, w, per_column, y, rows, columns);                                     \
+    }                                                                                                                  \
+    static void FN(name##_backward)(const void *g, const void *x, const void *w, int per_column, void *dx, void *dw,   \
+                                    ptrdiff_t rows, ptrdiff_t columns) {                                               \
+        FN(learned_backward)(FN(name##_gradient), g, x, w, per_column, dx, dw, rows, columns);                         \
     }
 FA_LEARNED(FA_LEARNED_LOOPS)
 

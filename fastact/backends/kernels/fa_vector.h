@@ -1,8 +1,9 @@
-/* Vectors of one instruction set and dtype: `vreal` of float or double (`real`), `vint` and `vuint` of integers as wide.
+/* Vectors of one instruction set and dtype: `vreal` of float or double (`real`), `vint` and `vuint` of integers as
+ * wide.
  *
  * The set's own header includes this one, once per dtype (no include guards): FA_DOUBLE says which, FA_EITHER(single,
- * twin) takes the one or the other text, FN(x) adds the dtype to a name. Kernels are written with + - * / < << & | of GNU
- * vectors, the functions below, and what each set's header (fa_vector_<set>.h) gives them under the same names:
+ * twin) takes the one or the other text, FN(x) adds the dtype to a name. Kernels are written with + - * / < << & | of
+ * GNU vectors, the functions below, and what each set's header (fa_vector_<set>.h) gives them under the same names:
  *
  *   FA_VECTOR_BYTES, FA_LANES       a vector's bytes, and its lanes as a bare number
  *   FA_FMA                          1 where vfma rounds once in double, too
@@ -56,8 +57,8 @@ FA_INLINE void FN(vstore)(real *p, vreal v) {
     *(FN(vunaligned) *)p = v;
 }
 
-/* The same, before what is stored in order after it: the scheduler may not swap them. A stream of stores that goes back and
- * forth within its cache lines takes up to half as long again. */
+/* The same, before what is stored in order after it: the scheduler may not swap them. A stream of stores that goes
+ * back and forth within its cache lines takes up to half as long again. */
 FA_INLINE void FN(vstore_in_order)(real *p, vreal v) {
     *(volatile FN(vunaligned) *)p = v;
 }

@@ -10,5 +10,7 @@ from .configuration import *
 from .doors import *
 from .losses import *
 from .norms import *
+from .optim import *
 from .products import *
 from .stack import *
+from .statistics import *
