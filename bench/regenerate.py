@@ -190,10 +190,6 @@ def function(number: int, entry: Entry, is_forward: bool) -> str:
     return "\n".join(lines)
 
 
-def listed(names: list[str]) -> str:
-    return "".join(f'    "{name}",\n' for name in names)
-
-
 def elementwise(_: str = "") -> str:
     """The text of functional/elementwise.py."""
     pairs = [name + suffix for name in ACTIVATIONS for suffix in ("", "_backward")]
@@ -201,7 +197,8 @@ def elementwise(_: str = "") -> str:
     for name, entry in ACTIVATIONS.items():
         entries.append(f'{constant(entry)} = ACTIVATIONS["{name}"]')
         entries += [f"{constant(entry, p)} = {p.default!r}" for p in entry.parameters]
-    header = HEADER.format(names=listed(sorted(pairs)), order=listed(list(ACTIVATIONS)), entries="\n".join(entries))
+    names, order = ("".join(f'    "{name}",\n' for name in each) for each in (sorted(pairs), ACTIVATIONS))
+    header = HEADER.format(names=names, order=order, entries="\n".join(entries))
     functions = [
         function(number, entry, is_forward)
         for number, entry in enumerate(ACTIVATIONS.values())

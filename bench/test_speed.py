@@ -54,7 +54,6 @@ def test_speed(row, library, bench, measured, benchmark):
         direction=row.direction,
         dtype=row.dtype,
         elements=row.size,
-        bytes_moved=row.bytes_moved,
         threads=bench.threads,
         **bench.workers[library].information,
         fastact_version=bench.workers["fastact"].information["version"],

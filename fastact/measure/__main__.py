@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import math
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..registry import ACTIVATIONS
 from . import accuracy, activations, dense_layers, limits, steps
-from .processes import LIBRARIES, Bench, WorkerError, dumps, file_name, geometric_mean, importable
+from .processes import LIBRARIES, Bench, WorkerError, dumps, file_name, importable
 
 KINDS: dict[str, Any] = {"activations": activations, "dense": dense_layers, "steps": steps}
 RESULTS = Path("bench", "results")
@@ -95,8 +95,8 @@ class Table:
         self.line(str(row), cells)
 
     def means(self) -> None:
-        each = [geometric_mean([r[key] for r in self.ratios if key in r]) for key in ("best", "torch")]
-        cells = ["-" if math.isnan(mean) else f"{mean:.2f}x" for mean in each]
+        each = [[r[key] for r in self.ratios if key in r] for key in ("best", "torch")]
+        cells = [f"{statistics.geometric_mean(values):.2f}x" if values else "-" for values in each]
         self.line(f"\ngeometric mean of {len(self.ratios)}", [*[""] * len(self.libraries), *cells])
 
 

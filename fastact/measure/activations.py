@@ -6,8 +6,9 @@ starts: in place, a function applied again and again would drift into zeros or s
 
 from __future__ import annotations
 
-import ast
+import ctypes
 import functools
+import itertools
 import os
 import re
 import time
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .processes import Repeated
 
 BLOCK_BYTES = 16_384  # small arrays are timed many calls at a time, all of them in the first-level cache
 UNIT, ROUNDS, SECONDS = "nanoseconds an element", 12, 0.005
@@ -40,23 +43,6 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-class BindModules(ast.NodeTransformer):
-    """Replaces dotted names that start at a module by local variables: looking names up is not what is measured."""
-
-    def __init__(self, namespace: dict[str, Any], arrays: Sequence[str]) -> None:
-        self.namespace, self.arrays = namespace, arrays
-        self.found: dict[str, Any] = {}
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        text = ast.unparse(node)
-        root = text.split(".", 1)[0]
-        if root not in self.namespace or root in self.arrays or not re.fullmatch(r"[\w.]+", text):
-            return self.generic_visit(node)
-        name = "_".join(text.split("."))
-        self.found[name] = eval(text, self.namespace)
-        return ast.copy_location(ast.Name(name, ast.Load()), node)
-
-
 class Statements:
     """A form that is Python statements, on arrays that share memory with NumPy's."""
 
@@ -64,58 +50,48 @@ class Statements:
         self, namespace: dict[str, Any], form: str | tuple[str, str], forward: bool, arrays: Arrays,
         array: Callable[[np.ndarray], Any] = lambda a: a,
     ) -> None:  # fmt: skip
-        setup, timed = form if isinstance(form, tuple) else ("", form)
+        setup, timed = form if isinstance(form, tuple) else ("pass", form)
         fresh = "x" if forward else "g"
         self.source = arrays[fresh]
         calls = max(1, BLOCK_BYTES // self.source.nbytes)
         self.block = aligned((calls, *self.source.shape), self.source.dtype.name)
         self.fresh = [array(row) for row in self.block]
         names = {key: array(aligned_copy(a)) for key, a in arrays.items() if key != fresh}
-        names["t"] = array(aligned(self.source.shape, self.source.dtype.name))
+        names |= {"t": array(aligned(self.source.shape, self.source.dtype.name)), "clock": time.perf_counter_ns}
 
-        bind = BindModules(namespace, [*names, fresh])
-        statements = bind.visit(ast.parse(timed)).body
-        loop: Any = ast.parse(
-            f"def run({fresh}s):\n"
-            "    start = clock()\n"
-            f"    for {fresh} in {fresh}s:\n"
-            "        pass\n"
-            "    return clock() - start\n"
-            f"def once({fresh}):\n"
-            "    pass\n"
-        )
-        run, once = loop.body
-        run.body[1].body = statements
-        once.body = [*statements[:-1], ast.Return(statements[-1].value)]
+        def bind(found: re.Match[str]) -> str:
+            """Dotted names of modules become local variables: looking names up is not what is measured."""
+            name = found[0].replace(".", "_")
+            names[name] = eval(found[0], namespace)
+            return name
+
+        timed = re.sub(rf"\b({'|'.join(namespace)})(\.\w+)+", bind, timed)
+        first, semicolon, last = timed.rpartition(";")
         # A function around both turns the arrays and functions into closure variables, cheaper than globals.
-        outer: Any = ast.parse(f"def make({', '.join([*names, *bind.found, 'clock'])}):\n    return run, once")
-        outer.body[0].body[:0] = [*ast.parse(setup).body, run, once]
+        source = (
+            f"def make({', '.join(names)}):\n"
+            f"    {setup}\n"
+            f"    def run({fresh}s):\n"
+            "        start = clock()\n"
+            f"        for {fresh} in {fresh}s:\n"
+            f"            {timed}\n"
+            "        return clock() - start\n"
+            f"    def once({fresh}):\n"
+            f"        {first}{semicolon} return {last}\n"
+            "    return run, once\n"
+        )
         scope = dict(namespace)
-        exec(compile(ast.fix_missing_locations(outer), f"<{timed}>", "exec"), scope)
-        self.run, self.once = scope["make"](**names, **bind.found, clock=time.perf_counter_ns)
+        exec(compile(source, f"<{timed}>", "exec"), scope)
+        self.run, self.once = scope["make"](**names)
 
-    def result(self) -> np.ndarray:
+    def result(self) -> np.ndarray | None:
         np.copyto(self.block, self.source)
         result = self.once(self.fresh[0])
-        return np.array(result[0] if isinstance(result, tuple) else result)
+        return None if result is None else np.array(result[0] if isinstance(result, tuple) else result)
 
     def sample(self) -> float:
         np.copyto(self.block, self.source)
         return self.run(self.fresh) / len(self.fresh)
-
-
-class Block:
-    """Calls that leave their input alone, a block at a time."""
-
-    def __init__(self, call: Callable[[], Any], result: Callable[[], Any], nbytes: int) -> None:
-        self.call, self.result, self.calls = call, result, max(1, BLOCK_BYTES // nbytes)
-
-    def sample(self) -> float:
-        call = self.call
-        start = time.perf_counter_ns()
-        for _ in range(self.calls):
-            call()
-        return (time.perf_counter_ns() - start) / self.calls
 
 
 Prepare = Callable[[Any, bool, Arrays, str, tuple[float, ...]], Any]
@@ -153,7 +129,7 @@ def use_torch() -> Prepare:
 def use_jax() -> Prepare:
     import jax
 
-    def prepare(form: str, forward: bool, arrays: Arrays, *_: Any) -> Block:
+    def prepare(form: str, forward: bool, arrays: Arrays, *_: Any) -> Repeated:
         function = eval(f"lambda x: {form}", {"jax": jax, "jnp": jax.numpy})
         put = jax.numpy.array
         call: Any
@@ -164,9 +140,7 @@ def use_jax() -> Prepare:
             # Forward's residuals are computed once, as in training; the clock sees backward alone.
             _, pull = jax.jit(lambda x: jax.vjp(function, x))(put(arrays["x"]))
             call, arguments = jax.jit(lambda pull, g: pull(g)[0]), (pull, put(arrays["g"]))
-        return Block(
-            lambda: call(*arguments).block_until_ready(), lambda: np.asarray(call(*arguments)), arrays["x"].nbytes
-        )
+        return Repeated(lambda: call(*arguments).block_until_ready())
 
     return prepare
 
@@ -178,14 +152,12 @@ def use_onnxruntime() -> Prepare:
     import onnx.parser
     import onnxruntime
 
-    from .processes import THREADS
-
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ[THREADS[0]])
+    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
 
-    def prepare(form: str, forward: bool, arrays: Arrays, *_: Any) -> Block:
+    def prepare(form: str, forward: bool, arrays: Arrays, *_: Any) -> Repeated:
         x = aligned_copy(arrays["x"])
         element = {"float32": "float", "float64": "double"}[x.dtype.name]
         text = MODEL.format(T=element, N=",".join("MN"[: x.ndim]), nodes=form.format(T=element))
@@ -208,16 +180,22 @@ def use_onnxruntime() -> Prepare:
             call()
             return y.copy()
 
-        return Block(call, result, x.nbytes)
+        return Repeated(call, result)
 
     return prepare
 
 
 def use_memory() -> Prepare:
-    """The limit of what is larger than the caches: a bare C loop over the same arrays, ``x *= c`` or ``g *= s``."""
-    from . import limits
+    """The limit of what is larger than the caches: a bare C loop over the same arrays."""
+    from .limits import compiled
 
-    return lambda form, forward, arrays, *_: limits.Stream(forward, arrays)
+    loops, threads = compiled("native"), int(os.environ["OMP_NUM_THREADS"])
+
+    def stream(x: np.ndarray, factor: np.ndarray | None = None) -> None:
+        loop = getattr(loops, x.dtype.name)
+        loop(x.ctypes, None if factor is None else factor.ctypes, ctypes.c_long(x.size), threads)
+
+    return lambda form, forward, arrays, *_: Statements({"stream": stream}, form, forward, arrays)
 
 
 LIBRARIES = {
@@ -253,14 +231,6 @@ class Row:
         """Nanoseconds a call are so many units."""
         return 1 / self.size
 
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes that one call has to read and write."""
-        from .peers import peers_of
-
-        traffic = peers_of(self.name).traffic
-        return int(traffic[not self.forward] * self.size * np.dtype(self.dtype).itemsize)
-
     def request(self, library: str) -> tuple[Any, ...] | None:
         from .peers import form, parameters
 
@@ -283,6 +253,7 @@ def inputs(row: Row) -> Arrays:
     forward = form(row.name, "fastact", True)
     assert forward is not None
     y = Statements({"fa": fastact, "np": np}, forward, True, {"x": x}).result()
+    assert y is not None
     return {"x": x, "y": y, "g": draw.standard_normal(y.shape).astype(row.dtype)}
 
 
@@ -296,9 +267,6 @@ def rows(
     unknown = [n for n in name if n not in NAMES]
     if unknown:
         raise LookupError(f"no activation {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    for one in name or NAMES:
+    for one, way, real, n in itertools.product(name or NAMES, direction, dtype, size):
         columns = peers_of(one).columns or 1
-        for way in direction:
-            for real in dtype:
-                for n in size:
-                    yield Row(one, way, real, max(int(n) // columns, 1) * columns)
+        yield Row(one, way, real, max(int(n) // columns, 1) * columns)

@@ -7,6 +7,7 @@ what holds the others to AVX2.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -159,8 +160,4 @@ def rows(
 ) -> Iterator[Row]:  # fmt: skip
     """A shape is "128x256x10": rows, inputs, outputs."""
     shapes = [tuple(map(int, text.split("x"))) for text in shape] or SHAPES
-    for way in direction:
-        for act in activation:
-            for real in dtype:
-                for size in shapes:
-                    yield Row(way, act, real, size)
+    return itertools.starmap(Row, itertools.product(direction, activation, dtype, shapes))

@@ -12,10 +12,7 @@ import shlex
 import subprocess
 import sysconfig
 import tempfile
-import time
 from pathlib import Path
-
-import numpy as np
 
 SOURCE = r"""
 #include <time.h>
@@ -96,24 +93,3 @@ def fma_peak(isa: str, dtype: str) -> float | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return rate / (2 if dtype == "float64" else 1) or None  # half as many lanes
-
-
-class Stream:
-    """The bare loop over x, or over g and what backward reads."""
-
-    def __init__(self, forward: bool, arrays: dict[str, np.ndarray]) -> None:
-        self.source = arrays["x" if forward else "g"]
-        self.target, self.factor = self.source.copy(), None if forward else arrays["y"].copy()
-        self.loop = getattr(compiled("native"), self.source.dtype.name)
-        self.threads = int(os.environ["OMP_NUM_THREADS"])
-
-    def result(self) -> None:
-        return None
-
-    def sample(self) -> float:
-        np.copyto(self.target, self.source)
-        factor = None if self.factor is None else ctypes.c_void_p(self.factor.ctypes.data)
-        target, size = ctypes.c_void_p(self.target.ctypes.data), ctypes.c_long(self.target.size)
-        start = time.perf_counter_ns()
-        self.loop(target, factor, size, self.threads)
-        return time.perf_counter_ns() - start

@@ -22,6 +22,10 @@ Form = str | tuple[str, str] | None
 
 BY_SLOPE = "np.multiply(g, slope(saved), out=g)"
 BY_OUTPUT = "np.multiply(g, y > 0, out=g)"
+ELU = (
+    "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
+    "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
+)
 SELU = {"alpha": 1.6732632423543772848, "scale": 1.0507009873554804934}
 
 
@@ -35,13 +39,12 @@ class Peers:
     onnxruntime: str | None = None  # forward only; {T} is the element type
     fastact: tuple[Form, Form] | None = None  # None: elementwise and in place
     columns: int | None = None  # arrays are matrices with so many columns, not flat
-    traffic: tuple[float, float] = (2, 3)  # arrays of x's size that must be read or written, forward and backward
     parameters: dict[str, float] = field(default_factory=dict)  # where the defaults are no case worth timing
 
 
 PEERS: dict[str, Peers] = {
     "identity": Peers(
-        traffic=(2, 2),  # a jitted identity returns its argument: nothing for JAX
+        # a jitted identity returns its argument: nothing for JAX
         fastact=("fa.identity(x, out=t)", "fa.identity_backward(g, y, out=t)"),
         numpy=("np.copyto(t, x); t", "np.copyto(t, g); t"),
         torch=("t.copy_(x)", "t.copy_(g)"),
@@ -79,19 +82,13 @@ PEERS: dict[str, Peers] = {
         onnxruntime="y = LeakyRelu<alpha = 0.01>(x)",
     ),
     "elu": Peers(
-        numpy=(
-            "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
-            "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
-        ),
+        numpy=ELU,
         torch=("nn.elu_(x)", "aten.elu_backward.grad_input(g, 1.0, 1.0, 1.0, True, y, grad_input=g)"),
         jax="jax.nn.elu(x)",
         onnxruntime="y = Elu(x)",
     ),
     "celu": Peers(
-        numpy=(
-            "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
-            "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
-        ),
+        numpy=ELU,
         torch=("torch.celu_(x)", "aten.elu_backward.grad_input(g, 1.0, 1.0, 1.0, True, y, grad_input=g)"),
         jax="jax.nn.celu(x)",
         onnxruntime="y = Celu(x)",
@@ -324,7 +321,6 @@ PEERS: dict[str, Peers] = {
     ),
     "maxout": Peers(  # two pieces; fastact's forward writes the index beside, which NumPy's and JAX's forms do without
         columns=64,
-        traffic=(1.5, 1.5),
         fastact=(
             (
                 "y = np.empty((len(t), 32), t.dtype); i = np.empty((len(t), 32), np.uint8)",
@@ -352,7 +348,6 @@ PEERS: dict[str, Peers] = {
         jax="x.reshape(-1, 32, 2).max(axis=-1)",
     ),
     "relu_masked": Peers(  # keeps one bit an element, where PyTorch keeps the output
-        traffic=(2, 2),
         fastact=(
             ("m = np.empty((t.size + 7) // 8, np.uint8)", "fa.relu_masked(x, mask=m, out=x)"),
             ("m = np.packbits(x >= 0, bitorder='little')", "fa.relu_masked_backward(g, m, out=g)"),
@@ -388,7 +383,7 @@ def form(name: str, library: str, forward: bool) -> Form:
     if library == "onnxruntime":
         return row.onnxruntime if forward else None
     if library == "memory":
-        return "x *= -1" if forward else "g *= y"
+        return "stream(x)" if forward else "stream(g, y)"
     pair: tuple[Form, Form] = getattr(row, library)
     return pair[not forward]
 

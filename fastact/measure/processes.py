@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import math
 import os
 import pickle
 import platform
@@ -25,7 +24,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -347,26 +346,17 @@ def file_name(what: str, about: dict[str, Any]) -> str:
     return f"{what}-{re.sub('-+', '-', family).strip('-')}-{about['isa']}-{about['threads']}t.json"
 
 
-def dumps(content: dict[str, Any], depth: int = 2) -> str:
-    """JSON with one line for each value so deep, as results are kept: a changed row is a changed line."""
+def dumps(content: dict[str, Any]) -> str:
+    """JSON with a line for each value and, below it, one for each item: a changed row is a changed line."""
 
-    def lines(value: Any, level: int) -> str:
-        if level == depth or not isinstance(value, dict | list) or not value:
-            return json.dumps(value)
-        space = " " * (level + 1)
-        if isinstance(value, dict):
-            inside = [f"{json.dumps(key)}: {lines(item, level + 1)}" for key, item in value.items()]
-        else:
-            inside = [lines(item, level + 1) for item in value]
-        left, right = "{}" if isinstance(value, dict) else "[]"
-        return f"{left}\n{space}" + f",\n{space}".join(inside) + f"\n{' ' * level}{right}"
+    def lines(value: Any) -> str:
+        if isinstance(value, dict) and value:
+            return "{\n  " + ",\n  ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()) + "\n }"
+        if isinstance(value, list) and value:
+            return "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        return json.dumps(value)
 
-    return lines(content, 0) + "\n"
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Of positive numbers; NaN of none."""
-    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else math.nan
+    return "{\n " + ",\n ".join(f"{json.dumps(k)}: {lines(v)}" for k, v in content.items()) + "\n}\n"
 
 
 if __name__ == "__main__":

@@ -218,7 +218,8 @@ def rows(
 ) -> Iterator[Row]:  # fmt: skip
     """A shape is "64x784x128x10": batch and widths. "policy" is measured with relu alone."""
     shapes = [tuple(map(int, text.split("x"))) for text in shape]
-    for kind in optimizer:
-        for act in activation if kind != "policy" else ("relu",):
-            for size in shapes or (SHAPES if kind != "policy" else (POLICY,)):
-                yield Row(kind, act, size)
+    for kind, act in itertools.product(optimizer, activation):
+        if kind != "policy":
+            yield from (Row(kind, act, size) for size in shapes or SHAPES)
+        elif act == "relu":
+            yield from (Row(kind, act, size) for size in shapes or (POLICY,))
