@@ -200,7 +200,7 @@ def compare(options: argparse.Namespace) -> int:
 
     from .. import plot as drawing
     from ..examples import comparison as comparing
-    from ..persistence import write_atomically
+    from ..files import write_atomically
 
     if not options.hidden:
         raise CommandError("--hidden none: expected at least one hidden layer, the activation's place")

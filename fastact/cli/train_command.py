@@ -238,7 +238,8 @@ def predict(options: argparse.Namespace) -> int:
     """``fastact predict``: label the rows of a table with a saved model."""
     from .. import training
     from ..data.tables import read_table
-    from ..persistence import load, write_atomically
+    from ..files import write_atomically
+    from ..persistence import load
 
     if options.output is not None:
         check_writable("--output", options.output, ".csv")

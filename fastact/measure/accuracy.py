@@ -387,7 +387,7 @@ def _piece(name: str, values: tuple[float, ...], start: int, backend: str) -> Me
 
 def write_results(measurements: list[Measurement], path: Path) -> None:
     """Merge into the results file (JSON), atomically: what was not measured now stays as it was."""
-    from ..persistence import write_atomically
+    from ..files import write_atomically
 
     known: dict[str, Any] = {}
     if path.exists():
