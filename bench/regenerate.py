@@ -354,7 +354,8 @@ def wrapped(text: str) -> str:
 
 def conditions(file: Result) -> str:
     """On what and with what a results file was measured."""
-    versions = ", ".join(f"{library} {about['version']}" for library, about in file["libraries"].items())
+    libraries = {name: about for name, about in file["libraries"].items() if name not in ("torch fused", "memory")}
+    versions = ", ".join(f"{name} {about['version']}" for name, about in libraries.items())
     return f"{file['processor']}, {file['isa']}, {file['date']}, {versions}"
 
 
