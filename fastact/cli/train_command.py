@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import backends, functional, runtime
-from ..measure.timing import NumpyStep, library_step, numpy_threads, time_in_turns
+from ..measure.by_hand import NumpyStep, library_step, numpy_threads, time_in_turns
 from .options import CommandError, activation, check_writable, hidden, momentum, print_json, rate, told, whole
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from .. import diagnostics, optim
 from ..data.tables import load_digits, stratified_split
 from ..epilogues import Epilogue as AnyActivation
 from ..layers import Dense
-from ..measure.timing import library_step
+from ..measure.by_hand import library_step
 from ..network import Sequential
 
 __all__ = ["Comparison", "compare", "table"]
