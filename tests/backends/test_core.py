@@ -86,7 +86,7 @@ def test_the_scalars_of_an_update():
     rule.rate, rule.nesterov = 0.5, True
     assert (rule.rate, rule.nesterov) == (0.5, True)
     p, g = np.ones(70, np.float32), np.full(70, 2, np.float32)
-    core.update(runtime.OPTIMIZER_NUMBERS["sgd"], p, g, (None,), 3, 70, 1.0, np.inf, rule)
+    core.update(core.optimizer_names().index("sgd"), p, g, (None,), 3, 70, 1.0, np.inf, rule)
     assert (p[:3] == 1).all()
     assert (p[3:] == 0).all()
 
