@@ -326,7 +326,8 @@ class Sequential:
             if result is not None:
                 self._trained_rows = None
                 return result if need_input_grad else None
-        made_by = self._trained_pass if self._stack is None else max(self._trained_pass, self._stack.number)
+        stack = self._dense_stack
+        made_by = self._trained_pass if stack is None else max(self._trained_pass, stack.number)
         if self._trained_rows is None or made_by != self._passes.count:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
         array = checks.matrix("Sequential.backward", "grad", grad, self.outputs)

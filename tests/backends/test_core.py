@@ -99,14 +99,14 @@ def test_the_network_and_its_stack_count_passes():
     stack = net._stack
     assert stack.saved(0) is None
     net.forward(x, training=True)
-    assert stack.number == net.passes.count
+    assert stack.number == net._passes.count
     assert stack.saved(0)[0] is x
     assert stack.saved(1)[0] is stack.saved(0)[1]  # relu: the output is what backward reads
     net.layers[1].backward(grad)
     assert stack.backward(grad, False, False) is None
     net.forward(x, training=True)
     assert stack.backward(grad, False, False) is True
-    assert (stack.saved(0), stack.number) == (None, net.passes.count)
+    assert (stack.saved(0), stack.number) == (None, net._passes.count)
 
 
 def test_frozen_between_forward_and_backward():
