@@ -59,7 +59,7 @@ class Monitor(Callback):
         more, and about a fifth to one of 15 us (take more there); 1 sees all.
     saturation : |slope| below which a unit counts as saturated
     limits : from which value on to warn, of "dead" and "saturated" (shares of a layer's units over an epoch, 0.25) and
-        "step" (change of the weights by one step as a share of them, 0.1)
+        "step" (change of the weights by one step relative to their size, 0.1)
     warn : whether to issue a ``TrainingWarning``, once for each layer and kind of trouble
 
     ``epochs`` has for every epoch with an observed batch its number and the layers' statistics, ``warnings`` the texts;
