@@ -16,17 +16,14 @@ from ..persistence import write_atomically
 from ..registry import ACTIVATIONS
 from .options import (
     CommandError,
-    add_backend,
     add_json_file,
-    add_sgd,
-    add_threads,
+    add_training,
     check_writable,
     chosen_backend,
     json_file,
     parse_activation,
     parse_positive,
     parse_whole,
-    parse_widths,
     print_json,
     user_errors,
 )
@@ -54,10 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--activations", type=_parse_activations, metavar="A,B", help="which ones, as in relu,elu:alpha=0.5 (all)"
     )
     parser.add_argument("--seeds", type=parse_whole(1), default=5, metavar="N", help="trainings of each (5)")
-    parser.add_argument(
-        "--hidden", type=parse_widths, default=(128,), metavar="N,N", help="hidden layers, at least one (128)"
-    )
-    add_sgd(parser, epochs=20)
+    add_training(parser, (128,), 20, "hidden layers, at least one (128)")
     parser.add_argument(
         "--threshold",
         type=parse_positive,
@@ -65,13 +59,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="E",
         help="training error that counts as reached (0.01)",
     )
-    add_backend(parser)
-    add_threads(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the result there (.png, .svg or .pdf)")
     add_json_file(parser, "write the results to")
-
-
-SETTINGS = ("seeds", "epochs", "batch_size", "lr", "momentum", "threshold")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
         check_writable("--plot", options.plot, *plot.ENDINGS)
         with user_errors():
             plot.check()  # before the work
-    settings = {name: getattr(options, name) for name in SETTINGS}
+    settings = {
+        name: getattr(options, name) for name in ("seeds", "epochs", "batch_size", "lr", "momentum", "threshold")
+    }
     activations = options.activations or [functional.activation(name) for name in ACTIVATIONS]
     total = len(activations) * options.seeds * options.epochs
     results = []

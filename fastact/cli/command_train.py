@@ -19,15 +19,12 @@ from ..network import Sequential
 from .classifier import DTYPE, Classifier
 from .options import (
     CommandError,
-    add_backend,
     add_json,
-    add_sgd,
-    add_threads,
+    add_training,
     check_writable,
     chosen_backend,
     parse_activation,
     parse_whole,
-    parse_widths,
     print_json,
     user_errors,
 )
@@ -51,19 +48,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "last); default: the bundled digits",
     )  # fmt: skip
     parser.add_argument("--label", metavar="NAME", help="name of the label's column in a CSV file with a header")
-    parser.add_argument(
-        "--hidden", type=parse_widths, default=(64, 64), metavar="N,N", help="hidden layers, or none (64,64)"
-    )
+    add_training(parser, (64, 64), 30, "hidden layers, or none (64,64)")
     parser.add_argument(
         "--activation", type=parse_activation, default="relu", metavar="NAME",
         help="of the hidden layers, with parameters if wanted, as in leaky_relu:negative_slope=0.1 (relu)",
     )  # fmt: skip
-    add_sgd(parser, epochs=30)
     parser.add_argument(
         "--seed", type=parse_whole(0), default=0, metavar="N", help="of initial weights and batches (0)"
     )
-    add_backend(parser)
-    add_threads(parser)
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model there (.safetensors)")
     add_json(parser)
 

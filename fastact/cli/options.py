@@ -124,24 +124,21 @@ def json_file(options: argparse.Namespace) -> Path | None:
     return Path(options.json)
 
 
-def add_sgd(parser: argparse.ArgumentParser, epochs: int) -> None:
-    """How to train."""
-    parser.add_argument(
-        "--epochs", type=parse_whole(1), default=epochs, metavar="N", help=f"passes over the data ({epochs})"
-    )
-    parser.add_argument("--batch-size", type=parse_whole(1), default=64, metavar="N", help="rows per step (64)")
-    parser.add_argument("--lr", type=parse_positive, default=0.1, metavar="RATE", help="learning rate (0.1)")
-    parser.add_argument("--momentum", type=parse_momentum, default=0.9, metavar="M", help="momentum of SGD (0.9)")
-
-
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """``--backend``."""
     parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
-    """``--threads``."""
-    parser.add_argument("--threads", type=parse_whole(1), metavar="N", help="threads for large arrays")
+def add_training(parser: argparse.ArgumentParser, hidden: tuple[int, ...], epochs: int, hidden_help: str) -> None:
+    """The hidden layers, how to train them, and with what."""
+    whole = parse_whole(1)
+    parser.add_argument("--hidden", type=parse_widths, default=hidden, metavar="N,N", help=hidden_help)
+    parser.add_argument("--epochs", type=whole, default=epochs, metavar="N", help=f"passes over the data ({epochs})")
+    parser.add_argument("--batch-size", type=whole, default=64, metavar="N", help="rows per step (64)")
+    parser.add_argument("--lr", type=parse_positive, default=0.1, metavar="RATE", help="learning rate (0.1)")
+    parser.add_argument("--momentum", type=parse_momentum, default=0.9, metavar="M", help="momentum of SGD (0.9)")
+    add_backend(parser)
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads for large arrays")
 
 
 @contextmanager

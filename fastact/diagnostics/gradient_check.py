@@ -157,15 +157,12 @@ def check_gradients(
 
 def _criterion(loss: str | Callable[[np.ndarray, np.ndarray], Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
     """The function that returns loss and gradient."""
-    if isinstance(loss, str):
-        known = tuple(name for name in losses.__all__ if name != "LossAndGradient")
-        criterion: Callable[[np.ndarray, np.ndarray], Any] = getattr(
-            losses, checks.choice("check_gradients", "loss", loss, known)
-        )
-        return criterion
-    if not callable(loss):
+    if callable(loss):
+        return loss
+    if not isinstance(loss, str):
         raise TypeError(f"check_gradients: expected loss to be a name or a function, got {checks.describe(loss)}")
-    return loss
+    known = tuple(name for name in losses.__all__ if name != "LossAndGradient")
+    return vars(losses)[checks.choice("check_gradients", "loss", loss, known)]
 
 
 def _in_float64(net: Sequential) -> Sequential:
@@ -180,14 +177,9 @@ def _in_float64(net: Sequential) -> Sequential:
 
 
 def _check_array(
-    name: str,
-    array: np.ndarray,
-    gradient: np.ndarray,
-    chosen: np.ndarray,
-    value: Callable[[], float],
-    base: float,
+    name: str, array: np.ndarray, gradient: np.ndarray, chosen: np.ndarray, value: Callable[[], float], base: float,
     tolerance: float,
-) -> ParameterCheck:
+) -> ParameterCheck:  # fmt: skip
     """Compare the chosen elements of one array, which is perturbed in place and restored."""
     flat, analytic = array.reshape(-1), gradient.reshape(-1)
     worst, place, numbers, skipped = 0.0, None, (math.nan, math.nan), 0

@@ -119,15 +119,9 @@ def _network(activation: Epilogue, widths: Sequence[int], seed: int) -> Sequenti
 
 
 def _train(
-    net: Sequential,
-    step: Callable[[np.ndarray, np.ndarray], Any],
-    x: np.ndarray,
-    y: np.ndarray,
-    seed: int,
-    epochs: int,
-    batch_size: int,
-    progress: Callable[[], Any] | None,
-) -> tuple[list[float], list[float]]:
+    net: Sequential, step: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray, seed: int,
+    epochs: int, batch_size: int, progress: Callable[[], Any] | None,
+) -> tuple[list[float], list[float]]:  # fmt: skip
     """The error on all rows after each epoch, and the seconds of a step in it."""
     order = np.random.default_rng(seed)
     errors, times = [], []

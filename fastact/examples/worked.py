@@ -87,10 +87,7 @@ def _column(*values: float) -> np.ndarray:
 
 
 def _gate(
-    inputs: Sequence[float] | np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None = None,
-    activation: str | None = None,
+    inputs: Sequence[float] | np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, activation: Any = None
 ) -> tuple[np.ndarray, Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """f = activation(inputs @ weight + bias), and a function from the gradient above it to those of its arguments."""
     x = np.array([inputs], np.float64)
