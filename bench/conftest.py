@@ -1,58 +1,50 @@
-"""Options of the benchmarks, and the workers that all of them share."""
+"""Options of the pytest-benchmark rows, and the workers that all of them share."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import argparse
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the files here are scripts: they import each other by name
+from fastact.measure import activations
+from fastact.measure.__main__ import parse_libraries
+from fastact.measure.peers import form
+from fastact.measure.processes import Bench, importable
 
-import peers
-import workers
+SIZES = (64, 65_536, 1_048_576)
+
+
+def libraries(text):
+    try:
+        return parse_libraries(text)
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"--peers: {error}") from None
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("fastact")
-    group.addoption(
-        "--peers",
-        default="numpy,torch",
-        help="libraries to compare with, of numpy, torch, jax and onnxruntime; those that are not installed are left "
-        "out (default: %(default)s)",
-    )
+    default = ",".join(filter(importable, ("numpy", "torch")))
+    group.addoption("--peers", default=default, help="libraries to compare with (default: %(default)s)")
     group.addoption("--threads", type=int, default=1, help="threads of every library (default: %(default)s)")
     group.addoption("--isa", help="fastact's instruction set")
-    group.addoption("--rounds", type=int, default=12, help="turns of each library in a row (default: %(default)s)")
-
-
-def libraries(config):
-    """Fastact and the peers asked for, as far as they are installed."""
-    wanted = config.getoption("--peers").split(",")
-    for name in wanted:
-        if name not in peers.LIBRARIES:
-            raise pytest.UsageError(f"--peers: expected some of {', '.join(peers.LIBRARIES[1:])}, got {name!r}")
-    return ["fastact", *(name for name in wanted if workers.importable(name))]
+    group.addoption("--rounds", type=int, default=activations.ROUNDS, help="turns of each library in a row")
 
 
 def pytest_generate_tests(metafunc):
     if {"row", "library"} <= set(metafunc.fixturenames):
-        try:
-            rows = list(peers.rows())
-        except LookupError as error:
-            raise pytest.UsageError(error.args[0]) from None
+        used = ("fastact", *libraries(metafunc.config.getoption("--peers")))
         cases = [
             pytest.param(row, library, id=f"{row}-{library}")
-            for row in rows
-            for library in libraries(metafunc.config)
-            if peers.form(row, library) is not None
+            for row in activations.rows(dtype=("float32", "float64"), size=SIZES)
+            for library in used
+            if form(row.name, library, row.forward) is not None
         ]
         metafunc.parametrize(("row", "library"), cases)
 
 
 @pytest.fixture(scope="session")
 def bench(pytestconfig):
-    with workers.Bench(
-        libraries(pytestconfig), pytestconfig.getoption("--threads"), pytestconfig.getoption("--isa")
-    ) as running:
+    peers = libraries(pytestconfig.getoption("--peers"))
+    threads, isa = pytestconfig.getoption("--threads"), pytestconfig.getoption("--isa")
+    with Bench("activations", peers, threads, isa) as running:
         yield running

@@ -15,6 +15,8 @@ import functools
 
 import pytest
 
+from fastact.measure import activations
+
 SMALL = 1024
 _now = 0.0
 
@@ -34,7 +36,8 @@ def replay(seconds):
 def measured(bench, pytestconfig):
     """Samples of a row in all libraries, taken once."""
     if not pytestconfig.getoption("benchmark_disable"):
-        return functools.cache(lambda row: bench.measure(row, rounds=pytestconfig.getoption("--rounds")))
+        rounds = pytestconfig.getoption("--rounds")
+        return functools.cache(lambda row: bench.measure(row, rounds, activations.SECONDS))
     once = functools.cache(lambda row: bench.measure(row, rounds=1, seconds=0))
     return lambda row: once(dataclasses.replace(row, size=min(row.size, SMALL)))
 
@@ -51,9 +54,9 @@ def test_speed(row, library, bench, measured, benchmark):
         direction=row.direction,
         dtype=row.dtype,
         elements=row.size,
-        bytes_moved=row.bytes_moved,
-        **bench.versions[library],
-        fastact_version=bench.versions["fastact"]["version"],
-        fastact_isa=bench.versions["fastact"]["isa"],
+        threads=bench.threads,
+        **bench.workers[library].information,
+        fastact_version=bench.workers["fastact"].information["version"],
+        fastact_isa=bench.workers["fastact"].information["isa"],
     )
     benchmark.pedantic(replay, args=(iter([ns * 1e-9 for ns in samples]),), rounds=len(samples))

@@ -32,7 +32,7 @@ def cheapest(cost: str) -> str:
 def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
     """What is measured for a cost class, on float32 arrays of that many elements."""
     x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
-    y = np.empty_like(x)
+    y = np.zeros_like(x)
     if cost == "rows":
         rows = x.reshape(-1, COLUMNS)
         return "softmax", lambda: functional.softmax(rows, out=y.reshape(-1, COLUMNS))
@@ -41,19 +41,13 @@ def operation(cost: str, size: int) -> tuple[str, Callable[[], object]]:
         return "dense, 64 inputs and outputs", lambda: functional.dense(rows, weight)
     if cost == "updates":
         velocity = np.zeros_like(x)
-        number, all_of_it = runtime.OPTIMIZER_NUMBERS["sgd"], (0, size, 1.0, float("inf"))
-        numbers = (1e-3, 0.0, 1.0, 0.9, 1.0, 0.0, 0.0, 1.0, 0.0, False)
-        return "sgd, momentum", lambda: backends.engine.update(number, y, x, (velocity,), *all_of_it, *numbers)
+        number, rule = backends.engine.optimizer_names().index("sgd"), backends.engine.Update()
+        rule.rate, rule.momentum = 1e-3, 0.9
+        return "sgd, momentum", lambda: backends.engine.update(
+            number, y, x, (velocity,), 0, size, 1.0, float("inf"), rule
+        )
     function = getattr(functional, cheapest(cost))
     return cheapest(cost), lambda: function(x, out=y)
-
-
-def share_everything() -> None:
-    """Let every call of any size use the team, above the size of one block."""
-    nothing = [0] * len(ACTIVATIONS)
-    backends.engine.configure(
-        backends.choice, backends.NATIVE, runtime._threads, runtime._usable_cpus(), nothing, 0, 0, 0
-    )
 
 
 def warm(call: Callable[[], object], threads: int) -> float:
@@ -101,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     if not backends.compiled or not runtime.config()["openmp"]:
         raise SystemExit("thresholds: this fastact has no threads to measure")
-    share_everything()
+    runtime.set_thresholds(0, 0, 0, dict.fromkeys(runtime.THRESHOLDS, 0))  # every call uses the team
     print(f"microseconds a call, float32, {runtime.instruction_set}, 1 against {options.threads} threads\n")
     found = {}
     for cost, current in runtime.THRESHOLDS.items():

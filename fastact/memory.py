@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -77,6 +77,15 @@ class Segment:
     def decayed(self) -> bool:
         """Whether weight decay applies by default: to weights only."""
         return self.kind == "weight"
+
+
+class FlatNetwork(Protocol):
+    """What optimisers see of a network."""
+
+    parameters: np.ndarray
+    gradients: np.ndarray
+    segments: tuple[Segment, ...]
+    dtype: np.dtype
 
 
 def lay_out(specs: Mapping[str, ParameterSpec], step: int) -> tuple[Segment, ...]:

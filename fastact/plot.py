@@ -11,7 +11,7 @@ import numpy as np
 
 from . import epilogues
 from .epilogues import FixedActivation
-from .persistence import write_atomically
+from .files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

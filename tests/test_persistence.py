@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import fastact as fa
-from fastact import persistence
+from fastact import files
 
 ENDINGS = (".safetensors", ".npz")
 
@@ -363,7 +363,7 @@ def texts_and_arrays():
         file = Path(folder, "made.safetensors")
         net.save(file, optimizer=optimizer)
         with file.open("rb") as content:
-            return persistence._read(content)
+            return files.read(content)
 
 
 def with_header(folder, ending=".safetensors", checksum=True, arrays=None, **changes):
@@ -373,7 +373,7 @@ def with_header(folder, ending=".safetensors", checksum=True, arrays=None, **cha
     own = own if arrays is None else arrays(dict(own))
     file = folder / f"made{ending}"
     if checksum:
-        persistence._write(file, texts, own)
+        files.write(file, texts, own)
     else:
         file.write_bytes(safetensors.numpy.save(own, metadata=texts))
     return file.read_bytes()

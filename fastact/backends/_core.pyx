@@ -342,7 +342,7 @@ cdef inline cnp.ndarray output_like(cnp.ndarray source, object out):
 cdef inline cnp.ndarray output_shaped(int ndim, const cnp.npy_intp *shape, int number, object out):
     """A new array of that shape and type (NumPy's number), or out where it is one in C order; None otherwise."""
     if out is None:
-        return <cnp.ndarray>cnp.PyArray_SimpleNew(ndim, <cnp.npy_intp *>shape, number)
+        return <cnp.ndarray>cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *>shape, number, 0)
     if (not cnp.PyArray_CheckExact(out) or cnp.PyArray_TYPE(<cnp.ndarray>out) != number
             or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out) or not has_shape(<cnp.ndarray>out, ndim, shape)):
         return None

@@ -374,7 +374,7 @@ cdef inline void set_weight_product(dense_gradient *s, const char *dz, cnp.ndarr
     cdef Py_ssize_t inputs = dw.shape[0], outputs = dw.shape[1]
     w.c, w.c_row, w.k, w.accumulate = data(dw), outputs, s.rows, accumulate
     # Few columns would leave most lanes empty: there the inputs lie across the vectors and dw is stored transposed.
-    # Two full vectors make a whole tile. bench/dense.py measures it.
+    # Two full vectors make a whole tile. `fastact.measure dense` measures it.
     # Either way each element is one chain over the batch, so the bits are the same; one column always goes this way,
     # because the rule for products of one column is another.
     w.swapped = outputs == 1 or (outputs * s.size < SWAPPED_BYTES and outputs != 2 * s.kernels.lanes)

@@ -50,15 +50,22 @@ def backward(int number, cnp.ndarray grad, cnp.ndarray saved, cnp.ndarray dx, do
                 a, b)
 
 
+# A call for few elements is done before the tables that ``elementwise`` fills for a team would be.
+
 def try_forward(int number, object x, object out, double a, double b):
     """y = f(x) for the plain case; None otherwise, with nothing written."""
     cdef int dtype = dtype_of(x)
     if dtype < 0 or not use_native():
         return None
-    cdef cnp.ndarray y = output_like(<cnp.ndarray>x, out)
-    if y is not None:
-        elementwise(forward_task, <const void *>table.kernels[dtype].activations[number].forward, number,
-                    <cnp.ndarray>x, None, y, a, b)
+    cdef cnp.ndarray source = <cnp.ndarray>x, y = output_like(source, out)
+    if y is None:
+        return None
+    cdef fa_forward *kernel = table.kernels[dtype].activations[number].forward
+    cdef Py_ssize_t n = elements(source)
+    if n <= KEEP_GIL:
+        kernel(cnp.PyArray_DATA(source), cnp.PyArray_DATA(y), n, fa_parameters(a, b))
+    else:
+        elementwise(forward_task, <const void *>kernel, number, source, None, y, a, b)
     return y
 
 
@@ -67,9 +74,13 @@ def try_backward(int number, object grad, object saved, object out, double a, do
     cdef int dtype = dtype_of(grad)
     if dtype < 0 or not same_layout(<cnp.ndarray>grad, <cnp.ndarray>saved) or not use_native():
         return None
-    cdef cnp.ndarray dx = output_like(<cnp.ndarray>grad, out)
-    if dx is None or (out is not None and not may_write(dx, <cnp.ndarray>saved)):
+    cdef cnp.ndarray g = <cnp.ndarray>grad, s = <cnp.ndarray>saved, dx = output_like(g, out)
+    if dx is None or (out is not None and not may_write(dx, s)):
         return None
-    elementwise(backward_task, <const void *>table.kernels[dtype].activations[number].backward, number,
-                <cnp.ndarray>grad, <cnp.ndarray>saved, dx, a, b)
+    cdef fa_backward *kernel = table.kernels[dtype].activations[number].backward
+    cdef Py_ssize_t n = elements(g)
+    if n <= KEEP_GIL:
+        kernel(cnp.PyArray_DATA(g), cnp.PyArray_DATA(s), cnp.PyArray_DATA(dx), n, fa_parameters(a, b))
+    else:
+        elementwise(backward_task, <const void *>kernel, number, g, s, dx, a, b)
     return dx

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from .. import backends, functional, plot, runtime
 from ..epilogues import Epilogue
 from ..examples import comparison
-from ..persistence import write_atomically
+from ..files import write_atomically
 from ..registry import ACTIVATIONS
 from .options import (
     CommandError,

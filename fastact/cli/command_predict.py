@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import functional, training
 from ..data.tables import Table, read_table
-from ..persistence import load, write_atomically
+from ..files import write_atomically
+from ..persistence import load
 from .classifier import Classifier
 from .options import CommandError, add_json, check_writable, print_json, user_errors
 

@@ -14,7 +14,7 @@ import numpy as np
 from .. import backends, optim, runtime, training
 from ..data.tables import Table, load_digits, read_table, standardization, stratified_split
 from ..layers import Dense
-from ..measure.timing import NumpyStep, library_step, numpy_threads, time_in_turns
+from ..measure.by_hand import NumpyStep, library_step, numpy_threads, time_in_turns
 from ..network import Sequential
 from .classifier import DTYPE, Classifier
 from .options import (

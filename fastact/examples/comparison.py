@@ -17,7 +17,7 @@ from ..data.tables import load_digits, stratified_split
 from ..diagnostics.statistics import aligned
 from ..epilogues import Epilogue
 from ..layers import Dense
-from ..measure.timing import library_step
+from ..measure.by_hand import library_step
 from ..network import Sequential
 
 __all__ = ["ActivationResult", "compare_activations", "table"]

@@ -19,7 +19,7 @@ import numpy as np
 from .. import diagnostics, functional, init, losses, optim, runtime
 from ..layers import Dense, Maxout, PReLU
 from ..losses import LossAndGradient
-from ..measure.timing import numpy_threads
+from ..measure.by_hand import numpy_threads
 from ..network import Sequential
 from .comparison import compare_activations
 

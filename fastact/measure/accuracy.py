@@ -17,7 +17,7 @@ import multiprocessing
 import platform
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice, pairwise
@@ -29,6 +29,7 @@ import numpy as np
 
 from .. import backends, functional, registry, runtime
 from ..registry import ACTIVATIONS, Entry
+from .processes import dumps
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
 
@@ -386,7 +387,7 @@ def _piece(name: str, values: tuple[float, ...], start: int, backend: str) -> Me
 
 def write_results(measurements: list[Measurement], path: Path) -> None:
     """Merge into the results file (JSON), atomically: what was not measured now stays as it was."""
-    from ..persistence import write_atomically
+    from ..files import write_atomically
 
     known: dict[str, Any] = {}
     if path.exists():
@@ -398,8 +399,7 @@ def write_results(measurements: list[Measurement], path: Path) -> None:
             "instruction_set": runtime.instruction_set,
             "machine": platform.machine(),
         }
-    text = json.dumps(dict(sorted(known.items())), indent=1) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, dumps(dict(sorted(known.items()))).encode())
 
 
 def _default(name: str, parameter: str) -> float:
@@ -414,3 +414,13 @@ def grid(entry: Entry) -> Iterator[tuple[float, ...]]:
             rising = not entry.ordered or all(a < b for a, b in pairwise(values))
             if parameter.accepts(value) and rising and values != entry.defaults:
                 yield values
+
+
+def settings(
+    name: Sequence[str] = (), dtype: Sequence[str] = ("float32", "float64")
+) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+    """(activation, dtype, parameter values) of the whole grid."""
+    for one in name or ACTIVATIONS:
+        for values in grid(ACTIVATIONS[one]):
+            for real in dtype:
+                yield one, real, values

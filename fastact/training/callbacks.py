@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, persistence
+from .. import checks, files, persistence
 from ..network import Sequential
 from ..optim import Optimizer
 from .history import History
@@ -215,12 +215,12 @@ class Checkpoint(Callback):
     order = 1
 
     def __init__(self, path: Any, every: int = 1) -> None:
-        self.path: Path = persistence.checked_path("Checkpoint", path)
+        self.path: Path = files.checked_path("Checkpoint", path)
         self.every = checks.whole("Checkpoint", "every", every, 1)
 
     def on_train_begin(self, run: Run) -> None:
         """See that there is a folder to write to, before hours of training."""
-        persistence.checked_folder("Checkpoint", self.path)
+        files.checked_folder("Checkpoint", self.path)
 
     def on_epoch_end(self, run: Run) -> None:
         """Write, where it is time."""

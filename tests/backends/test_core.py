@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import runtime
+from fastact import backends
 from fastact.dtypes import FLOATS
 
-pytestmark = pytest.mark.skipif(runtime._core is None, reason="no compiled core")
-core = runtime._core
+pytestmark = pytest.mark.skipif(not backends.compiled, reason="no compiled core")
+core = backends.engine
 dtypes = pytest.mark.parametrize("dtype", [row.dtype for row in FLOATS], ids=lambda d: d.name)
 
 
@@ -32,12 +32,12 @@ def test_every_function_tells_its_signature():
 def test_elementwise_and_rows(dtype):
     x, g = numbers((7, 33), dtype), numbers((7, 33), dtype, 1)
     y, dx = np.empty_like(x), np.empty_like(x)
-    core.forward(runtime.KERNEL_NUMBERS["tanh"], x, y, 0.0, 0.0)
-    core.backward(runtime.KERNEL_NUMBERS["tanh"], g, y, dx, 0.0, 0.0)
+    core.forward(core.activation_names().index("tanh"), x, y, 0.0, 0.0)
+    core.backward(core.activation_names().index("tanh"), g, y, dx, 0.0, 0.0)
     assert y.tobytes() == fa.tanh(x).tobytes()
     assert dx.tobytes() == fa.tanh_backward(g, y).tobytes()
-    core.rows(runtime.ROW_NUMBERS["softmax"], x, y)
-    core.rows_backward(runtime.ROW_NUMBERS["softmax"], g, y, dx)
+    core.rows(core.row_function_names().index("softmax"), x, y)
+    core.rows_backward(core.row_function_names().index("softmax"), g, y, dx)
     assert y.tobytes() == fa.softmax(x).tobytes()
     assert dx.tobytes() == fa.softmax_backward(g, y).tobytes()
 

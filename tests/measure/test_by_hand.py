@@ -5,7 +5,7 @@ import pytest
 
 import fastact as fa
 from fastact import registry
-from fastact.measure import timing
+from fastact.measure import by_hand
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -18,17 +18,17 @@ def test_step_by_hand_is_the_same_step(name, dtype):
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(11, 7)).astype(dtype), rng.integers(0, 3, 11)
     net = network()
-    ours = timing.library_step(net, fa.optim.SGD(lr=0.1, momentum=0.9))
-    by_hand = timing.NumpyStep(network(), fa.activation(name), 11, 0.1, 0.9)
+    ours = by_hand.library_step(net, fa.optim.SGD(lr=0.1, momentum=0.9))
+    numpy_step = by_hand.NumpyStep(network(), fa.activation(name), 11, 0.1, 0.9)
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     for _ in range(10):
-        assert ours(x, labels) == pytest.approx(by_hand(x, labels), rel=tolerance)
-    np.testing.assert_allclose(by_hand.parameters, net.parameters, rtol=tolerance, atol=tolerance)
+        assert ours(x, labels) == pytest.approx(numpy_step(x, labels), rel=tolerance)
+    np.testing.assert_allclose(numpy_step.parameters, net.parameters, rtol=tolerance, atol=tolerance)
 
 
 def test_timing_takes_turns():
     calls = []
-    first, second = timing.time_in_turns(lambda _: calls.append("a"), lambda _: calls.append("b"), [(0,)], 5, 1e-4)
+    first, second = by_hand.time_in_turns(lambda _: calls.append("a"), lambda _: calls.append("b"), [(0,)], 5, 1e-4)
     assert first > 0
     assert second > 0
     turns = "".join(calls).lstrip("a").lstrip("b")  # after the warm-up

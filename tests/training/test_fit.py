@@ -10,7 +10,7 @@ import support
 from tasks import by_hand, fit, network, table
 
 import fastact as fa
-from fastact.measure import timing
+from fastact.measure.by_hand import library_step
 
 
 @pytest.mark.parametrize("size", [1, 32, 103, 500])
@@ -152,7 +152,7 @@ def test_command_line_step_is_fit():
     x, labels, _ = table(rows=64)
     nets = [network() for _ in range(2)]
     fit(nets[0], x, labels, epochs=1, shuffle=False, optimizer=fa.optim.SGD(0.1))
-    step = timing.library_step(nets[1], fa.optim.SGD(0.1))
+    step = library_step(nets[1], fa.optim.SGD(0.1))
     for start in (0, 32):
         step(x[start : start + 32], labels[start : start + 32])
     support.assert_same_bits(nets[0].parameters, nets[1].parameters)

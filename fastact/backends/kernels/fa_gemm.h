@@ -26,7 +26,7 @@ enum {
     FN(skinny_rows) = 8, /* rows of a tile that is one vector wide: as many chains as two pipelines of latency 4 take */
     FN(chunk) = FA_GEMM_CHUNK,
     FN(line) = 64 / (int)sizeof(real), /* of the cache */
-    FN(pack_rows) = 48,    /* from here on a task packs the panel of B that it works on (bench/dense.py measures it) */
+    FN(pack_rows) = 48,    /* from here on a task packs the panel of B that it works on (`fastact.measure dense`) */
     FN(few_rows) = 192,    /* up to here each panel of B has one reader, who packs it for himself if at all */
     FN(block_rows) = 384,  /* of A times a chunk: stays in L2 */
     FN(strip_rows) = 8,    /* of B that are packed together */

@@ -110,7 +110,7 @@ FA_INLINE int FN(put_off)(FN(far_elements) *far, FN(near_function) *near, FN(val
 
 /* From so many bytes on, arrays lie beyond the core's own cache, or are still in another core's. A chain of FMAs
  * leaves the core no room to run ahead to loads that take that long: a line is asked for so many bytes before its turn.
- * bench/streams.py measures it. */
+ * `python -m fastact.measure activations --peers memory` measures it. */
 #ifndef FA_FAR
 #define FA_FAR 524288
 #endif

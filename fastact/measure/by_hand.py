@@ -1,4 +1,4 @@
-"""A training step twice, by the library and by hand in NumPy, and the timing of two functions in turns."""
+"""A training step by the library and by hand in NumPy, and the timing of two functions in turns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from ..epilogues import FixedActivation as BoundActivation
-from ..epilogues import LearnedActivation as BoundLearned
+from ..epilogues import Epilogue
 from ..network import Sequential
 
 __all__ = ["NumpyStep", "library_step", "numpy_threads", "time_in_turns"]
@@ -44,9 +43,7 @@ class NumpyStep:
     formulas. Starts from a copy of the network's parameters.
     """
 
-    def __init__(
-        self, net: Sequential, activation: BoundActivation | BoundLearned, rows: int, lr: float, momentum: float
-    ) -> None:
+    def __init__(self, net: Sequential, activation: Epilogue, rows: int, lr: float, momentum: float) -> None:
         """Lay out parameters, gradients and workspaces for batches of so many rows."""
         self.parameters, self.gradients = net.parameters.copy(), np.zeros_like(net.parameters)
         self.velocity, self.change = np.zeros_like(net.parameters), np.empty_like(net.parameters)
@@ -63,24 +60,27 @@ class NumpyStep:
         self.spare = [np.empty((rows, width), dtype) for width in widths]
         self.column, self.ones, self.rows = np.empty((rows, 1), dtype), np.ones(rows, dtype), np.arange(rows)
         self.lr, self.momentum = dtype.type(lr), dtype.type(momentum)
-        if isinstance(activation, BoundLearned):
+        if activation.learns:
             learned = views(self.parameters, "activation"), views(self.gradients, "activation")
             self.activations = [_learned_by_hand(activation, *pair) for pair in zip(*learned, strict=True)]
         else:
             self.activations = [_by_hand(activation, dtype)] * (len(widths) - 1)
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """One step; returns the mean loss before it."""
-        last = len(self.weights) - 1
+    def forward(self, x: np.ndarray) -> list[Any]:
+        """(output, what backward reads) of each hidden layer, and the network's output."""
         saved, y = [], x
         for i, (weight, bias, z) in enumerate(zip(self.weights, self.biases, self.outputs, strict=True)):
             np.matmul(y, weight, out=z)
-            np.add(z, bias, out=z)
-            y = z
-            if i < last:
+            y = np.add(z, bias, out=z)
+            if i < len(self.activations):
                 y, keep = self.activations[i][0](z, self.spare[i])
                 saved.append((y, keep))
+        return [*saved, y]
 
+    def __call__(self, x: np.ndarray, labels: np.ndarray) -> float:
+        """One step; returns the mean loss before it."""
+        last = len(self.weights) - 1
+        *saved, y = self.forward(x)
         delta = self.deltas[last]
         np.subtract(y, np.maximum.reduce(y, axis=1, keepdims=True, out=self.column), out=delta)
         picked = delta[self.rows, labels]
@@ -98,18 +98,18 @@ class NumpyStep:
                 delta = np.matmul(delta, self.weights[i].T, out=self.deltas[i - 1])
                 self.activations[i - 1][1](delta, saved[i - 1][1], self.spare[i - 1])
 
-        np.multiply(self.velocity, self.momentum, out=self.velocity)
-        np.add(self.velocity, self.gradients, out=self.velocity)
-        np.multiply(self.velocity, self.lr, out=self.change)
+        direction = self.gradients
+        if self.momentum:
+            np.multiply(self.velocity, self.momentum, out=self.velocity)
+            direction = np.add(self.velocity, self.gradients, out=self.velocity)
+        np.multiply(direction, self.lr, out=self.change)
         np.subtract(self.parameters, self.change, out=self.parameters)
         return loss
 
 
-def _learned_by_hand(
-    activation: BoundLearned, weight: np.ndarray, change: np.ndarray
-) -> tuple[Callable[..., Any], ...]:
+def _learned_by_hand(activation: Epilogue, weight: np.ndarray, change: np.ndarray) -> tuple[Callable[..., Any], ...]:
     """As ``_by_hand``, with one weight; backward also fills the weight's gradient."""
-    entry = activation.entry
+    entry = registry.LEARNED[activation.name]
 
     def forward(z: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return entry.value(z, weight), z
@@ -121,9 +121,10 @@ def _learned_by_hand(
     return forward, backward
 
 
-def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[..., Any], ...]:
+def _by_hand(activation: Epilogue, dtype: np.dtype) -> tuple[Callable[..., Any], ...]:
     """forward(z, spare) -> (y, what backward reads), and backward(delta, saved, spare), which scales delta in place."""
-    name, values = activation.name, registry.rounded(activation.values, dtype)
+    entry, parameters = registry.ACTIVATIONS[activation.name], tuple(activation.parameters.values())
+    name, values = activation.name, registry.rounded(parameters, dtype)
 
     def forward(z: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if name == "relu":
@@ -139,8 +140,8 @@ def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[...
             np.add(z, 1, out=z)
             np.reciprocal(z, out=z)
         elif name != "identity":
-            y = registry.value(activation.entry, z, activation.values)
-            return y, (z if activation.entry.saves == "x" else y)
+            y = registry.value(entry, z, parameters)
+            return y, (z if entry.saves == "x" else y)
         return z, z
 
     def backward(delta: np.ndarray, saved: np.ndarray, spare: np.ndarray) -> None:
@@ -157,7 +158,7 @@ def _by_hand(activation: BoundActivation, dtype: np.dtype) -> tuple[Callable[...
             np.multiply(spare, saved, out=spare)
             np.multiply(delta, spare, out=delta)
         elif name != "identity":
-            np.multiply(delta, registry.slope(activation.entry, saved, activation.values), out=delta)
+            np.multiply(delta, registry.slope(entry, saved, parameters), out=delta)
 
     return forward, backward
 

@@ -1,7 +1,8 @@
-"""What each library computes in a row of the benchmarks: one entry per activation, one form per library.
+"""What each library computes in a row of activations: one entry per activation, one form per library.
 
 A form is Python source (for ONNX Runtime: ONNX text) that the library's worker compiles. It is the fastest natural
 form that the library has: in place or into given memory where it can, its backward kernel without autograd around it.
+An activation without an entry has the default row: fastact against NumPy's formulas.
 
 Names in a form: ``x`` the input, ``y`` the output, ``g`` the gradient, ``t`` scratch memory of the same shape.
 Forward works on a fresh copy of ``x`` in every call, backward on a fresh copy of ``g``. NumPy's forms may call
@@ -13,41 +14,37 @@ the clock starts, ``x`` and ``y`` are there for backward only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastact import functional, registry, runtime
-from fastact.registry import ACTIVATIONS
-
-LIBRARIES = ("fastact", "numpy", "torch", "jax", "onnxruntime")
-DIRECTIONS = ("forward", "backward")
-DTYPES = ("float32", "float64")
-SIZES = (64, 65_536, 1_048_576)
+from ..registry import ACTIVATIONS
 
 Form = str | tuple[str, str] | None
+
+BY_SLOPE = "np.multiply(g, slope(saved), out=g)"
+BY_OUTPUT = "np.multiply(g, y > 0, out=g)"
+ELU = (
+    "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
+    "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
+)
+SELU = {"alpha": 1.6732632423543772848, "scale": 1.0507009873554804934}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peers:
-    """The forms of one activation; every library has to be decided on, with None where it has nothing to offer."""
+    """The forms of one activation, (forward, backward); None where a library has nothing to offer."""
 
-    numpy: tuple[Form, Form]
-    torch: tuple[Form, Form]
-    jax: str | None  # a function of x; backward is its vjp with the residuals that forward kept
-    onnxruntime: str | None  # forward only; {T} is the element type
-    fastact: tuple[Form, Form] | None = None  # None: elementwise and in place, see fastact_forms
+    numpy: tuple[Form, Form] = ("value(x)", BY_SLOPE)
+    torch: tuple[Form, Form] = (None, None)
+    jax: str | None = None  # a function of x; backward is its vjp with the residuals that forward kept
+    onnxruntime: str | None = None  # forward only; {T} is the element type
+    fastact: tuple[Form, Form] | None = None  # None: elementwise and in place
     columns: int | None = None  # arrays are matrices with so many columns, not flat
-    traffic: tuple[float, float] | None = None  # arrays of x's size that must be read or written, forward and backward
     parameters: dict[str, float] = field(default_factory=dict)  # where the defaults are no case worth timing
 
 
-BY_SLOPE = "np.multiply(g, slope(saved), out=g)"
-BY_OUTPUT = "np.multiply(g, y > 0, out=g)"
-SELU = {"alpha": 1.6732632423543772848, "scale": 1.0507009873554804934}
-
 PEERS: dict[str, Peers] = {
     "identity": Peers(
-        traffic=(2, 2),
+        # a jitted identity returns its argument: nothing for JAX
         fastact=("fa.identity(x, out=t)", "fa.identity_backward(g, y, out=t)"),
         numpy=("np.copyto(t, x); t", "np.copyto(t, g); t"),
         torch=("t.copy_(x)", "t.copy_(g)"),
@@ -85,19 +82,13 @@ PEERS: dict[str, Peers] = {
         onnxruntime="y = LeakyRelu<alpha = 0.01>(x)",
     ),
     "elu": Peers(
-        numpy=(
-            "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
-            "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
-        ),
+        numpy=ELU,
         torch=("nn.elu_(x)", "aten.elu_backward.grad_input(g, 1.0, 1.0, 1.0, True, y, grad_input=g)"),
         jax="jax.nn.elu(x)",
         onnxruntime="y = Elu(x)",
     ),
     "celu": Peers(
-        numpy=(
-            "np.minimum(x, 0, out=t); np.expm1(t, out=t); np.maximum(x, t, out=x)",
-            "np.minimum(y, 0, out=t); np.add(t, 1, out=t); np.multiply(g, t, out=g)",
-        ),
+        numpy=ELU,
         torch=("torch.celu_(x)", "aten.elu_backward.grad_input(g, 1.0, 1.0, 1.0, True, y, grad_input=g)"),
         jax="jax.nn.celu(x)",
         onnxruntime="y = Celu(x)",
@@ -116,7 +107,6 @@ PEERS: dict[str, Peers] = {
         onnxruntime="y = Selu(x)",
     ),
     "gelu": Peers(
-        numpy=("value(x)", BY_SLOPE),  # NumPy has no erf
         torch=("nn.gelu_(x)", "aten.gelu_backward.grad_input(g, x, grad_input=g)"),
         jax="jax.nn.gelu(x, approximate=False)",
         onnxruntime="y = Gelu(x)",
@@ -298,7 +288,6 @@ PEERS: dict[str, Peers] = {
                 "d, e = aten._prelu_kernel_backward(g, x, w); e.sum(0); d",
             ),
         ),
-        jax=None,
         onnxruntime="w = Constant<value = {T}[1] {{0.25}}>() y = PRelu(x, w)",
     ),
     "swish": Peers(  # one beta a column, as for prelu
@@ -328,12 +317,10 @@ PEERS: dict[str, Peers] = {
                 "torch.mul(u, x, out=v); v.mul_(g); v.sum(0); u.mul_(b); t.add_(u); g.mul_(t)",
             ),
         ),
-        jax=None,
         onnxruntime="b = Constant<value = {T} {{1.5}}>() s = Mul(x, b) t = Sigmoid(s) y = Mul(x, t)",
     ),
     "maxout": Peers(  # two pieces; fastact's forward writes the index beside, which NumPy's and JAX's forms do without
         columns=64,
-        traffic=(1.5, 1.5),
         fastact=(
             (
                 "y = np.empty((len(t), 32), t.dtype); i = np.empty((len(t), 32), np.uint8)",
@@ -359,10 +346,8 @@ PEERS: dict[str, Peers] = {
             ),
         ),
         jax="x.reshape(-1, 32, 2).max(axis=-1)",
-        onnxruntime=None,
     ),
     "relu_masked": Peers(  # keeps one bit an element, where PyTorch keeps the output
-        traffic=(2, 2),
         fastact=(
             ("m = np.empty((t.size + 7) // 8, np.uint8)", "fa.relu_masked(x, mask=m, out=x)"),
             ("m = np.packbits(x >= 0, bitorder='little')", "fa.relu_masked_backward(g, m, out=g)"),
@@ -377,94 +362,34 @@ PEERS: dict[str, Peers] = {
     ),
 }
 
-
-@dataclass(frozen=True)
-class Row:
-    """One thing to measure in every library."""
-
-    name: str
-    direction: str
-    dtype: str
-    size: int
-
-    def __str__(self) -> str:
-        """The row's identifier in reports."""
-        return f"{self.name}-{self.direction}-{self.dtype}-{self.size}"
-
-    @property
-    def forward(self) -> bool:
-        """Whether this is the forward direction."""
-        return self.direction == "forward"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of x."""
-        columns = PEERS[self.name].columns
-        return (self.size,) if columns is None else (self.size // columns, columns)
-
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes that one call has to read and write."""
-        traffic = PEERS[self.name].traffic or (2, 3)
-        return int(traffic[not self.forward] * self.size * (4 if self.dtype == "float32" else 8))
+#: What can be measured: the registry's activations, and what has forms of its own.
+NAMES = tuple(dict.fromkeys([*ACTIVATIONS, *PEERS]))
 
 
-def fastact_forms(name: str) -> tuple[Form, Form]:
-    """Forward in place of x and backward in place of g."""
-    row = PEERS[name]
-    if row.fastact is not None:
-        return row.fastact
-    saved = ACTIVATIONS[name].saved_name
-    keywords = "".join(f"{key}={value}, " for key, value in row.parameters.items())
-    return f"fa.{name}(x, {keywords}out=x)", f"fa.{name}_backward(g, {saved}, {keywords}out=g)"
+def peers_of(name: str) -> Peers:
+    return PEERS.get(name) or Peers()
 
 
-def form(row: Row, library: str) -> Form:
-    """What the library runs in this row; None where it has nothing."""
-    entry = PEERS[row.name]
-    if library == "fastact":
-        return fastact_forms(row.name)[not row.forward]
+def form(name: str, library: str, forward: bool) -> Form:
+    """What the library runs; None where it has nothing."""
+    row = peers_of(name)
+    if library == "fastact" and row.fastact is None:
+        keywords = "".join(f"{key}={value}, " for key, value in row.parameters.items())
+        if forward:
+            return f"fa.{name}(x, {keywords}out=x)"
+        return f"fa.{name}_backward(g, {ACTIVATIONS[name].saved_name}, {keywords}out=g)"
     if library == "jax":
-        return entry.jax
+        return row.jax
     if library == "onnxruntime":
-        return entry.onnxruntime if row.forward else None
-    return getattr(entry, library)[not row.forward]
+        return row.onnxruntime if forward else None
+    if library == "memory":
+        return "stream(x)" if forward else "stream(g, y)"
+    pair: tuple[Form, Form] = getattr(row, library)
+    return pair[not forward]
 
 
 def parameters(name: str) -> tuple[float, ...]:
     """The parameters that all forms of an activation use, in the registry's order."""
     if name not in ACTIVATIONS:
         return ()
-    return tuple(PEERS[name].parameters.get(p.name, p.default) for p in ACTIVATIONS[name].parameters)
-
-
-def check_complete() -> None:
-    """Raise LookupError if an activation of the registry has no entry here."""
-    missing = sorted({*ACTIVATIONS, *registry.LEARNED} - set(PEERS))
-    if missing:
-        raise LookupError(
-            f"bench/peers.py: PEERS has no entry for {', '.join(missing)}; add what NumPy, PyTorch, JAX and ONNX "
-            "Runtime offer for it, or None for each that has nothing"
-        )
-
-
-def rows(
-    names: tuple[str, ...] = (),
-    directions: tuple[str, ...] = DIRECTIONS,
-    dtypes: tuple[str, ...] = DTYPES,
-    sizes: tuple[int, ...] = SIZES,
-) -> Iterator[Row]:
-    """All rows of these activations (of all that fastact has kernels for, if none is named)."""
-    check_complete()
-    # An entry whose kernel is missing falls back to NumPy, which is not what is measured here.
-    without = set()
-    known = [name for name in PEERS if hasattr(functional, name) and name not in without]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise LookupError(f"no activation {', '.join(unknown)}; there are {', '.join(known)}")
-    for name in names or known:
-        columns = PEERS[name].columns or 1
-        for direction in directions:
-            for dtype in dtypes:
-                for size in sizes:
-                    yield Row(name, direction, dtype, max(size // columns, 1) * columns)
+    return tuple(peers_of(name).parameters.get(p.name, p.default) for p in ACTIVATIONS[name].parameters)
