@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import epilogues, functional
-from .epilogues import FixedActivation as BoundActivation
+from . import epilogues
+from .epilogues import FixedActivation
 from .files import write_atomically
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check() -> None:
 
 
 def _figure(columns: int, **size: float) -> tuple[Figure, list[Any]]:
-    """A figure of its own, outside pyplot, with its axes side by side."""
+    """A figure outside pyplot, with its axes side by side."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -41,7 +41,7 @@ def _figure(columns: int, **size: float) -> tuple[Figure, list[Any]]:
 
 
 def _style(ax: Any) -> str:
-    """A style of line for the next curve: ten colours, then another style."""
+    """The line style of the next curve: matplotlib has ten colours, then another style takes over."""
     return ("-", "--", ":", "-.")[len(ax.lines) // 10 % 4]
 
 
@@ -60,22 +60,22 @@ def write(figure: Figure, path: Any) -> None:
     write_atomically(file, picture.getvalue())
 
 
-def activations(chosen: Sequence[str | BoundActivation], low: float = -6.0, high: float = 6.0) -> Figure:
-    """Activations on the left and their slopes on the right, for inputs from low to high.
+def activations(chosen: Sequence[str | FixedActivation], low: float = -6.0, high: float = 6.0) -> Figure:
+    """Elementwise activations on the left and their slopes on the right, for inputs from low to high, in float64.
 
-    Raises ValueError or TypeError for what is no activation or no range, ImportError without matplotlib.
+    Raises ValueError or TypeError for what is no elementwise activation or no range, ImportError without matplotlib.
     """
     if not low < high or not np.isfinite([low, high]).all():
         raise ValueError(f"plot: expected low < high, both finite, got {low} and {high}")
-    bounds = [epilogues.elementwise("plot", item) for item in chosen]
-    figure, (left, right) = _figure(2, width=11.5, height=max(4.0, 0.25 * len(bounds)))
+    known = [epilogues.elementwise("plot", item) for item in chosen]
+    figure, (left, right) = _figure(2, width=11.5, height=max(4.0, 0.25 * len(known)))
     x = np.linspace(low, high, 1201)
-    for bound in bounds:
-        y = getattr(functional, bound.name)(x, **bound.parameters)
-        saved = x if bound.entry.saves == "x" else y
-        slope = getattr(functional, f"{bound.name}_backward")(np.ones_like(x), saved, **bound.parameters)
+    for activation in known:
+        y = np.empty_like(x)
+        activation.apply(x, y)
+        slope = activation.derivative(x if activation.reads == "x" else y)
         for ax, line in ((left, y), (right, slope)):
-            ax.plot(x, line, _style(ax), label=str(bound))
+            ax.plot(x, line, _style(ax), label=str(activation))
     left.set_title("activation")
     right.set_title("slope")
     for ax in (left, right):

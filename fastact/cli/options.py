@@ -1,4 +1,4 @@
-"""What the commands share: option values, checks of files, mistakes of the user, JSON."""
+"""What the commands share: options and their values, checks of files, mistakes of the user, JSON."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import functional
-from ..epilogues import FixedActivation as BoundActivation
-from ..epilogues import LearnedActivation as BoundLearned
-from ..epilogues import MaxoutEpilogue as BoundMaxout
+from .. import backends, functional, runtime
+from ..epilogues import Epilogue
 
 
 class CommandError(Exception):
-    """A mistake in what the user gave, told in one line."""
+    """A mistake in what the user gave; the text is one line."""
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """What the library refuses in here is the user's mistake, not a bug."""
     try:
         yield
@@ -31,10 +29,13 @@ def told() -> Iterator[None]:
         raise CommandError(str(error) or f"not enough memory ({type(error).__name__})") from error
 
 
-def whole(low: int) -> Callable[[str], int]:
-    """The converter of whole numbers from low on."""
+# ------------------------------------------------------------------------------------------------ values of options
 
-    def convert(text: str) -> int:
+
+def parse_whole(low: int) -> Callable[[str], int]:
+    """The converter to whole numbers from low on."""
+
+    def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
@@ -43,26 +44,10 @@ def whole(low: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"expected a whole number >= {low}, got {text!r}")
         return value
 
-    return convert
+    return parse
 
 
-def rate(text: str) -> float:
-    """A finite number above 0."""
-    value = number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a finite number > 0, got {text!r}")
-    return value
-
-
-def momentum(text: str) -> float:
-    """A number from 0 to below 1."""
-    value = number(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
-    return value
-
-
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A number; NaN for what is none."""
     try:
         return float(text)
@@ -70,43 +55,106 @@ def number(text: str) -> float:
         return math.nan
 
 
-def hidden(text: str) -> tuple[int, ...]:
-    """Widths with commas between them; none for no hidden layer."""
+def parse_positive(text: str) -> float:
+    """A finite number above 0."""
+    value = parse_number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a finite number > 0, got {text!r}")
+    return value
+
+
+def parse_momentum(text: str) -> float:
+    """A number from 0 to below 1."""
+    value = parse_number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
+    return value
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Widths with commas between them; "none" for no hidden layer."""
     if text == "none":
         return ()
     try:
-        return tuple(whole(1)(part) for part in text.split(","))
+        return tuple(parse_whole(1)(part) for part in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers >= 1 with commas between them, or none, got {text!r}"
         ) from None
 
 
-def activation(text: str) -> BoundActivation | BoundLearned:
+def parse_activation(text: str) -> Epilogue:
     """``name`` or ``name:parameter=value,parameter=value``, with one input for each output."""
     name, _, given = text.partition(":")
     parameters = {}
     for part in given.split(",") if given else ():
         key, equals, value = part.partition("=")
-        if not equals or math.isnan(number(value)):
+        if not equals or math.isnan(parse_number(value)):
             raise argparse.ArgumentTypeError(f"expected name:parameter=number,..., got {text!r}")
         parameters[key.strip()] = float(value)
     if name == "maxout":
         raise argparse.ArgumentTypeError("maxout, with several inputs for each output, is for use from Python")
     try:
-        found = functional.activation(name, **parameters)
+        return functional.activation(name, **parameters)
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    assert not isinstance(found, BoundMaxout)
-    return found
 
 
-def elementwise(text: str) -> BoundActivation:
-    """The same, without a learned weight."""
-    found = activation(text)
-    if isinstance(found, BoundLearned):
-        raise argparse.ArgumentTypeError(f"{found.name} has a learned weight; name an activation without one")
-    return found
+# ------------------------------------------------------------------------------------------------ options of several
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print exactly one JSON object on standard output")
+
+
+def add_json_file(parser: argparse.ArgumentParser, into_file: str) -> None:
+    """``--json`` or ``--json FILE``: "-" or the file's name."""
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE",
+        help=f"{into_file} FILE, or without FILE print exactly one JSON object on standard output",
+    )  # fmt: skip
+
+
+def json_file(options: argparse.Namespace) -> Path | None:
+    """The file of ``--json FILE``, found to be writable; None without one."""
+    if options.json in (None, "-"):
+        return None
+    check_writable("--json", Path(options.json), ".json")
+    return Path(options.json)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """``--backend``."""
+    parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
+
+
+def add_training(parser: argparse.ArgumentParser, hidden: tuple[int, ...], epochs: int, hidden_help: str) -> None:
+    """The hidden layers, how to train them, and with what."""
+    whole = parse_whole(1)
+    parser.add_argument("--hidden", type=parse_widths, default=hidden, metavar="N,N", help=hidden_help)
+    parser.add_argument("--epochs", type=whole, default=epochs, metavar="N", help=f"passes over the data ({epochs})")
+    parser.add_argument("--batch-size", type=whole, default=64, metavar="N", help="rows per step (64)")
+    parser.add_argument("--lr", type=parse_positive, default=0.1, metavar="RATE", help="learning rate (0.1)")
+    parser.add_argument("--momentum", type=parse_momentum, default=0.9, metavar="M", help="momentum of SGD (0.9)")
+    add_backend(parser)
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads for large arrays")
+
+
+@contextmanager
+def chosen_backend(options: argparse.Namespace) -> Iterator[None]:
+    """Compute with ``--backend`` and ``--threads`` where they are given."""
+    threads = getattr(options, "threads", None)
+    with ExitStack() as stack:
+        with user_errors():
+            if options.backend is not None:
+                stack.enter_context(backends.use_backend(options.backend))
+            if threads is not None:
+                stack.enter_context(runtime.num_threads(threads))
+        yield
+
+
+# ------------------------------------------------------------------------------------------------ files
 
 
 def check_writable(option: str, path: Path, *endings: str) -> None:

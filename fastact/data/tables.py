@@ -1,16 +1,17 @@
-"""Tables of features and labels: the bundled digits, and people's NPZ and CSV files, refused where they are not clean.
+"""Tables of features and labels: the bundled digits, and NPZ and CSV files, refused where they are not clean.
 
-Every refusal is a ValueError (FileNotFoundError and IsADirectoryError for what they say) whose one-line message names
-the file and the place in it.
+Errors are ValueError, FileNotFoundError or IsADirectoryError, with a one-line message that names the file and the place
+in it.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import zipfile
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -51,15 +52,18 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_table(path: str | Path, *, features: int | None = None, label: str | None = None) -> Table:
-    """Read a .npz or .csv file.
+    """Read a .npz or .csv file: float64 features of shape (rows, columns), and labels of shape (rows,), int64 or text.
 
     NPZ: arrays ``x`` (or ``X``) and ``y``, or one 2-D array whose last column is the label. CSV: comma, semicolon or
     tab; a header is recognised; the label is the column named label, target or y, else the last.
 
     Parameters
     ----------
-    features : how many features a row must have; then the labels may be missing. None: any number, labels wanted
+    features : how many features a row must have, and then the labels may be missing; None: any number, with labels
     label : name of a CSV file's label column
+
+    Raises ValueError for a file that is no such table or not clean (text among the numbers, NaN, infinity, missing
+    labels, ragged lines), FileNotFoundError, IsADirectoryError.
     """
     file = Path(path)
     if file.is_dir():
@@ -78,7 +82,7 @@ def read_table(path: str | Path, *, features: int | None = None, label: str | No
 
 
 def _width(file: Path, columns: int, features: int | None) -> bool:
-    """Whether a table of so many columns has the label among them; refuses the wrong number."""
+    """Whether a table with that number of columns has the label among them; ValueError for a wrong number."""
     if features is None:
         if columns < 2:
             raise ValueError(f"{file}: expected at least one feature and a label, got {columns} column(s)")
@@ -106,7 +110,7 @@ def _read_csv(file: Path, features: int | None, label: str | None) -> Table:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """What cuts each of the first rows into the most columns."""
+    """The delimiter that gives the first rows the most columns."""
 
     def columns(delimiter: str) -> int:
         return min((len(row) for row in csv.reader(lines[:10], delimiter=delimiter) if row), default=0)
@@ -128,12 +132,7 @@ def _parse(file: Path, rows: Any, features: int | None, label: str | None) -> Ta
     chosen = _label_column(file, header, columns, features, label)
 
     numbers, labels, lines = array("d"), [], []
-    pending = None if header is not None else first
-    while True:
-        row = pending if pending is not None else next(rows, None)
-        pending = None
-        if row is None:
-            break
+    for row in rows if header is not None else itertools.chain([first], rows):
         if not row:
             continue
         if len(row) != columns:
@@ -145,18 +144,18 @@ def _parse(file: Path, rows: Any, features: int | None, label: str | None) -> Ta
                 numbers.append(_number(file, cell, rows.line_num, j, header))
         lines.append(rows.line_num)
     table = np.array(numbers, np.float64).reshape(len(lines), columns - (chosen is not None))
-    kept = [j for j in range(columns) if j != chosen]
-    _finite(table, lambda i, j: f"{file}: line {lines[i]}, {_column(kept[j], header)}")
+    feature_columns = [j for j in range(columns) if j != chosen]
+    _finite(table, lambda i, j: f"{file}: line {lines[i]}, {_column(feature_columns[j], header)}")
     return Table(
         table,
         None if chosen is None else _classes_of_text(file, labels, lines),
-        None if header is None else tuple(header[j] for j in kept),
+        None if header is None else tuple(header[j] for j in feature_columns),
         None if header is None or chosen is None else header[chosen],
     )
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Names, that is: no number among them, or a label's name."""
+    """Whether the cells are names: no number among them, or a label's name."""
     return not any(map(_is_number, cells)) or any(cell.lower() in LABEL_NAMES for cell in cells)
 
 
@@ -192,9 +191,9 @@ def _number(file: Path, cell: str, line: int, j: int, header: list[str] | None) 
     try:
         return float(cell)
     except ValueError:
-        came = f"text {cell.strip()!r}" if cell.strip() else "nothing"
+        got = f"text {cell.strip()!r}" if cell.strip() else "nothing"
         hint = "; write numbers with a decimal point" if _is_number(cell.replace(",", ".")) else ""
-        raise ValueError(f"{file}: line {line}, {_column(j, header)}: expected a number, got {came}{hint}") from None
+        raise ValueError(f"{file}: line {line}, {_column(j, header)}: expected a number, got {got}{hint}") from None
 
 
 def _classes_of_text(file: Path, labels: list[str], lines: list[int]) -> np.ndarray:
@@ -238,7 +237,7 @@ def _read_npz(file: Path, features: int | None, label: str | None) -> Table:
 
 
 def _arrays(file: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """All names in the archive, and the arrays that matter here."""
+    """All names in the archive, and the arrays x, X and y, or the only one."""
     with file.open("rb") as stream:
         try:
             content = np.load(stream, allow_pickle=False)
@@ -279,13 +278,13 @@ def _classes(file: Path, y: np.ndarray, rows: int) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------------------- both
 
 
-def _finite(table: np.ndarray, place: Any) -> None:
+def _finite(table: np.ndarray, place: Callable[..., str]) -> None:
     if not np.isfinite(table).all():
         i, j = np.argwhere(~np.isfinite(table))[0]
         raise ValueError(f"{place(i, j)}: expected a finite number, got {table[i, j]}")
 
 
-def _class_numbers(values: np.ndarray, place: Any) -> np.ndarray:
+def _class_numbers(values: np.ndarray, place: Callable[..., str]) -> np.ndarray:
     """Whole numbers as int64."""
     if values.dtype.kind == "f":
         wrong = ~(np.abs(values) <= 2**53) | (values != np.round(values))
@@ -316,11 +315,11 @@ def stratified_split(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.
             f"({len(rare)} of {len(classes)} classes)"
         )
     rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), bool)
+    testing = np.zeros(len(labels), bool)
     for number, count in enumerate(counts):
         rows = np.flatnonzero(numbers == number)
-        held_out[rng.permutation(rows)[: max(1, round(count / 5))]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        testing[rng.permutation(rows)[: max(1, round(count / 5))]] = True
+    return np.flatnonzero(~testing), np.flatnonzero(testing)
 
 
 def standardization(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

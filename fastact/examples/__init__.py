@@ -1,1 +1,1 @@
-"""The worked examples of lectures, and the comparison of activations."""
+"""``worked``: worked examples of lectures. ``comparison``: one network trained with each activation."""

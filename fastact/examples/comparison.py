@@ -14,19 +14,20 @@ import numpy as np
 
 from .. import diagnostics, optim
 from ..data.tables import load_digits, stratified_split
-from ..epilogues import Epilogue as AnyActivation
+from ..diagnostics.statistics import aligned
+from ..epilogues import Epilogue
 from ..layers import Dense
 from ..measure.by_hand import library_step
 from ..network import Sequential
 
-__all__ = ["Comparison", "compare", "table"]
+__all__ = ["ActivationResult", "compare_activations", "table"]
 
-#: Which rows are held out: the same for every activation, seed and run.
+#: Which rows are for testing: the same for every activation, seed and run.
 SPLIT_SEED = 1998
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ActivationResult:
     """How one activation did. Lists have one entry a seed.
 
     ``dead`` and ``saturated`` are shares of the hidden units, judged after training over all training rows at once
@@ -63,13 +64,13 @@ class Comparison:
         return middle if math.isfinite(middle) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, JSON's way."""
+        """All of it by name, as JSON."""
         means = {"accuracy_mean": self.accuracy_mean, "accuracy_spread": self.accuracy_spread, "epochs": self.epochs}
         return {**asdict(self), **means}
 
 
-def compare(
-    activations: Iterable[AnyActivation],
+def compare_activations(
+    activations: Iterable[Epilogue],
     *,
     seeds: int = 5,
     epochs: int = 20,
@@ -79,67 +80,64 @@ def compare(
     momentum: float = 0.9,
     threshold: float = 0.01,
     progress: Callable[[], Any] | None = None,
-) -> list[Comparison]:
+) -> list[ActivationResult]:
     """Train a dense network on four fifths of the digits with each activation and each seed 0, 1, ..., and test it.
 
     Softmax cross-entropy, SGD with momentum, float32. The rows held out, and for each seed the order of the batches,
-    are the same for all activations; the initial weights follow the activation (``fastact.init``). ``progress`` is
-    called after every epoch. A training that diverges has the accuracy that it has.
+    are the same for all activations; the initial weights follow the activation (``fastact.init``). ``threshold`` is the
+    training error to reach. ``progress`` is called after every epoch. A training that diverges has the accuracy that it
+    has.
     """
     pixels, digits = load_digits()
     x, y = (pixels / 16).astype(np.float32), digits.astype(np.int64)
     train, test = stratified_split(y, SPLIT_SEED)
-    sizes = (64, *hidden, 10)
-    split = (x[train], y[train]), (x[test], y[test])
-    return [
-        _one(bound, seeds, epochs, sizes, batch_size, (lr, momentum), threshold, *split, progress)
-        for bound in activations
-    ]
+    results = []
+    for activation in activations:
+        runs = []
+        for seed in range(seeds):
+            net = _network(activation, (64, *hidden, 10), seed)
+            step = library_step(net, optim.SGD(lr=lr, momentum=momentum))
+            errors, times = _train(net, step, x[train], y[train], seed, epochs, batch_size, progress)
+            accuracy = float(np.mean(net(x[test]).argmax(axis=1) == y[test]))
+            reached = next((i + 1 for i, error in enumerate(errors) if error <= threshold), None)
+            runs.append((accuracy, reached, _shares(net, x[train]), times, errors))
+        accuracies, reaches, shares, all_times, all_errors = (list(column) for column in zip(*runs, strict=True))
+        dead, saturated, small_slopes, zeros = np.mean(shares, axis=0).tolist()
+        microseconds = 1e6 * statistics.median(itertools.chain.from_iterable(all_times))
+        results.append(
+            ActivationResult(
+                str(activation), accuracies, reaches, dead, saturated, small_slopes, zeros, microseconds, all_errors
+            )
+        )
+    return results
 
 
-def _one(
-    bound: AnyActivation,
-    seeds: int,
-    epochs: int,
-    sizes: tuple[int, ...],
-    batch_size: int,
-    rates: tuple[float, float],
-    threshold: float,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    progress: Callable[[], Any] | None,
-) -> Comparison:
-    accuracy: list[float] = []
-    reached: list[int | None] = []
-    errors: list[list[float]] = []
-    times: list[float] = []
-    shares: list[tuple[float, ...]] = []
-    (train_x, train_y), (test_x, test_y) = train, test
-    for seed in range(seeds):
-        shapes = list(itertools.pairwise(sizes))
-        hidden = [Dense(*shape, activation=bound) for shape in shapes[:-1]]
-        net = Sequential(*hidden, Dense(*shapes[-1]), rng=seed)
-        step = library_step(net, optim.SGD(lr=rates[0], momentum=rates[1]))
-        order = np.random.default_rng(seed)
-        errors.append([])
-        for _ in range(epochs):
-            shuffled = order.permutation(len(train_x))
-            epoch_x, epoch_y = train_x[shuffled], train_y[shuffled]
-            starts = range(0, len(train_x), batch_size)
-            with np.errstate(all="ignore"):  # where a training diverges its numbers say so
-                began = time.perf_counter()
-                for start in starts:
-                    step(epoch_x[start : start + batch_size], epoch_y[start : start + batch_size])
-                times.append((time.perf_counter() - began) / len(starts))
-                errors[-1].append(float(np.mean(net(train_x).argmax(axis=1) != train_y)))
-            if progress is not None:
-                progress()
-        accuracy.append(float(np.mean(net(test_x).argmax(axis=1) == test_y)))
-        reached.append(next((i + 1 for i, error in enumerate(errors[-1]) if error <= threshold), None))
-        shares.append(_shares(net, train_x))
-    dead, saturated, small_slopes, zeros = np.mean(shares, axis=0).tolist()
-    microseconds = 1e6 * statistics.median(times)
-    return Comparison(str(bound), accuracy, reached, dead, saturated, small_slopes, zeros, microseconds, errors)
+def _network(activation: Epilogue, widths: Sequence[int], seed: int) -> Sequential:
+    shapes = list(itertools.pairwise(widths))
+    hidden = [Dense(*shape, activation=activation) for shape in shapes[:-1]]
+    return Sequential(*hidden, Dense(*shapes[-1]), rng=seed)
+
+
+def _train(
+    net: Sequential, step: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray, seed: int,
+    epochs: int, batch_size: int, progress: Callable[[], Any] | None,
+) -> tuple[list[float], list[float]]:  # fmt: skip
+    """The error on all rows after each epoch, and the seconds of a step in it."""
+    order = np.random.default_rng(seed)
+    errors, times = [], []
+    starts = range(0, len(x), batch_size)
+    for _ in range(epochs):
+        shuffled = order.permutation(len(x))
+        epoch_x, epoch_y = x[shuffled], y[shuffled]
+        with np.errstate(all="ignore"):  # where a training diverges its numbers say so
+            began = time.perf_counter()
+            for start in starts:
+                step(epoch_x[start : start + batch_size], epoch_y[start : start + batch_size])
+            times.append((time.perf_counter() - began) / len(starts))
+            errors.append(float(np.mean(net(x).argmax(axis=1) != y)))
+        if progress is not None:
+            progress()
+    return errors, times
 
 
 def _shares(net: Sequential, x: np.ndarray) -> tuple[float, ...]:
@@ -155,7 +153,7 @@ def _shares(net: Sequential, x: np.ndarray) -> tuple[float, ...]:
     )
 
 
-def table(results: Sequence[Comparison]) -> str:
+def table(results: Sequence[ActivationResult]) -> str:
     """The results, one line an activation."""
     heads = ("activation", "test accuracy", "epochs", "dead", "saturated", "small slopes", "zeros", "us/step")
     lines: list[tuple[str, ...]] = [heads]
@@ -164,4 +162,4 @@ def table(results: Sequence[Comparison]) -> str:
         shares = [f"{100 * share:.1f} %" for share in (r.dead, r.saturated, r.small_slopes, r.zeros)]
         epochs = "-" if r.epochs is None else f"{r.epochs:g}"
         lines.append((r.activation, accuracy, epochs, *shares, f"{r.microseconds:.0f}"))
-    return diagnostics.aligned(lines)
+    return aligned(lines)

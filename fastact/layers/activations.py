@@ -36,6 +36,7 @@ class Activation(SameWidth):
             raise TypeError("Activation: expected a name or fastact.activation(name, ...), got None")
         else:
             self.activation = epilogues.elementwise("Activation", activation)
+        self.zero_blocks = self.activation.zero_blocks
         reads = self.activation.reads
         self.reads_input, self.reads_output = reads == "x", reads == "y"
         self.in_place_forward = not self.reads_input
@@ -75,7 +76,7 @@ class RowFunction:
 
     reads = "y"
     described: Mapping[str, Any] = {}
-    has_slope = False
+    has_slope = zero_blocks = False
 
     def __init__(self, name: str) -> None:
         self.name, self._number = name, ROW_FUNCTIONS.index(name)
@@ -108,7 +109,7 @@ class Learned(SameWidth):
         name = type(self).__name__
         entry = LEARNED[self.function]
         self._activation = LearnedActivation(entry, entry.start)
-        self.weight_name = entry.weight_name
+        self.weight_name, self.zero_blocks = entry.weight_name, entry.zero_blocks
         self.per_channel = bool(per_channel)
         self.init = entry.start if init is None else checks.real(name, "init", init, -math.inf)
 

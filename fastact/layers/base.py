@@ -46,6 +46,7 @@ class Layer:
     in_place_forward = False  # forward can write over x where ``plan`` allows it
     in_place_backward = False  # backward can write over grad where ``plan`` allows it
     min_batch_rows = 1  # the smallest batch that training can use
+    zero_blocks = True  # where its slope is 0 it is flat, and no smooth function whose slope was rounded
     sublayers: tuple[Layer, ...] = ()  # the layers inside, where there are any
     attached = False  # whether it is part of a network
     dtype: np.dtype | None = None  # of that network

@@ -50,6 +50,7 @@ class Dense(LibraryLayer):
         self.inputs = checks.whole("Dense", "inputs", inputs, 1)
         self.outputs = checks.whole("Dense", "outputs", outputs, 1)
         self.activation = epilogues.epilogue("Dense", activation)
+        self.zero_blocks = self.activation.zero_blocks
         self.columns = self.activation.columns(self.outputs)
         self.bias = bool(bias)
         scheme = self.activation.init if weight_init is None else weight_init

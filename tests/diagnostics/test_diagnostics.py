@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import textwrap
 import warnings
 
 import numpy as np
@@ -470,3 +471,9 @@ def test_the_same_where_the_dense_layer_learns_the_activation():
             net.forward(values((5, 1), np.float32), training=True)
         got = stats.layers[0]
         assert (got.dead, got.saturated) == (float(kind == "dead"), float(kind == "saturated"))
+
+
+def test_the_example_of_the_package_runs(capsys):
+    code = diagnostics.__doc__.partition("::\n")[2].partition("\n\nFor each layer")[0]
+    exec(textwrap.dedent(code), {})
+    assert "batches, one in 25" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from ..layers import Dense, Maxout, PReLU
 from ..losses import LossAndGradient
 from ..measure.by_hand import numpy_threads
 from ..network import Sequential
-from .comparison import compare
+from .comparison import compare_activations
 
 __all__ = ["EXAMPLES", "Row", "agrees", "run"]
 
@@ -44,22 +44,27 @@ def agrees(printed: str, value: float) -> bool:
     One unit, because some lectures truncate where others round. The difference is taken in decimal, so that it is the
     printed number that counts and not the float beside it.
     """
-    said = Decimal(printed)
-    exponent = said.as_tuple().exponent
+    expected = Decimal(printed)
+    exponent = expected.as_tuple().exponent
     if not isinstance(exponent, int) or not math.isfinite(value):
         return False
     unit = Decimal(1).scaleb(exponent) if exponent < 0 else Decimal(0)
-    return abs(Decimal(value) - said) <= unit
+    return abs(Decimal(value) - expected) <= unit
 
 
 def _numbers(name: str, printed: str, values: Any) -> Row:
     """A row of numbers: as printed, with spaces between them, against as many values."""
-    said, ours = printed.split(), np.asarray(values, np.float64).ravel().tolist()
-    together = list(zip(said, ours, strict=True))
-    # two digits more than printed, so that one sees how the two differ
-    shown = [f"{v:.{max(0, -Decimal(s).as_tuple().exponent) + 2 * ('.' in s or 'e' in s)}f}" for s, v in together]  # type: ignore[operator]
-    shown = [f"{v:.3e}" if "e" in s else text for text, (s, v) in zip(shown, together, strict=True)]
-    return Row(name, printed, " ".join(shown), all(agrees(s, v) for s, v in together))
+    pairs = list(zip(printed.split(), np.asarray(values, np.float64).ravel().tolist(), strict=True))
+    shown = " ".join(_beside(text, value) for text, value in pairs)
+    return Row(name, printed, shown, all(agrees(text, value) for text, value in pairs))
+
+
+def _beside(printed: str, value: float) -> str:
+    """The value with two digits more than printed, so that one sees how the two differ."""
+    if "e" in printed:
+        return f"{value:.3e}"
+    decimals = len(printed.partition(".")[2])
+    return f"{value:.{decimals + 2 if decimals else 0}f}"
 
 
 def _same(name: str, said: str, got: Any, expected: Any, tolerance: float = 1e-12) -> Row:
@@ -81,7 +86,9 @@ def _column(*values: float) -> np.ndarray:
     return np.array(values, np.float64)[:, np.newaxis]
 
 
-def _gate(inputs: Sequence[float], weight: np.ndarray, bias: np.ndarray | None = None, activation: str | None = None):
+def _gate(
+    inputs: Sequence[float] | np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, activation: Any = None
+) -> tuple[np.ndarray, Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """f = activation(inputs @ weight + bias), and a function from the gradient above it to those of its arguments."""
     x = np.array([inputs], np.float64)
     y, saved = functional.dense_forward(x, weight, bias, activation)
@@ -242,13 +249,8 @@ def _two_two_two() -> list[Row]:
         _numbers("slope of o1", "0.186815602", functional.sigmoid_backward(np.ones((1, 2)), out)[0, 0]),
     ]
     net.backward(grad)
-    g = (
-        net.named_gradients()
-        if hasattr(net, "named_gradients")
-        else {f"{i}.{name}": array for i, layer in enumerate(net.layers) for name, array in layer.gradients.items()}
-    )
-    rows.append(_numbers("dE/dw5", "0.082167041", g["1.weight"][0, 0]))
-    dw1 = g["0.weight"][0, 0]
+    rows.append(_numbers("dE/dw5", "0.082167041", net.layers[1].gradients["weight"][0, 0]))
+    dw1 = net.layers[0].gradients["weight"][0, 0]
     optimizer = optim.SGD(lr=0.5)
     optimizer.step(net)
     w = net.named_parameters()
@@ -397,7 +399,7 @@ def _three_layers() -> list[Row]:
             array[...] = rng.normal(size=array.shape)
     p = {name: array.T for name, array in net.named_parameters().items()}  # the lecture's W x, with W (out, in)
 
-    def f(z):
+    def f(z: Any) -> Any:
         return 1.0 / (1.0 + np.exp(-z))
 
     x = rng.normal(size=3)
@@ -484,8 +486,8 @@ def _dead_relu() -> list[Row]:
     gradients = 0.0
     for _ in range(50):
         stats = watch(net, x, 0.05, 1)
-        own = net.layers[0].gradients
-        gradients = max(gradients, float(np.abs(own["weight"][:, 3]).max()), abs(float(own["bias"][3])))
+        unit_3 = net.layers[0].gradients
+        gradients = max(gradients, float(np.abs(unit_3["weight"][:, 3]).max()), abs(float(unit_3["bias"][3])))
     moved = float(np.abs(net.layers[0].parameters["weight"][:, 3] - before).max())
     rows = [
         _numbers("relu, bias -100 at unit 3: its gradients in 50 steps, its move", "0 0", [gradients, moved]),
@@ -562,7 +564,7 @@ def _selu() -> list[Row]:
 
 def _comparison() -> list[Row]:
     names = ("relu", "tanh", "sigmoid")
-    results = compare([functional.activation(name) for name in names], seeds=2, epochs=10)
+    results = compare_activations([functional.activation(name) for name in names], seeds=2, epochs=10)
     return [
         Row(
             r.activation,

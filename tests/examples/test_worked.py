@@ -1,15 +1,14 @@
 """The lectures' worked examples: every printed number, copied here once more, and the rule of agreement."""
 
 import contextlib
-import json
 import re
 
 import numpy as np
 import pytest
 
 import fastact as fa
-from fastact import cli, registry
-from fastact.examples import lectures
+from fastact import registry
+from fastact.examples import worked
 
 # Per example, the printed numbers of its rows of numbers in order.
 PRINTED = {
@@ -53,10 +52,10 @@ def is_numbers(row):
     return NUMBERS.fullmatch(row.lecture) is not None
 
 
-@pytest.mark.parametrize("number", lectures.EXAMPLES)
+@pytest.mark.parametrize("number", worked.EXAMPLES)
 @pytest.mark.usefixtures("backend")
 def test_example(number):
-    title, rows = lectures.run(number)
+    title, rows = worked.run(number)
     assert title
     printed = [row for row in rows if is_numbers(row)]
     assert [row.lecture for row in printed] == PRINTED.get(number, [])
@@ -72,7 +71,7 @@ def test_example(number):
 
 
 def test_all_twenty_are_there():
-    assert list(lectures.EXAMPLES) == list(range(1, 21))
+    assert list(worked.EXAMPLES) == list(range(1, 21))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_all_twenty_are_there():
     ],
 )
 def test_agreement_is_one_unit_of_the_last_printed_digit(printed, value, right):
-    assert lectures.agrees(printed, value) is right
+    assert worked.agrees(printed, value) is right
 
 
 # ------------------------------------------------------------------------------------------ a flipped sign is seen
@@ -136,53 +135,16 @@ def test_a_flipped_sign_is_seen(name, attribute, examples):
     entry = registry.ACTIVATIONS[name]
     with changed(entry, **{attribute: flipped(getattr(entry, attribute))}), np.errstate(all="ignore"):
         for number in examples:
-            assert any(row.agrees is False for row in lectures.run(number)[1]), number
+            assert any(row.agrees is False for row in worked.run(number)[1]), number
 
 
 def test_a_wrong_sum_of_gradients_is_seen(monkeypatch):
-    backward = lectures.functional.dense_backward
+    backward = worked.functional.dense_backward
 
     def wrong(*arguments, **options):
         result = backward(*arguments, **options)
         return result._replace(dw=-result.dw)
 
-    monkeypatch.setattr(lectures.functional, "dense_backward", wrong)
+    monkeypatch.setattr(worked.functional, "dense_backward", wrong)
     for number in (4, 5, 18):
-        assert any(row.agrees is False for row in lectures.run(number)[1]), number
-
-
-# ------------------------------------------------------------------------------------------ the command
-
-
-def test_command_prints_lecture_ours_and_agreement(capsys):
-    assert cli.main(["examples", "1", "5"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("1. Forward table\n")
-    assert "\n5. A sigmoid neuron\n" in out
-    assert "lecture  0.73\n      fastact  0.7311   agrees" in out
-
-
-def test_command_json(capsys):
-    assert cli.main(["examples", "4", "--json", "--backend", "numpy"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["agrees"] is True
-    (example,) = report["examples"]
-    assert (example["number"], example["agrees"], len(example["rows"])) == (4, True, 13)
-    assert example["rows"][0] == {
-        "name": "f = w x + b at w=-2, x=5, b=3",
-        "lecture": "-7",
-        "fastact": "-7",
-        "agrees": True,
-    }
-
-
-def test_command_says_where_it_differs(capsys):
-    entry = registry.ACTIVATIONS["sigmoid"]
-    with changed(entry, slope=flipped(entry.slope)):
-        assert cli.main(["examples", "2"]) == 1
-    assert "DIFFERS" in capsys.readouterr().out
-
-
-def test_command_refuses_other_numbers(capsys):
-    assert cli.main(["examples", "21"]) == 2
-    assert "there is no example 21; they are 1 to 20" in capsys.readouterr().err
+        assert any(row.agrees is False for row in worked.run(number)[1]), number
