@@ -15,9 +15,8 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -145,70 +144,34 @@ class Elementwise(Epilogue):
         return out
 
 
-@dataclass(frozen=True)
 class FixedActivation(Elementwise):
-    """An elementwise activation of the list with its parameters filled in."""
+    """An elementwise activation with its parameters filled in.
 
-    entry: Entry
-    values: tuple[float, ...]
+    ``reads`` is what backward reads outside of a dense layer ("x", "y" or None); ``has_slope`` is false for the
+    identity. ``kernel`` and ``backward_kernel`` are (number, a, b), the latter in a dense layer, where it reads the
+    slope in place of x.
+    """
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The activation's name."""
-        return self.entry.name
-
-    @property
-    def init(self) -> str:  # type: ignore[override]
-        """The scheme that suits the weights."""
-        return self.entry.init
-
-    @property
-    def zero_blocks(self) -> bool:  # type: ignore[override]
-        """Whether a slope of 0 gives 0 whatever the gradient is."""
-        return self.entry.zero_blocks
-
-    @property
-    def saves(self) -> str:  # type: ignore[override]
-        """What backward of a dense layer reads."""
-        return {"x": "slope", "y": "y", None: "none"}[self.entry.saves]
+    def __init__(self, entry: Entry, values: tuple[float, ...]) -> None:
+        self.entry, self.values = entry, values
+        self.name, self.init, self.zero_blocks, self.reads = entry.name, entry.init, entry.zero_blocks, entry.saves
+        self.saves = {"x": "slope", "y": "y", None: "none"}[entry.saves]
+        self.has_slope = entry.saves is not None
+        a, b = (*values, 0.0, 0.0)[:2]
+        self.kernel = self.backward_kernel = _NUMBERS.get(self.name, -1), a, b
+        if self.saves == "slope":
+            number = backends.engine.BLOCKING_SLOPE if self.zero_blocks else backends.engine.SLOPE
+            self.backward_kernel = number, 0.0, 0.0
+        self.kernels = self.kernel, self.backward_kernel
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Parameter names and values."""
         return {p.name: v for p, v in zip(self.entry.parameters, self.values, strict=True)}
-
-    @property
-    def reads(self) -> str | None:
-        """What backward reads outside of a dense layer: "x", "y" or nothing."""
-        return self.entry.saves
-
-    @property
-    def has_slope(self) -> bool:
-        """Whether its slope is of interest: not the identity's."""
-        return self.entry.saves is not None
 
     @property
     def described(self) -> dict[str, Any]:
         """What a layer's description holds of it beside its name."""
         return {"parameters": self.parameters}
-
-    @cached_property
-    def kernel(self) -> Kernel:
-        """The number and the parameters of its kernel."""
-        a, b = (*self.values, 0.0, 0.0)[:2]
-        return _NUMBERS[self.name], a, b
-
-    @cached_property
-    def backward_kernel(self) -> Kernel:
-        """Its backward kernel in a dense layer, which reads the slope in place of x."""
-        if self.saves != "slope":
-            return self.kernel
-        return backends.engine.BLOCKING_SLOPE if self.zero_blocks else backends.engine.SLOPE, 0.0, 0.0
-
-    @property
-    def kernels(self) -> tuple[Kernel, Kernel] | None:  # type: ignore[override]
-        """Both."""
-        return self.kernel, self.backward_kernel
 
     def forward_into(
         self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
@@ -250,6 +213,9 @@ class FixedActivation(Elementwise):
         changed = [f"{p.name}={v:g}" for p, v in zip(self.entry.parameters, self.values, strict=True) if v != p.default]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and (self.entry, self.values) == (other.entry, other.values)
+
     def __deepcopy__(self, memo: dict[int, object]) -> FixedActivation:
         return self  # nothing in it changes
 
@@ -262,9 +228,11 @@ def _fixed(name: str, values: tuple[float, ...]) -> FixedActivation:
 
 
 class CustomActivation(FixedActivation):
-    """A user's activation from two NumPy functions: the same without a kernel."""
+    """A user's activation from two NumPy functions: without a kernel."""
 
-    kernels = None
+    def __init__(self, entry: Entry, values: tuple[float, ...] = ()) -> None:
+        super().__init__(entry, values)
+        self.kernels = None
 
     def forward_into(
         self, x: Array, weight: Array, bias: Array | None, y: Array, saved: Array | None, parameter: Array | None = None
@@ -300,43 +268,21 @@ class CustomActivation(FixedActivation):
         return CustomActivation, (self.entry, self.values)
 
 
-@dataclass(frozen=True, eq=False)
 class LearnedActivation(Elementwise):
     """An activation with a weight that is trained: a number, or an array with one for all outputs or one for each."""
 
-    entry: LearnedEntry
-    weight: float | Array
+    saves, learns = "z", True
 
-    saves: ClassVar[str] = "z"  # type: ignore[misc]
-    learns: ClassVar[bool] = True  # type: ignore[misc]
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The activation's name."""
-        return self.entry.name
-
-    @property
-    def init(self) -> str:  # type: ignore[override]
-        """The scheme that suits the weights before it."""
-        return self.entry.init
-
-    @property
-    def zero_blocks(self) -> bool:  # type: ignore[override]
-        """Whether a slope of 0 gives 0 whatever the gradient is."""
-        return self.entry.zero_blocks
-
-    @property
-    def number(self) -> int:
-        """The number of its kernel."""
-        return _LEARNED_NUMBERS[self.name]
+    def __init__(self, entry: LearnedEntry, weight: float | np.ndarray) -> None:
+        self.entry, self.weight = entry, weight
+        self.name, self.init, self.zero_blocks = entry.name, entry.init, entry.zero_blocks
+        self.number = _LEARNED_NUMBERS[entry.name]
 
     @property
     def parameters(self) -> dict[str, float | list[float]]:
-        """The weight by its name, as numbers."""
         return {self.entry.weight_name: np.asarray(self.weight, np.float64).tolist()}
 
     def parameter_spec(self, outputs: int) -> ParameterSpec:
-        """One weight, or one an output; ValueError for another number."""
         size = np.size(self.weight)
         if np.ndim(self.weight) > 1 or size not in (1, outputs):
             raise ValueError(
@@ -346,11 +292,9 @@ class LearnedActivation(Elementwise):
         return ParameterSpec((size,), "activation")
 
     def initial_parameter(self) -> float | Array:
-        """The weight that the epilogue was made with."""
         return self.weight
 
     def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> Array:
-        """The weight as a plain array."""
         return learned_weight(function, self.entry.weight_name, self.weight, dtype, outputs)
 
     def forward_into(
@@ -392,20 +336,16 @@ class MaxoutEpilogue(Epilogue):
 
     pieces: int
 
-    name: ClassVar[str] = "maxout"  # type: ignore[misc]
-    saves: ClassVar[str] = "index"  # type: ignore[misc]
+    name, saves = "maxout", "index"
 
     @property
     def parameters(self) -> dict[str, int]:
-        """The number of pieces by its name."""
         return {"pieces": self.pieces}
 
     def columns(self, outputs: int) -> int:
-        """An output's pieces, side by side."""
         return outputs * self.pieces
 
     def outputs(self, function: str, columns: int) -> int:
-        """A piece-th of the columns."""
         if columns % self.pieces:
             raise ValueError(
                 f"{function}: expected weight to have pieces={self.pieces} neighbouring columns per output, "
@@ -414,7 +354,6 @@ class MaxoutEpilogue(Epilogue):
         return columns // self.pieces
 
     def saved_dtype(self, dtype: np.dtype) -> np.dtype:
-        """Bytes."""
         return np.dtype(np.uint8)
 
     def forward_into(

@@ -14,7 +14,6 @@ import numpy as np
 from . import backends, checks
 from .layers import Dense, chain
 from .layers.base import Layer, Plan
-from .layers.catalogue import layer_from
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, lay_out, views
 
 __all__ = ["Sequential"]
@@ -473,13 +472,6 @@ def _readable(size: int) -> str:
 
 
 # ------------------------------------------------------------------------------------------ flat arrays
-
-
-def network_from(
-    descriptions: Iterable[Mapping[str, Any]], dtype: str, custom: Mapping[str, Any] | None = None
-) -> Sequential:
-    """The network that ``describe`` described, with fresh parameters."""
-    return Sequential(*(layer_from(d, custom) for d in descriptions), dtype=dtype)
 
 
 def _rebuild(

@@ -90,30 +90,25 @@ class Monitor(Callback):
         self._observer_before: Any = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Lay out the counters for this network."""
         self._observer = Observer(run.net, self.saturation)
         self._steps = self._seen = 0
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Start an epoch's statistics."""
         assert self._observer is not None
         self._observer.clear()
 
     def on_batch_begin(self, run: Run) -> None:
-        """Look at this batch if its turn has come."""
         if self._steps % self.every == 0:
             self._observer_before, run.net.observer = run.net.observer, self._observer
         self._steps += 1
 
     def on_batch_end(self, run: Run) -> None:
-        """Read gradients and step of a batch that was looked at."""
         if run.net.observer is self._observer and self._observer is not None:
             run.net.observer = self._observer_before
             self._observer.collect()
             self._seen += 1
 
     def on_epoch_end(self, run: Run) -> None:
-        """Keep the epoch's statistics and judge them."""
         assert self._observer is not None
         if self._observer.batches:
             layers = self._observer.layers
@@ -121,7 +116,6 @@ class Monitor(Callback):
             self._judge(layers)
 
     def on_train_end(self, run: Run) -> None:
-        """Leave the network as it was."""
         if run.net.observer is self._observer:
             run.net.observer = self._observer_before
 

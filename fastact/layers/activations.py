@@ -42,7 +42,6 @@ class Activation(SameWidth):
         self.in_place_forward = not self.reads_input
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {**super().describe(), "activation": self.activation.name, **self.activation.described}
 
     @classmethod
@@ -54,20 +53,16 @@ class Activation(SameWidth):
         return cls(name, description["inputs"])
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """y = f(x)."""
         self.activation.apply(x, y)
         self._save(x if self.reads_input else y, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """y = f(x)."""
         self.activation.apply(x, y)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """dx = grad * f'."""
         self.activation.apply_backward(grad, saved, dx)
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
-        """The slope at the last training forward; None for softmax and the identity."""
         return self.activation.derivative(self._peek(), out) if self.activation.has_slope else None
 
 
@@ -114,33 +109,26 @@ class Learned(SameWidth):
         self.init = entry.start if init is None else checks.real(name, "init", init, -math.inf)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """The weight; not decayed by default (He et al. 2015)."""
         return {self.weight_name: ParameterSpec((self.inputs if self.per_channel else 1,), "activation")}
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """The weight starts from ``init``."""
         self.parameters[self.weight_name][...] = self.init
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {**super().describe(), "per_channel": self.per_channel, "init": self.init}
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """y = f(x; weight)."""
         self.infer_into(x, y)
         self._save(x, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """y = f(x; weight)."""
         self._activation.apply(x, y, self.parameters[self.weight_name])
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """dx and the weight's gradient, from one pass."""
         weight, dweight = self.parameters[self.weight_name], self.gradients[self.weight_name]
         self._activation.apply_backward(grad, saved, dx, weight, dweight)
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
-        """The slope at the last training forward."""
         return self._activation.derivative(self._peek(), out, self.parameters[self.weight_name])
 
 
@@ -196,7 +184,6 @@ class Maxout(LibraryLayer):
             self.connect(checks.whole("Maxout", "inputs", inputs, 1))
 
     def connect(self, inputs: int) -> None:
-        """Take the width, which pieces must divide."""
         if self.inputs is None:
             if inputs % self.pieces:
                 raise ValueError(
@@ -205,17 +192,14 @@ class Maxout(LibraryLayer):
             self.inputs, self.outputs = inputs, inputs // self.pieces
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Maxima, winners, and the gradient of x."""
         self.workspaces["output"] = Workspace(self.outputs, dtype)
         self.workspaces["index"] = Workspace(self.outputs, np.uint8)
         self.workspaces["dx"] = Workspace(self.inputs, dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {"layer": type(self).__name__, "pieces": self.pieces, "inputs": self.inputs}
 
     def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
-        """The maxima; in training, which piece won is kept."""
         rows = len(x)
         if training:
             y, index = self.workspaces["output"].rows(rows), self.workspaces["index"].rows(rows)
@@ -226,7 +210,6 @@ class Maxout(LibraryLayer):
         return y
 
     def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
-        """Grad to the piece that won."""
         index = self._take()
         dx = self.workspaces["dx"].rows(len(grad))
         backends.current().maxout_backward(grad, index, dx, self.pieces)

@@ -60,44 +60,36 @@ class Dropout(SameWidth):
         return number
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """A seed, unless one was given; the counter starts from 0."""
         drawn = int(rng.integers(2**63))
         self.seed = self.seed if self._given_seed else drawn
         self.counter = 0
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {**super().describe(), "rate": self.rate}
 
     def random_state(self) -> dict[str, Any]:
-        """The seed, and how many masks were made of it."""
         return {"seed": self.seed, "counter": self.counter}
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``random_state`` returned."""
         if not isinstance(state, Mapping) or set(state) != {"seed", "counter"}:
             raise ValueError(f"{type(self).__name__}.set_random_state: expected seed and counter, got {state!r}")
         seed, counter = self._whole("seed", state["seed"]), self._whole("counter", state["counter"])
         self.seed, self.counter = seed, counter
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Scale what is kept."""
         key = mixed(self.seed, self.counter)
         self.counter += 1
         backends.current().dropout(x, y, key, self._threshold, self.scale, self.shift, self.dropped)
         self._save(key, len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Nothing is dropped."""
         if y is not x:
             y[...] = x
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """x itself."""
         return x
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """The same mask, made again."""
         backends.current().dropout(grad, dx, saved, self._threshold, self.scale, 0.0, 0.0)
 
     @property

@@ -61,7 +61,6 @@ class Dense(LibraryLayer):
         self._learned = self.activation.parameter_spec(self.outputs)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Weight (decayed), bias, and what the activation learns."""
         specs = {"weight": ParameterSpec((self.inputs, self.columns), "weight")}
         if self.bias:
             specs["bias"] = ParameterSpec((self.columns,), "bias")
@@ -70,7 +69,6 @@ class Dense(LibraryLayer):
         return specs
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """y, what is saved beside it, dz, dx; and where the bias gradient goes, bias or not."""
         self.workspaces["output"] = Workspace(self.outputs, dtype)
         self.workspaces["dx"] = Workspace(self.inputs, dtype)
         kept = self.activation.saved_dtype(dtype)
@@ -82,7 +80,6 @@ class Dense(LibraryLayer):
         self.scratch["into"] = ParameterGradients(self.gradients["weight"], db, self.gradients.get("activation"))
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Weight and bias by their initialisers."""
         self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.columns), rng)
         if self.bias:
             self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng)
@@ -95,7 +92,6 @@ class Dense(LibraryLayer):
         return {**super().__getstate__(), "weight_init": scheme, "bias_init": init.INITIALIZERS["zeros"]}
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor, but for the initialisers."""
         return {
             "layer": type(self).__name__,
             "inputs": self.inputs,
@@ -112,7 +108,6 @@ class Dense(LibraryLayer):
         return cls(description["inputs"], description["outputs"], activation, bias=description["bias"])
 
     def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
-        """activation(x @ weight + bias) for plain x of shape (rows, inputs) and the parameters' dtype."""
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         rows, parameter = len(x), self.parameters.get("activation")
         if not training:
@@ -125,7 +120,6 @@ class Dense(LibraryLayer):
         return y
 
     def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
-        """Fill the gradients of the parameters; returns the gradient of x unless it is not needed."""
         x, saved = self._take()
         rows, trained = len(x), len(self.frozen) < len(self.parameters)
         dx = self.workspaces["dx"].rows(rows) if need_input_grad else None
@@ -170,6 +164,5 @@ class Dense(LibraryLayer):
         return y, slope, dz, self.workspaces["dx"].rows(rows), self.saves == "none"
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
-        """The activation's slope at the last training forward, from y or as stored; None for identity and maxout."""
         _, saved = self._peek()
         return self.activation.slope(saved, out, self.parameters.get("activation"))

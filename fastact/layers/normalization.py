@@ -23,17 +23,14 @@ class Normalization(SameWidth):
         self.weight, self.bias = bool(weight), bool(bias)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """Weight and bias, one of each a column."""
         present = {"weight": self.weight, "bias": self.bias}
         return {name: ParameterSpec((self.inputs,), "norm") for name, there in present.items() if there}
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Weights 1 and biases 0."""
         for name, array in self.parameters.items():
             array[...] = name == "weight"
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {**super().describe(), "eps": self.eps, "weight": self.weight, "bias": self.bias}
 
     def _affine(self) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -43,7 +40,6 @@ class Normalization(SameWidth):
         return len(self.frozen) == len(self.parameters)
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Where the gradients of weight and bias go, parameters or not."""
         super().make_workspaces(dtype)
         spare = np.empty((2, self.inputs), dtype)
         for name, array in zip(("weight", "bias"), spare, strict=True):
@@ -71,22 +67,18 @@ class LayerNorm(Normalization):
         super().__init__(eps, weight, bias, inputs)
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Room for the rows' moments."""
         super().make_workspaces(dtype)
         self.workspaces["mean"], self.workspaces["rstd"] = Workspace(None, dtype), Workspace(None, dtype)
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Normalise the rows, and keep their moments."""
         mean, rstd = self.workspaces["mean"].rows(len(x)), self.workspaces["rstd"].rows(len(x))
         backends.current().layer_norm(x, *self._affine(), y, mean, rstd, self.eps)
         self._save((x, mean, rstd), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Normalise the rows."""
         backends.current().layer_norm(x, *self._affine(), y, None, None, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """dx, and the gradients of weight and bias in the same call."""
         changes = (None, None) if self._all_frozen() else self._sums()
         x, mean, rstd = saved
         backends.current().layer_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *changes)
@@ -128,27 +120,22 @@ class BatchNorm(Normalization):
             )
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
-        """The running statistics, and how many batches they have seen."""
         column = ParameterSpec((self.inputs,), "norm")
         return {"running_mean": column, "running_var": column, "num_batches_tracked": ParameterSpec((1,), "norm")}
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Room for the columns' moments."""
         super().make_workspaces(dtype)
         self.scratch["mean"], self.scratch["rstd"] = np.empty(self.inputs, dtype), np.empty(self.inputs, dtype)
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Weights and variances 1, the rest 0."""
         super().initialize(rng)
         for name, array in self.buffers.items():
             array[...] = name == "running_var"
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         return {**super().describe(), "momentum": self.momentum}
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Normalise with the batch's moments, and note them."""
         if len(x) < 2:
             raise ValueError(
                 f"BatchNorm.forward: expected at least 2 rows in training, got {len(x)}; a variance needs 2: choose a "
@@ -164,11 +151,9 @@ class BatchNorm(Normalization):
         self._save((x, mean, rstd), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Normalise with the running statistics."""
         running = self.buffers["running_mean"], self.buffers["running_var"]
         backends.current().batch_norm_inference(x, *self._affine(), y, *running, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        """dx, and the gradients of weight and bias in the same call."""
         x, mean, rstd = saved
         backends.current().batch_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *self._sums())

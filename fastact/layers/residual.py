@@ -36,7 +36,6 @@ class Residual(LibraryLayer):
         return self.block[0].reads_input
 
     def connect(self, inputs: int) -> None:
-        """Take the width and tell the block."""
         if self.inputs is None:
             chain.connect("Residual", self.block, inputs)
             if self.block[-1].outputs != inputs:
@@ -47,15 +46,12 @@ class Residual(LibraryLayer):
             self.inputs = self.outputs = inputs
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """The block's."""
         return chain.named_specs(self.block, "parameter_specs")
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
-        """The block's."""
         return chain.named_specs(self.block, "buffer_specs")
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Share out to the block, which keeps x and grad: both are needed again for the sums."""
         last = Plan(over_grad=False, keep_output=False)
         chain.attach(self.block, self.parameters, self.gradients, self.buffers, last, dtype, self._passes)
         if not self.plan.over_input and not self._over_block:
@@ -70,23 +66,19 @@ class Residual(LibraryLayer):
         return end.trusted and not end.reads_output
 
     def freeze(self, names: frozenset[str]) -> None:
-        """Tell the block."""
         super().freeze(names)
         for i, layer in enumerate(self.block):
             layer.freeze(frozenset(chain.of_layer(dict.fromkeys(names), i)))
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """The block's starting values."""
         for layer in self.block:
             layer.initialize(rng)
 
     def random_state(self) -> dict[str, Any]:
-        """Those of the block's layers that have one, by number."""
         states = {str(i): layer.random_state() for i, layer in enumerate(self.block)}
         return {number: state for number, state in states.items() if state}
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``random_state`` returned."""
         if not isinstance(state, Mapping) or set(state) != set(self.random_state()):
             raise ValueError(
                 f"Residual.set_random_state: expected states of the layers {sorted(self.random_state())}, got {state!r}"
@@ -95,7 +87,6 @@ class Residual(LibraryLayer):
             self.block[int(number)].set_random_state(inner)
 
     def describe(self) -> dict[str, Any]:
-        """The block's layers."""
         return {"layer": type(self).__name__, "block": [layer.describe() for layer in self.block]}
 
     @classmethod
@@ -104,7 +95,6 @@ class Residual(LibraryLayer):
         return cls(*(layer_from(inner, custom) for inner in description["block"]))
 
     def forward_plain(self, x: np.ndarray, training: bool) -> np.ndarray:
-        """x + block(x)."""
         if not training:
             return self.infer(x, False)
         array = x
@@ -115,7 +105,6 @@ class Residual(LibraryLayer):
         return chain.add(array, x, y)
 
     def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
-        """The block's gradient plus grad."""
         self._take()
         array: Any = grad
         for i in range(len(self.block) - 1, -1, -1):
@@ -126,6 +115,5 @@ class Residual(LibraryLayer):
         return chain.add(array, grad, self.workspaces["dx"].rows(len(grad)) if "dx" in self.workspaces else array)
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """x + block(x) when not training."""
         y, free = chain.infer(self.block, x)
         return chain.add(y, x, x if over_input else y if free else None)

@@ -55,7 +55,6 @@ class SGD(Optimizer):
         return self.states if self.momentum else ()
 
     def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        """The scalars of the formula above."""
         update.rate, update.decay, update.momentum, update.nesterov = rate, decay, self.momentum, self.nesterov
         update.gain = 1 - self.dampening if age else 1.0
 
@@ -90,7 +89,6 @@ class RMSprop(Optimizer):
         return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * bool(self.momentum))
 
     def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        """The scalars of the formula above."""
         update.rate, update.decay, update.momentum = rate, decay, self.momentum
         update.square, update.epsilon = self.alpha, self.eps
 
@@ -119,11 +117,9 @@ class Adagrad(Optimizer):
         self.eps = _small("Adagrad", eps)
 
     def initial_state(self, name: str) -> float:
-        """The sum starts from ``initial_accumulator_value``."""
         return self.initial_accumulator_value
 
     def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        """The scalars of the formula above."""
         update.rate, update.decay, update.epsilon = rate / (1 + age * self.lr_decay), decay, self.eps
 
 
@@ -156,7 +152,6 @@ class Adam(Optimizer):
         self.eps = _small(name, eps)
 
     def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        """The scalars of the formula above."""
         update.mean, update.square = first, second = self.betas
         update.epsilon = self.eps
         if self.decoupled:

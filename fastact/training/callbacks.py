@@ -137,17 +137,14 @@ class EarlyStopping(Callback):
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # parameters and buffers of the best epoch
 
     def on_train_begin(self, run: Run) -> None:
-        """Start anew."""
         self._reset()
         self._space = np.empty_like(run.net.parameters), np.empty_like(run.net.buffers)
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Stop at once where the run that is resumed had stopped."""
         if self.waited >= self.patience:
             self._stop(run, run.epoch - 1)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Compare, and keep the best."""
         if self.monitor not in run.logs:
             raise ValueError(
                 f"EarlyStopping: expected monitor to be one of {', '.join(run.logs)}, got {self.monitor!r}; "
@@ -172,7 +169,6 @@ class EarlyStopping(Callback):
         run.stop()
 
     def on_train_end(self, run: Run) -> None:
-        """Put the best weights back."""
         if self._kept is not None:
             run.net.parameters[...], run.net.buffers[...] = self._kept
         if self.stopped_epoch is not None:
@@ -183,14 +179,12 @@ class EarlyStopping(Callback):
             run.write(f"stopped after epoch {self.stopped_epoch}: {self.monitor} no longer improves ({best})")
 
     def state_dict(self) -> dict[str, Any]:
-        """The best number and weights so far."""
         state: dict[str, Any] = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
         if self._kept is not None:
             state["parameters"], state["buffers"] = self._kept
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state_dict``."""
         name = "EarlyStopping.load_state_dict"
         best = None if state["best"] is None else checks.real(name, "best", state["best"], -math.inf)
         best_epoch = checks.whole(name, "best_epoch", state["best_epoch"], 0)
@@ -219,11 +213,9 @@ class Checkpoint(Callback):
         self.every = checks.whole("Checkpoint", "every", every, 1)
 
     def on_train_begin(self, run: Run) -> None:
-        """See that there is a folder to write to, before hours of training."""
         files.checked_folder("Checkpoint", self.path)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Write, where it is time."""
         if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopping:
             run.save(self.path)
 

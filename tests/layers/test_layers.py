@@ -13,8 +13,8 @@ from support import BACKENDS
 
 import fastact as fa
 from fastact import backends
+from fastact.layers.catalogue import layer_from
 from fastact.layers.dropout import mixed
-from fastact.network import network_from
 
 ROWS = 5
 
@@ -26,6 +26,10 @@ ROWS = 5
 
 def logistic(x):
     return 1 / (1 + np.exp(-x))
+
+
+def network_from(descriptions, dtype, custom=None):
+    return fa.Sequential(*(layer_from(d, custom) for d in descriptions), dtype=dtype)
 
 
 class Naive:

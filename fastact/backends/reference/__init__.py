@@ -5,12 +5,10 @@ needed. The formulas of the elementwise activations and of the learned ones are 
 """
 
 # ruff: noqa: F403
+from .absent import *
 from .activations import *
-from .configuration import *
-from .doors import *
 from .losses import *
 from .norms import *
 from .optim import *
 from .products import *
-from .stack import *
 from .statistics import *
