@@ -12,7 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from . import dtypes
+
+FLOATS = tuple(row.dtype for row in dtypes.FLOATS)
 
 
 def describe(value: object) -> str:

@@ -370,7 +370,6 @@ class MaxoutEpilogue(Epilogue):
         )
 
     def __str__(self) -> str:
-        """The name and the number of pieces."""
         return f"maxout(pieces={self.pieces})"
 
 

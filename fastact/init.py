@@ -48,7 +48,6 @@ class VarianceScaling:
         checks.choice("VarianceScaling", "distribution", self.distribution, ("normal", "uniform"))
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Numbers for a weight of that shape (inputs, outputs); ValueError for another number of dimensions."""
         inputs, outputs = _weight_shape("VarianceScaling", shape)
         n = {"in": inputs, "out": outputs, "mean": (inputs + outputs) / 2}[self.fan]
         deviation = math.sqrt(self.scale / n)
@@ -71,7 +70,6 @@ class Orthogonal:
         checks.real("Orthogonal", "gain", self.gain, low_included=False)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """A weight of that shape (inputs, outputs); ValueError for another number of dimensions."""
         inputs, outputs = _weight_shape("Orthogonal", shape)
         q, r = np.linalg.qr(rng.normal(size=(max(inputs, outputs), min(inputs, outputs))))
         q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
@@ -90,7 +88,6 @@ class Normal:
         checks.real("Normal", "mean", self.mean, -math.inf)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Numbers of any shape."""
         return rng.normal(self.mean, self.deviation, size=shape)
 
 
@@ -106,7 +103,6 @@ class Uniform:
         checks.real("Uniform", "high", self.high, low)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Numbers of any shape."""
         return rng.uniform(self.low, self.high, size=shape)
 
 
@@ -120,7 +116,6 @@ class Constant:
         checks.real("Constant", "value", self.value, -math.inf)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """An array of any shape."""
         return np.full(shape, self.value)
 
 

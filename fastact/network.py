@@ -45,7 +45,6 @@ class Sequential:
             layer.initialize(generator)
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
-        """All but the starting values."""
         try:
             self.dtype = np.dtype(dtype)
         except TypeError:
@@ -462,16 +461,12 @@ def _by_position(function: str, given: Mapping[str, Any], targets: Mapping[str, 
 
 
 def _readable(size: int) -> str:
-    """Bytes in a unit that suits them."""
     amount, unit = float(size), "B"
     for larger in ("KiB", "MiB", "GiB"):
         if amount < 1024:
             break
         amount, unit = amount / 1024, larger
     return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-# ------------------------------------------------------------------------------------------ flat arrays
 
 
 def _rebuild(

@@ -25,7 +25,6 @@ class Classifier:
     label: str | None  # the name of the label's column
 
     def metadata(self) -> dict[str, str]:
-        """Texts to save with a network."""
         return {"task": TASK, **{key: json.dumps(value) for key, value in asdict(self).items()}}
 
     @classmethod
@@ -39,7 +38,6 @@ class Classifier:
         return read
 
     def scaled(self, source: str, features: np.ndarray) -> np.ndarray:
-        """The network's inputs."""
         with np.errstate(over="ignore"):
             x = ((features - np.array(self.mean)) / np.array(self.scale)).astype(DTYPE)
         if not np.isfinite(x).all():

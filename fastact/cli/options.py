@@ -48,7 +48,6 @@ def parse_whole(low: int) -> Callable[[str], int]:
 
 
 def parse_number(text: str) -> float:
-    """A number; NaN for what is none."""
     try:
         return float(text)
     except ValueError:
@@ -56,7 +55,6 @@ def parse_number(text: str) -> float:
 
 
 def parse_positive(text: str) -> float:
-    """A finite number above 0."""
     value = parse_number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a finite number > 0, got {text!r}")
@@ -64,7 +62,6 @@ def parse_positive(text: str) -> float:
 
 
 def parse_momentum(text: str) -> float:
-    """A number from 0 to below 1."""
     value = parse_number(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
@@ -104,7 +101,6 @@ def parse_activation(text: str) -> Epilogue:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """``--json``."""
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on standard output")
 
 
@@ -125,7 +121,6 @@ def json_file(options: argparse.Namespace) -> Path | None:
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
-    """``--backend``."""
     parser.add_argument("--backend", choices=backends.BACKENDS, help="compiled kernels, or their NumPy twins")
 
 

@@ -116,7 +116,6 @@ def _values(function: str, net: Sequential, y: Any, rows: int, _: int | None) ->
 
 
 def _probabilities(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
-    """As ``_values``, between 0 and 1."""
     array = _values(function, net, y, rows, None)
     if ((array < 0) | (array > 1)).any():
         row = int(np.argmax(((array < 0) | (array > 1)).any(axis=1)))

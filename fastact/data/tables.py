@@ -285,7 +285,6 @@ def _finite(table: np.ndarray, place: Callable[..., str]) -> None:
 
 
 def _class_numbers(values: np.ndarray, place: Callable[..., str]) -> np.ndarray:
-    """Whole numbers as int64."""
     if values.dtype.kind == "f":
         wrong = ~(np.abs(values) <= 2**53) | (values != np.round(values))
         if wrong.any():

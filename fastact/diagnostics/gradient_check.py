@@ -77,7 +77,6 @@ class GradientCheck:
         return "good" if self.worst <= GOOD else "right, if something in the network is badly scaled or deep"
 
     def __str__(self) -> str:
-        """One line an array."""
         lines = []
         for check in self.parameters.values():
             line = f"{check.name:20}{check.error:10.1e}  {check.checked} compared, {check.skipped} at kinks"

@@ -78,9 +78,6 @@ def _fact(name: str, said: str, fastact: str, true: bool) -> Row:
     return Row(name, said, fastact, bool(true))
 
 
-# ------------------------------------------------------------------------------------------------ gates
-
-
 def _column(*values: float) -> np.ndarray:
     """Numbers below one another: the weight of a gate."""
     return np.array(values, np.float64)[:, np.newaxis]
@@ -100,8 +97,6 @@ def _gate(
 
     return y[0], backward
 
-
-# ------------------------------------------------------------------------------------------------ the examples
 
 X = np.array([10.0, 0.0, 1.0, -6.0])
 UPSTREAM = np.array([10.0, -5.0, -0.4, 1.5])
@@ -201,7 +196,6 @@ def _neuron() -> list[Row]:
 
 
 def _half_squares(pred: np.ndarray, target: np.ndarray) -> LossAndGradient:
-    """Error sum of 1/2 (target - out)^2."""
     return losses.squared_error(pred, target, factor=0.5, reduction="sum")
 
 

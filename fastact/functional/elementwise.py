@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import engine, reference
+from ..epilogues import approximation, order, parameter
 from ..registry import ACTIVATIONS
-from .support import approximation, backward, forward, order, parameter
+from .support import backward, forward
 
 __all__ = [
     "celu",

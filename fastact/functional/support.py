@@ -11,19 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import backends, checks
-from ..epilogues import FixedActivation, approximation, order, parameter
+from ..epilogues import FixedActivation
 from ..registry import Entry
-
-__all__ = [
-    "approximation",
-    "backward",
-    "byte_array",
-    "forward",
-    "order",
-    "parameter",
-    "returned",
-    "writable",
-]
 
 
 def forward(function: str, entry: Entry, x: Any, out: Any, values: tuple[float, ...]) -> Any:

@@ -67,7 +67,6 @@ class Layer:
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing is saved for backward."""
         self._passes = backends.engine.Passes()
         self._saved: Any = None  # of the last training forward, for backward
         self._rows = 0  # of that forward
@@ -158,7 +157,6 @@ class Layer:
         return None
 
     def _save(self, saved: Any, rows: int) -> None:
-        """Keep what backward will read."""
         self._passes.count += 1
         self._saved, self._rows, self._pass = saved, rows, self._passes.count
 
@@ -189,7 +187,6 @@ class Layer:
         self._forget()
 
     def __repr__(self) -> str:
-        """The class and its widths."""
         return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
 
 

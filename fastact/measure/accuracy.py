@@ -86,7 +86,6 @@ class Column:
             self.ulp, self.at = float(errors.flat[worst]), float(x.flat[worst])
 
     def merge(self, other: Column) -> None:
-        """Take another part's result."""
         self.count += other.count
         self.near_root = max(self.near_root, other.near_root)
         if other.ulp > self.ulp:
@@ -107,17 +106,14 @@ class Measurement:
 
     @property
     def inputs(self) -> int:
-        """How many inputs were looked at."""
         return self.forward.count
 
     def merge(self, other: Measurement) -> None:
-        """Take another part's result."""
         self.forward.merge(other.forward)
         self.backward.merge(other.backward)
         self.derivative.merge(other.derivative)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, which has no NaN."""
         result = asdict(self)
         for column in ("forward", "backward", "derivative"):
             if math.isnan(result[column]["at"]):

@@ -29,7 +29,6 @@ SHAPES = [
 
 
 def arrays(shape: tuple[int, ...], dtype: str) -> list[np.ndarray]:
-    """x, weight, bias, grad."""
     m, k, n = shape
     rng = np.random.default_rng(0)
     sizes = ((m, k), (k, n), (n,), (m, n))

@@ -48,7 +48,6 @@ PEERS: dict[str, Peers] = {
         fastact=("fa.identity(x, out=t)", "fa.identity_backward(g, y, out=t)"),
         numpy=("np.copyto(t, x); t", "np.copyto(t, g); t"),
         torch=("t.copy_(x)", "t.copy_(g)"),
-        jax=None,  # a jitted identity returns its argument
         onnxruntime="y = Identity(x)",
     ),
     "sigmoid": Peers(

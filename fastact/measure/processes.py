@@ -331,7 +331,6 @@ def importable(library: str) -> bool:
 
 
 def processor() -> str:
-    """The processor's name."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

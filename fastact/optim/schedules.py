@@ -26,7 +26,6 @@ class Constant:
         _positive(self, lr=self.lr)
 
     def __call__(self, step: int) -> float:
-        """The rate after that many steps."""
         return self.lr
 
 
@@ -43,7 +42,6 @@ class StepDecay:
         checks.whole("StepDecay", "every", self.every, 1)
 
     def __call__(self, step: int) -> float:
-        """The rate after that many steps."""
         return self.lr * self.gamma ** (step // self.every)
 
 
@@ -61,7 +59,6 @@ class Cosine:
         checks.real("Cosine", "final", self.final)
 
     def __call__(self, step: int) -> float:
-        """The rate after that many steps."""
         return _between(self.lr, self.final, min(step / self.steps, 1.0))
 
 
@@ -85,7 +82,6 @@ class OneCycle:
             raise ValueError(f"OneCycle: expected up to be a number from 0 to 1, got {self.up!r}")
 
     def __call__(self, step: int) -> float:
-        """The rate after that many steps."""
         start, top = self.lr / self.div, self.up * self.steps - 1
         if step <= top and top > 0:
             return _between(start, self.lr, step / top)
@@ -109,7 +105,6 @@ class WarmUp:
         checks.whole("WarmUp", "steps", self.steps, 1)
 
     def __call__(self, step: int) -> float:
-        """The rate after that many steps."""
         rate = self.then(max(step - self.steps, 0)) if callable(self.then) else self.then
         return rate * min((step + 1) / (self.steps + 1), 1.0)
 

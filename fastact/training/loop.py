@@ -179,9 +179,6 @@ def fit(
     return run.history
 
 
-# ------------------------------------------------------------------------------------------------ preparations
-
-
 class Data(NamedTuple):
     """Rows of data, converted, with their targets and, where there are any, weights."""
 

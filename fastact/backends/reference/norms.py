@@ -84,7 +84,6 @@ def batch_norm_backward(
 
 
 def _affine(z: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray) -> None:
-    """y = z * weight + bias."""
     if weight is not None:
         z = z * weight
     y[...] = z if bias is None else z + bias
