@@ -1,9 +1,10 @@
 """fastact: compiled, in-place activation kernels and fused dense layers for fast training on CPUs."""
 
-from . import diagnostics, functional, init, optim
+from typing import TYPE_CHECKING, Any
+
+from . import functional, init, optim
 from ._version import __version__
 from .backends import get_backend, use_backend
-from .diagnostics import Monitor, check_gradients
 from .functional import *  # noqa: F403 - the functions are made from the registry
 from .layers import (
     Activation,
@@ -24,6 +25,10 @@ from .network import Sequential
 from .persistence import load
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
+
+if TYPE_CHECKING:
+    from . import diagnostics
+    from .diagnostics import Monitor, check_gradients
 
 __all__ = [
     "Activation",
@@ -69,3 +74,13 @@ __all__ = [
 ]
 __all__ += functional.__all__
 __all__.sort()
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded when it is first used."""
+    if name not in ("diagnostics", "Monitor", "check_gradients"):
+        raise AttributeError(f"module 'fastact' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(".diagnostics", __name__)
+    return module if name == "diagnostics" else getattr(module, name)

@@ -36,7 +36,7 @@ _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 _IDENTITY = _NUMBERS["identity"]
 
 
-@dataclass(slots=True)
+@dataclass
 class ParameterGradients:
     """Where the gradients of weight, bias and the epilogue's parameter go, and which are added to what is there.
 
@@ -330,13 +330,16 @@ class LearnedActivation(Elementwise):
         return f"{self.name}({self.entry.weight_name}={inner})"
 
 
-@dataclass(frozen=True)
 class MaxoutEpilogue(Epilogue):
     """The largest of ``pieces`` neighbouring columns for each output."""
 
-    pieces: int
-
     name, saves = "maxout", "index"
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.pieces == other.pieces
 
     @property
     def parameters(self) -> dict[str, int]:

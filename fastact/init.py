@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -27,7 +28,8 @@ __all__ = [
     "make",
 ]
 
-Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+# As a text, for the module numpy.random takes 9 ms to load.
+Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], np.ndarray]"
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,6 @@ def user_errors() -> Iterator[None]:
         raise CommandError(str(error) or f"not enough memory ({type(error).__name__})") from error
 
 
-# ------------------------------------------------------------------------------------------------ values of options
-
-
 def parse_whole(low: int) -> Callable[[str], int]:
     """The converter to whole numbers from low on."""
 
@@ -97,9 +94,6 @@ def parse_activation(text: str) -> Epilogue:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-# ------------------------------------------------------------------------------------------------ options of several
-
-
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on standard output")
 
@@ -147,9 +141,6 @@ def chosen_backend(options: argparse.Namespace) -> Iterator[None]:
             if threads is not None:
                 stack.enter_context(runtime.num_threads(threads))
         yield
-
-
-# ------------------------------------------------------------------------------------------------ files
 
 
 def check_writable(option: str, path: Path, *endings: str) -> None:

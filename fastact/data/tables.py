@@ -94,9 +94,6 @@ def _width(file: Path, columns: int, features: int | None) -> bool:
     return columns == features + 1
 
 
-# ---------------------------------------------------------------------------------------------------------------- CSV
-
-
 def _read_csv(file: Path, features: int | None, label: str | None) -> Table:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
@@ -205,9 +202,6 @@ def _classes_of_text(file: Path, labels: list[str], lines: list[int]) -> np.ndar
     return np.array(labels, np.str_)
 
 
-# ---------------------------------------------------------------------------------------------------------------- NPZ
-
-
 def _read_npz(file: Path, features: int | None, label: str | None) -> Table:
     if label is not None and features is None:
         raise ValueError(f"{file}: a column can be named in a CSV file only; an NPZ file has its labels in y")
@@ -273,9 +267,6 @@ def _classes(file: Path, y: np.ndarray, rows: int) -> np.ndarray:
     if y.dtype.kind not in "fiub":
         raise ValueError(f"{file}: expected y to hold class numbers or names, got an array of {y.dtype}")
     return _class_numbers(y, lambda i: f"{file}: y[{i}]")
-
-
-# --------------------------------------------------------------------------------------------------------------- both
 
 
 def _finite(table: np.ndarray, place: Callable[..., str]) -> None:
