@@ -149,8 +149,8 @@ class Layer:
         raise NotImplementedError
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """The output when not training; with over_input, x is nobody else's and may be written over."""
-        return self.forward(x)
+        """Likewise forward when not training; with over_input, x is nobody else's and may be written over."""
+        raise NotImplementedError
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
         """The activation's slope at the last training forward, until backward; None where there is no activation."""

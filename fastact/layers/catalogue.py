@@ -1,4 +1,4 @@
-"""The layers of the library by name: what a file can hold, and whose results need no look."""
+"""The layers of the library by name: what a file can hold, and whose results are not checked."""
 
 from __future__ import annotations
 

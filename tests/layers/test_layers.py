@@ -13,7 +13,7 @@ from support import BACKENDS
 
 import fastact as fa
 from fastact import backends
-from fastact.layers.catalogue import layer_from
+from fastact.layers.catalogue import LAYERS, layer_from
 from fastact.layers.dropout import mixed
 
 ROWS = 5
@@ -867,9 +867,6 @@ class Same(fa.Activation):
     def forward(self, x, training=False):
         return x
 
-    def infer(self, x, over_input):
-        return x
-
     def backward(self, grad, need_input_grad=True):
         return grad
 
@@ -888,6 +885,68 @@ def test_subclasses_of_the_librarys_layers_are_ones_own(backend):
     np.testing.assert_array_equal(grad, given)
     np.testing.assert_array_equal(dx, twin.backward(grad, need_input_grad=True))
     np.testing.assert_array_equal(net.gradients, twin.gradients)
+
+
+# every layer of the library that has a forward of its own to override, with its arguments
+OVERRIDABLE = [
+    (fa.Dense, (4, 4, "tanh")),
+    (fa.Dense, (4, 4, "prelu")),
+    (fa.Activation, ("silu",)),
+    (fa.PReLU, ()),
+    (fa.Swish, ()),
+    (fa.Maxout, (1,)),
+    (fa.Dropout, (0.5,)),
+    (fa.AlphaDropout, (0.5,)),
+    (fa.LayerNorm, ()),
+    (fa.BatchNorm, ()),
+]
+
+
+def test_every_layer_can_be_overridden():
+    assert {kind for kind, _ in OVERRIDABLE} | {fa.Residual} == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["chain", "residual"])
+@pytest.mark.parametrize(("kind", "arguments"), OVERRIDABLE, ids=lambda v: getattr(v, "__name__", None))
+def test_a_subclass_that_overrides_forward_is_asked_in_inference_too(kind, arguments, inside, backend):
+    class Doubled(kind):
+        def forward(self, x, training=False):
+            return super().forward(x, training) * 2
+
+    def network(layer):
+        layer = fa.Residual(fa.Dense(4, 4), layer) if inside else layer
+        return fa.Sequential(fa.Dense(3, 4), layer, rng=0)
+
+    net, plain = network(Doubled(*arguments)), network(kind(*arguments))
+    plain.set_parameters(net.named_parameters())
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    first = plain.layers[0].forward(x)
+    if inside:
+        before, layer = plain.layers[1].block
+        expected = 2 * layer.forward(before.forward(first)) + first
+    else:
+        expected = 2 * plain.layers[1].forward(first)
+    for name, outputs in {
+        "call": net(x),
+        "forward": net.forward(x),
+        "outputs_of": net.outputs_of(x)[-1],
+        "predict": fa.predict(net, x, batch_size=4),
+    }.items():
+        np.testing.assert_array_equal(outputs, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["residual", "nested"])
+def test_a_subclass_of_residual_that_overrides_forward_is_asked_in_inference_too(block, backend):
+    class Twice(fa.Residual):
+        def forward(self, x, training=False):
+            return super().forward(x, training) * 2
+
+    inner = Twice(fa.Dense(3, 3, "relu"))
+    net = fa.Sequential(fa.Residual(inner) if block else inner, rng=0)
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    y = 2 * (inner.block[0].forward(x) + x)
+    np.testing.assert_array_equal(net(x), y + x if block else y)
+    np.testing.assert_array_equal(net(x), net.forward(x, training=True))
 
 
 def test_mistakes_of_ones_own_layer_are_told():
