@@ -445,7 +445,7 @@ def maxout_pieces(function: str, value: object) -> int:
 
 
 def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, channels: int | None) -> Array:
-    """A learned activation's weight as a plain array of x's dtype: one number, or one a channel (None: x is 0-d)."""
+    """A learned activation's weight as an array of x's dtype: one number, or one a channel (None: x is 0-d)."""
     dtype = dtype.newbyteorder("=")
     if isinstance(weight, numbers.Real) and not isinstance(weight, Array):
         weight = np.asarray(weight, dtype=dtype)
@@ -455,7 +455,7 @@ def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, ch
     if (array.size != 1 or array.ndim > 1) and array.shape != (channels,):
         expected = "one number" if channels is None else f"one number or shape ({channels},), one per channel of x"
         raise ValueError(f"{function}: expected {name} to be {expected}, got shape {array.shape}")
-    return checks.plain(array)
+    return array
 
 
 def parameter(function: str, spec: Parameter, value: object) -> float:

@@ -161,6 +161,11 @@ def make(value: str | Initializer, shape: tuple[int, ...], rng: np.random.Genera
     return array
 
 
+def is_local(value: Initializer) -> bool:
+    """Whether it is a function without a name that a module knows it by, which cannot be pickled."""
+    return any(mark in getattr(value, "__qualname__", "") for mark in ("<locals>", "<lambda>"))
+
+
 def _weight_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) != 2:
         raise ValueError(f"{name}: expected the shape (inputs, outputs) of a weight, got {shape}; use it for weights")

@@ -169,8 +169,7 @@ class Sequential:
         prepared = {
             name: _from_torch(function, name, given[name], array) for name, array in targets.items() if name in given
         }
-        for name, array in prepared.items():
-            targets[name][...] = array
+        fill(function, {name: targets[name] for name in prepared}, prepared)
 
     def summary(self, batch_size: int = 32) -> str:
         """A table of the layers: output shape, parameters (and how many are frozen), and memory for a batch size.
@@ -211,12 +210,21 @@ class Sequential:
         return [layer.random_state() for layer in self.layers]
 
     def set_random_state(self, states: Iterable[Mapping[str, Any]]) -> None:
-        """Continue from what ``random_state`` returned: the next masks are those of the run it came from."""
+        """Continue from what ``random_state`` returned: the next masks are those of the run it came from.
+
+        Raises ValueError for other states, with nothing changed.
+        """
         states = list(states)
         if len(states) != len(self.layers):
             raise ValueError(f"set_random_state: expected {len(self.layers)} states, one a layer, got {len(states)}")
-        for layer, state in zip(self.layers, states, strict=True):
-            layer.set_random_state(state)
+        before = self.random_state()
+        try:
+            for layer, state in zip(self.layers, states, strict=True):
+                layer.set_random_state(state)
+        except BaseException:
+            for layer, state in zip(self.layers, before, strict=True):
+                layer.set_random_state(state)
+            raise
 
     def freeze(self, *which: Any) -> None:
         """Have optimisers leave parameters alone.
@@ -266,7 +274,7 @@ class Sequential:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
-        if self._stack is not None and (result := self._stack.infer(x)) is not None:
+        if self._dense_stack is not None and (result := self._dense_stack.infer(x)) is not None:
             return result
         array = self._input("Sequential", x)
         result, free = chain.infer(self.layers, array)
@@ -335,6 +343,7 @@ class Sequential:
                 f"got {array.dtype} {array.shape}"
             )
         self._trained_rows = None
+        self._passes.count += 1  # used up, though all may be frozen and no layer go backward
         array = checks.plain(array)
         if not accumulate:
             return self._backward(array, need_input_grad)
@@ -425,7 +434,7 @@ def _from_torch(function: str, name: str, value: Any, target: np.ndarray) -> np.
         raise ValueError(
             f"{function}: expected {name} to have shape {target.shape[::-1]}, (out, in) for weights, got {array.shape}"
         )
-    return array.T
+    return array.T.astype(target.dtype, copy=False)
 
 
 def _same_names(given: Iterable[str], targets: Iterable[str]) -> bool:

@@ -19,7 +19,6 @@ import numpy as np
 from . import checks, files
 from ._version import __version__
 from .files import Arrays
-from .layers import Layer
 from .layers.catalogue import layer_from
 from .layers.chain import check_layers, connect, flattened, named_specs
 from .network import Sequential
@@ -30,6 +29,7 @@ __all__ = ["load", "save"]
 FORMAT = "fastact network 2"
 OLD_FORMAT = "fastact network 1"  # parameters and architecture alone, without a checksum
 LAYER_LIMIT = 4096  # inner ones included
+DEPTH_LIMIT = 128  # of lists and descriptions in each other: half as many layers
 
 
 def save(
@@ -53,7 +53,8 @@ def save(
     files.checked_folder("save", file)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"save: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
-    _check_number(net.layers)
+    description = net.describe()
+    _check_number(description)
     extra = {**net.metadata, **(metadata or {})}
     for key, text in extra.items():
         if not isinstance(key, str) or not isinstance(text, str):
@@ -64,7 +65,7 @@ def save(
             raise ValueError(f"save: expected another name for the buffer {name!r}, which is a parameter's too")
         arrays[name] = array
     content: dict[str, Any] = {
-        "layers": net.describe(),
+        "layers": description,
         "frozen": [s.name for s in net.segments if s.frozen],
         "random_state": net.random_state(),
         "metadata": extra,
@@ -150,11 +151,9 @@ class Content:
         """The network."""
         with self.trusting_nothing():
             descriptions = self.header["layers"]
-            if not isinstance(descriptions, list) or len(descriptions) > LAYER_LIMIT:
-                raise ValueError(f"expected a list of at most {LAYER_LIMIT} layers")
+            _check_number(descriptions)
             # Layers know their shapes before they take memory; only what the file really holds is then made.
             layers = tuple(layer_from(description, custom) for description in descriptions)
-            _check_number(layers)
             connect(self.function, check_layers(self.function, layers))
             specs = named_specs(layers, "parameter_specs") | named_specs(layers, "buffer_specs")
             self._expect({name: spec.shape for name, spec in specs.items()})
@@ -179,28 +178,37 @@ class Content:
                     f"expected {name} to be {self.dtype} {tuple(wanted[name])}, got {array.dtype} {array.shape}"
                 )
 
-    def fill(self, net: Sequential) -> None:
-        """Give a network of the same architecture the file's parameters, buffers, flags, random state and metadata."""
+    def check(self, net: Sequential) -> None:
+        """ValueError unless ``fill`` can give the network all that the file holds."""
         with self.trusting_nothing("does not fit the network"):
             same = json.loads(json.dumps(net.describe())) == self.header["layers"]
             if not same or net.dtype != self.dtype:
                 raise ValueError(f"it holds another network than {net!r}")
-            parameters, buffers = net.named_parameters(), net.named_buffers()
-            self._expect({name: array.shape for name, array in {**parameters, **buffers}.items()})
+            parameters = net.named_parameters()
+            self._expect({name: array.shape for name, array in {**parameters, **net.named_buffers()}.items()})
             frozen, metadata = self.header["frozen"], self.header["metadata"]
             if not isinstance(frozen, list) or not all(isinstance(name, str) and name in parameters for name in frozen):
                 raise ValueError("its frozen parameters are none of the network's")
             if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
                 raise ValueError("its metadata are not texts")
             if self.header["random_state"] is not None:
+                before = net.random_state()
                 net.set_random_state(self.header["random_state"])
-            net.set_parameters({name: _native(self.arrays[name]) for name in parameters})
-            net.set_buffers({name: _native(self.arrays[name]) for name in buffers})
-            if parameters:
-                net.unfreeze()
-            if frozen:
-                net.freeze(*frozen)
-            net.metadata = metadata
+                net.set_random_state(before)
+
+    def fill(self, net: Sequential) -> None:
+        """Give a network of the same architecture the file's parameters, buffers, flags, random state and metadata."""
+        self.check(net)
+        parameters, frozen = net.named_parameters(), self.header["frozen"]
+        if self.header["random_state"] is not None:
+            net.set_random_state(self.header["random_state"])
+        net.set_parameters({name: _native(self.arrays[name]) for name in parameters})
+        net.set_buffers({name: _native(self.arrays[name]) for name in net.named_buffers()})
+        if parameters:
+            net.unfreeze()
+        if frozen:
+            net.freeze(*frozen)
+        net.metadata = self.header["metadata"]
 
     def fill_optimizer(self, net: Sequential, optimizer: Optimizer) -> None:
         """Give an optimiser the saved state; net is the network that it belongs to."""
@@ -233,9 +241,19 @@ class Content:
             optimizer.load_state_dict({**saved, "state": flats})
 
 
-def _check_number(layers: tuple[Layer, ...]) -> None:
-    if sum(1 for layer in layers for _ in flattened(layer)) > LAYER_LIMIT:
-        raise ValueError(f"expected at most {LAYER_LIMIT} layers in a file")
+def _check_number(descriptions: Any) -> None:
+    """A list of layers' descriptions, and in them, at any depth that is allowed, no more layers than is allowed."""
+    count, level = 0, [descriptions]
+    for _ in range(DEPTH_LIMIT):
+        values = [value for one in level for value in (one.values() if isinstance(one, dict) else one)]
+        level = [value for value in values if isinstance(value, (dict, list))]
+        count += sum(isinstance(one, dict) and "layer" in one for one in level)
+        if count > LAYER_LIMIT:
+            break
+    else:
+        count += LAYER_LIMIT * bool(level)
+    if not isinstance(descriptions, list) or count > LAYER_LIMIT:
+        raise ValueError(f"expected a list of at most {LAYER_LIMIT} layers in a file, {DEPTH_LIMIT // 2} in each other")
 
 
 def _native(array: np.ndarray) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Sequential: which parameters are meant, and which forward a backward belongs to."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -257,3 +260,77 @@ def test_a_subclass_of_a_library_layer_is_saved_as_itself(make, tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(x), net(x))
     assert type(loaded.layers[1]) is type(layer)
+
+
+def test_state_dict_of_views_of_the_network_itself():
+    net = fa.Sequential(fa.Dense(3, 3), fa.Dense(3, 3), rng=0)
+    views = net.named_parameters()
+    first, second = views["0.weight"].copy(), views["1.weight"].copy()
+    net.load_state_dict(
+        {
+            "0.weight": views["1.weight"].T,
+            "0.bias": views["1.bias"],
+            "1.weight": views["0.weight"].T,
+            "1.bias": views["0.bias"],
+        }
+    )
+    np.testing.assert_array_equal(views["0.weight"], second)
+    np.testing.assert_array_equal(views["1.weight"], first)
+
+
+def test_random_states_are_set_all_or_none():
+    net = fa.Sequential(fa.Dropout(0.5, 3), fa.Dropout(0.2), rng=0)
+    before = net.random_state()
+    with pytest.raises(ValueError, match="set_random_state"):
+        net.set_random_state([{"seed": 5, "counter": 6}, {"seed": 7}])
+    assert net.random_state() == before
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, copy.copy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_of_a_layer_belongs_to_no_network(twin):
+    net = fa.Sequential(fa.Dense(3, 4), fa.Activation("relu"), fa.Dropout(0.5), fa.Dense(4, 2), rng=0)
+    net.freeze(0)
+    layers = [twin(layer) for layer in net.layers]
+    for layer in layers:
+        assert not layer.attached
+        assert not layer.frozen
+        assert layer.parameters == {}
+    x = np.linspace(-1, 1, 8).reshape(2, 4)  # float64, which the network would refuse
+    np.testing.assert_array_equal(layers[1].forward(x), np.maximum(x, 0))
+    other = fa.Sequential(*layers, dtype="float64", rng=1)
+    assert other(np.ones((2, 3))).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [lambda: fa.Dropout(0.5), lambda: fa.AlphaDropout(0.5), lambda: fa.Activation("identity"), lambda: fa.Maxout(1)],
+)
+def test_a_layer_alone_returns_memory_of_its_own(layer):
+    x = np.ones((2, 4), np.float32)
+    alone = layer()
+    inside = fa.Sequential(fa.Dense(4, 4), layer()).layers[1]
+    for one in (alone, inside):
+        y = one.forward(x)
+        assert not np.shares_memory(x, y)
+        np.testing.assert_array_equal(y, x)
+
+
+def test_maxout_of_unknown_width_alone():
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    np.testing.assert_array_equal(fa.Maxout(3).forward(x), [[2, 5], [8, 11]])
+    with pytest.raises(ValueError, match="multiple of pieces=4 inputs, got 6"):
+        fa.Maxout(4).forward(x)
+
+
+def first_half(shape, rng):
+    return np.full(shape, 0.5)
+
+
+def test_copies_keep_their_initialisers():
+    layer = fa.Dense(3, 2, weight_init=first_half, bias_init=fa.init.Constant(0.25))
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        net = fa.Sequential(twin)
+        np.testing.assert_array_equal(net.parameters[net.parameters != 0], [0.5] * 6 + [0.25] * 2)
+    local = fa.Dense(3, 2, weight_init=lambda shape, rng: np.zeros(shape))
+    assert pickle.loads(pickle.dumps(local)).weight_init == fa.init.INITIALIZERS["glorot"]
+    assert fa.Sequential(fa.Dense(3, 2, weight_init=lambda shape, rng: np.zeros(shape))).__copy__().inputs == 3

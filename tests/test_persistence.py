@@ -546,7 +546,7 @@ def test_too_many_layers(tmp_path):
     for many in (4097 * layers, [{"layer": "Residual", "block": 4096 * layers}]):
         refused(tmp_path, with_header(tmp_path, layers=json.dumps(many)), "at most 4096 layers")
     net = fa.Sequential(*(fa.Activation("relu", 3) for _ in range(4097)))
-    with pytest.raises(ValueError, match="at most 4096 layers in a file"):
+    with pytest.raises(ValueError, match="at most 4096 layers in a file, 64 in each other"):
         net.save(tmp_path / "a.npz")
     text = '{"layer": "Residual", "block": [' * 5000 + json.dumps(layers[0]) + "]}" * 5000
     refused(tmp_path, with_header(tmp_path, layers=f"[{text}]"))

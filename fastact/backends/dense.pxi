@@ -515,6 +515,8 @@ def try_dense_backward(int number, object grad, object saved, object x, object w
             return None
     if not (apart(out_input, out_weight) and apart(out_input, out_bias) and apart(out_weight, out_bias)):
         return None
-    dense_backward(number, g, saved, g if overwrite_grad and saved is not None else None, source, w, dx, dw, db,
+    # dz takes grad's place only where nothing else that is read lies there
+    overwrite_grad = overwrite_grad and saved is not None and apart(g, saved) and apart(g, source) and apart(g, w)
+    dense_backward(number, g, saved, g if overwrite_grad else None, source, w, dx, dw, db,
                    accumulate, accumulate and out_bias is not None, a, b)
     return dx, dw, db

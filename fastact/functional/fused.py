@@ -136,7 +136,8 @@ def dense_backward(
     x, weight : what ``dense_forward`` was given
     need_input_grad : without it dx is not computed and is None
     accumulate : add to out_weight (which must be given) and, if given, to out_bias and out_parameter
-    overwrite_grad : allow dz to be put where grad is, which saves an array
+    overwrite_grad : allow dz to be put where grad is, which saves an array; grad is left alone where x, weight or what
+        was saved lies there too
     out_input, out_weight, out_bias, out_parameter : ndarrays, optional
         Where to put dx, dw, db and dparam: memory that touches no other argument.
 
@@ -193,6 +194,7 @@ def _backward(
     if parameter is None and outs["out_parameter"] is not None:
         raise ValueError(f"{function}: out_parameter is given but {after.name} has no learned weight; leave it out")
     sources = _given(grad=gradient, saved=saved.array, x=source, weight=matrix, activation=parameter)
+    read = [array for name, array in sources.items() if name != "grad"]
     shapes = {"out_input": source.shape, "out_weight": matrix.shape, "out_bias": (matrix.shape[1],)}
     shapes["out_parameter"] = () if parameter is None else parameter.shape
     targets: dict[str, np.ndarray | None] = {}
@@ -208,6 +210,7 @@ def _backward(
     state = None if saved.array is None else checks.plain(saved.array)
     g = checks.plain(gradient)
     overwrite = overwrite_grad and g.flags.writeable and state is not None and saved.kind != "index"
+    overwrite = overwrite and not any(checks.overlap(g, array) for array in read)
     after.backward_into(
         _rows(g),
         None if state is None else _rows(state),
@@ -223,7 +226,7 @@ def _backward(
             add["out_bias"],
             add["out_parameter"],
         ),
-        parameter,
+        None if parameter is None else checks.plain(parameter),
     )
     return DenseGradients(
         returned(results["out_input"], targets["out_input"]) if need_input_grad else None,
@@ -251,7 +254,7 @@ def _forward(
         None if vector is None else checks.plain(vector),
         _rows(y),
         None if state is None else _rows(state),
-        parameter,
+        None if parameter is None else checks.plain(parameter),
     )
     return returned(y, target), Saved(after.saves, y if after.saves == "y" else state, after) if training else None
 

@@ -104,7 +104,7 @@ def _forward(name: str, x: Any, weight: Any, out: Any) -> Any:
     if target is not None and checks.overlap(target, w):
         raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
     y = writable(target, source.shape, source.dtype)
-    backends.current().learned(NUMBERS[name], checks.plain(source), w, y)
+    backends.current().learned(NUMBERS[name], checks.plain(source), checks.plain(w), y)
     y = returned(y, target)
     return y[()] if target is None and isinstance(x, np.generic) else y
 
@@ -121,5 +121,5 @@ def _backward(name: str, grad: Any, x: Any, weight: Any, out: Any, out_weight: A
     weight_target = checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
     checks.output(function, weight_target, w.shape, g.dtype, {weight_name: w}, f"out_{weight_name}")
     dx, dw = writable(target, g.shape, g.dtype), np.empty(w.shape, g.dtype.newbyteorder("="))
-    backends.current().learned_backward(NUMBERS[name], checks.plain(g), checks.plain(source), w, dx, dw)
+    backends.current().learned_backward(NUMBERS[name], checks.plain(g), checks.plain(source), checks.plain(w), dx, dw)
     return returned(dx, target), returned(dw, weight_target)

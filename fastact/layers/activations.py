@@ -185,11 +185,14 @@ class Maxout(LibraryLayer):
 
     def connect(self, inputs: int) -> None:
         if self.inputs is None:
-            if inputs % self.pieces:
-                raise ValueError(
-                    f"Maxout: expected a multiple of pieces={self.pieces} inputs, got {inputs}; change the layer before"
-                )
-            self.inputs, self.outputs = inputs, inputs // self.pieces
+            self.inputs, self.outputs = inputs, self._outputs(inputs)
+
+    def _outputs(self, inputs: int) -> int:
+        if inputs % self.pieces:
+            raise ValueError(
+                f"Maxout: expected a multiple of pieces={self.pieces} inputs, got {inputs}; change the layer before"
+            )
+        return inputs // self.pieces
 
     def make_workspaces(self, dtype: np.dtype) -> None:
         self.workspaces["output"] = Workspace(self.outputs, dtype)
@@ -205,7 +208,8 @@ class Maxout(LibraryLayer):
             y, index = self.workspaces["output"].rows(rows), self.workspaces["index"].rows(rows)
             self._save(index, rows)
         else:
-            y, index = np.empty((rows, self.outputs), x.dtype), np.empty((rows, self.outputs), np.uint8)
+            shape = rows, self._outputs(x.shape[1])
+            y, index = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
         backends.current().maxout(x, y, index, self.pieces)
         return y
 

@@ -177,14 +177,14 @@ class Layer:
         return saved
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but what belongs to a network and to a running step."""
-        running = ("_passes", "_saved", "_rows", "_pass", "_stack", "attached")
-        arrays = ("parameters", "gradients", "buffers", "workspaces", "scratch")
-        return {name: {} if name in arrays else value for name, value in vars(self).items() if name not in running}
+        """What the layer is by itself: all but what a network gave it, and what belongs to a running step."""
+        given = {"plan", "dtype", "frozen", "attached", "parameters", "gradients", "buffers", "workspaces", "scratch"}
+        running = {"_passes", "_saved", "_rows", "_pass", "_stack"}
+        return {name: value for name, value in vars(self).items() if name not in given | running}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        Layer.__init__(self)
         vars(self).update(state)
-        self._forget()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
@@ -197,7 +197,7 @@ class LibraryLayer(Layer):
     """
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The output for x; with training, backward may follow and the result may be a reused workspace.
+        """The output for x, a new array; with training, backward may follow and the result may be a reused workspace.
 
         Raises TypeError for another dtype than the network's, ValueError for another width, and RuntimeError for a
         layer that is not part of a network where it needs one: to have parameters, or to be trained.
@@ -206,7 +206,10 @@ class LibraryLayer(Layer):
         if not self.attached and (training or self.parameter_specs() or self.buffer_specs()):
             raise RuntimeError(f"{name}: expected the layer to be part of a network, which gives it its memory")
         array = self._plain(name, "x", x, self.inputs)
-        return self.forward_plain(array.copy() if training and self.plan.over_input else array, training)
+        if training:
+            return self.forward_plain(array.copy() if self.plan.over_input else array, True)
+        y = self.forward_plain(array, False)
+        return y.copy() if np.may_share_memory(y, x) else y  # what returns x as it is, in a network
 
     def backward(self, grad: np.ndarray, need_input_grad: bool = True) -> np.ndarray | None:
         """Fill the gradients and return the gradient with respect to forward's x.

@@ -33,19 +33,19 @@ def check_layers(function: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     """The layers, at least one, each a Layer and in one place only."""
     if not layers:
         raise ValueError(f"{function}: expected at least one layer, got none")
-    seen: list[Layer] = []
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"{function}: expected layer {i} to be a Layer, got {checks.describe(layer)}")
         for one in flattened(layer):
-            if any(one is other for other in seen):
+            if id(one) in seen:
                 raise ValueError(f"{function}: layer {i} is there twice; make one {type(layer).__name__} a place")
             if one.attached:
                 raise ValueError(
                     f"{function}: layer {i} ({type(layer).__name__}) is part of another network, which would lose it; "
                     "make a new one, and take the numbers over with set_parameters"
                 )
-            seen.append(one)
+            seen.add(id(one))
     return layers
 
 

@@ -87,9 +87,10 @@ class Dense(LibraryLayer):
             self.parameters["activation"][...] = self.activation.initial_parameter()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has its weights and needs no initialisers, which may be functions that cannot be pickled."""
-        scheme = init.INITIALIZERS[self.activation.init]
-        return {**super().__getstate__(), "weight_init": scheme, "bias_init": init.INITIALIZERS["zeros"]}
+        """Without initialisers that cannot be pickled: what follows has its weights."""
+        state = super().__getstate__()
+        defaults = {"weight_init": self.activation.init, "bias_init": "zeros"}
+        return state | {key: init.INITIALIZERS[name] for key, name in defaults.items() if init.is_local(state[key])}
 
     def describe(self) -> dict[str, Any]:
         return {

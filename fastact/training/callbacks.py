@@ -186,7 +186,9 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         name = "EarlyStopping.load_state_dict"
-        best = None if state["best"] is None else checks.real(name, "best", state["best"], -math.inf)
+        best = state["best"]
+        if best is not None and (not isinstance(best, float | int) or math.isnan(best)):  # it may be infinite
+            raise ValueError(f"{name}: expected best to be a number or None, got {best!r}")
         best_epoch = checks.whole(name, "best_epoch", state["best_epoch"], 0)
         waited = checks.whole(name, "waited", state["waited"], 0)
         if self.restore_best and "parameters" in state:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ POSITIONS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1
 
 
 def settings_of(optimizer: Optimizer) -> dict[str, float | None]:
-    """The optimiser's settings that are numbers: a schedule follows from the number of steps."""
+    """The optimiser's settings; None for a schedule, which follows from the number of steps."""
     values = {name: getattr(optimizer, name) for name in SETTINGS}
-    return {name: value for name, value in values.items() if not callable(value)}
+    return {name: None if callable(value) else value for name, value in values.items()}
 
 
 def state_of(generator: np.random.Generator) -> Any:
@@ -91,6 +92,7 @@ class Resumed:
     def __init__(self, path: Any, generator: np.random.Generator) -> None:
         """Read it, and set the generator to where the run began."""
         self.content, self.generator = persistence.Content("fit", path), generator
+        self._before = generator.bit_generator.state
         if "training" not in self.content.header:
             raise ValueError(f"fit: {self.content.path.name} is a network, but no checkpoint to resume")
         self.training: dict[str, Any] = self.content.header["training"]
@@ -106,6 +108,15 @@ class Resumed:
                 raise ValueError("its callbacks' states are none")
             set_state(generator, self.training["rng_start"])
 
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Where what goes on in here refuses the checkpoint, the generator is left as it was given."""
+        try:
+            yield
+        except BaseException:
+            self.generator.bit_generator.state = self._before
+            raise
+
     def restore(self, run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...]) -> None:
         """Set network, optimiser, generator and run to where the checkpoint was written."""
         with self.content.trusting_nothing("does not fit this run"):
@@ -119,6 +130,10 @@ class Resumed:
             for name, value in settings.items():
                 if value is not None:
                     checks.real("fit", name, value)
+                elif name == "lr" and not callable(run.optimizer.lr):
+                    raise ValueError("a callback had set a schedule; pass an optimizer with that schedule")
+            settings = {name: value for name, value in settings.items() if value is not None or name != "lr"}
+        self.content.check(run.net)
         self.content.fill_optimizer(run.net, run.optimizer)
         self.content.fill(run.net)
         set_state(self.generator, self.training["rng"])

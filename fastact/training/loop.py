@@ -6,6 +6,7 @@ import math
 import numbers
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -154,19 +155,19 @@ def fit(
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
     resumed = None if resume is None else Resumed(resume, generator)
     start = state_of(generator)
-    data, valid = _divide(net, objective, data, validation, generator)
+    with nullcontext() if resumed is None else resumed.refusing():
+        data, valid = _divide(net, objective, data, validation, generator)
+        row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
+        if valid is not None:
+            objective.row_weights("fit (validation)", net, valid.y, None)
+        batches = ArrayBatches(*data, row_weights, batch_size, generator if shuffle else None)
+        _check_sizes(net, batches)
 
-    row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
-    if valid is not None:
-        objective.row_weights("fit (validation)", net, valid.y, None)
-    batches = ArrayBatches(*data, row_weights, batch_size, generator if shuffle else None)
-    _check_sizes(net, batches)
-
-    run = Run(net, optimizer, epochs, batches.steps)
-    facts = {"rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}
-    run.checkpoint = recorder(run, facts, called.all, generator, start)
-    if resumed is not None:
-        resumed.restore(run, facts, called.all)
+        run = Run(net, optimizer, epochs, batches.steps)
+        facts = {"rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}
+        run.checkpoint = recorder(run, facts, called.all, generator, start)
+        if resumed is not None:
+            resumed.restore(run, facts, called.all)
 
     def after_epoch() -> dict[str, float]:
         if valid is not None:

@@ -47,7 +47,7 @@ def samples(net, rows, seed=0):
 def taken(net, monkeypatch):
     """Counts how often the stack ran."""
     calls = []
-    stack = net._stack
+    stack = net._dense_stack
 
     class Counting:
         def __getattr__(self, name):
@@ -58,7 +58,9 @@ def taken(net, monkeypatch):
 
             return method if callable(getattr(stack, name)) else getattr(stack, name)
 
-    monkeypatch.setattr(net, "_stack", Counting())
+    counting = Counting()
+    for name in ("_stack", "_dense_stack"):
+        monkeypatch.setattr(net, name, counting)
     return calls
 
 
@@ -260,3 +262,26 @@ def test_frozen_layers_stay_right():
         n.forward(x, training=True)
         n.backward(grad)
     assert net.gradients.tobytes() == slow.gradients.tobytes()
+
+
+def test_a_pass_is_used_up_where_all_is_frozen():
+    net, _ = pair(NETWORKS["relu"])
+    x, grad = samples(net, 6)
+    net.forward(x, training=True)
+    net.backward(grad)
+    net.forward(x, training=True)
+    net.freeze()
+    net.backward(grad)
+    net.unfreeze()
+    with pytest.raises(RuntimeError, match="each backward needs its own"):
+        net.backward(grad)
+
+
+def test_inference_of_a_frozen_network_is_the_compiled_one(monkeypatch):
+    net, _ = pair(NETWORKS["relu"])
+    x, _ = samples(net, 6)
+    expected = net(x)
+    net.freeze(0)
+    calls = taken(net, monkeypatch)
+    assert net(x).tobytes() == expected.tobytes()
+    assert ("infer", True) in calls

@@ -356,3 +356,20 @@ def test_documented():
     for name in ("dense", "dense_forward", "dense_backward"):
         assert name in functional.__all__
         assert getattr(fa, name).__doc__
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "gelu", "prelu", "swish"])
+@pytest.mark.parametrize("shared", ["x", "weight", "saved"])
+def test_overwriting_grad_spares_what_lies_in_its_place(engine, activation, shared):
+    rng = np.random.default_rng(5)
+    x, weight = rng.normal(size=(2, 6, 6))
+    _, saved = fa.dense_forward(x, weight, activation=activation)
+    given = {"x": x, "weight": weight, "saved": saved.array}[shared]
+    expected = fa.dense_backward(given.copy(), saved, x, weight)
+    before = given.copy()
+    found = fa.dense_backward(given, saved, x, weight, overwrite_grad=True)
+    for a, b in zip(found, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert_array_equal(a, b)
+    assert_array_equal(given, before)

@@ -493,3 +493,21 @@ def test_the_weights_gradient_may_replace_the_weight(name, shape, dtype):
         assert found[1] is weight
         np.testing.assert_array_equal(found[0], dx)
         np.testing.assert_array_equal(weight, dweight)
+
+
+@pytest.mark.parametrize("name", ["prelu", "swish"])
+@pytest.mark.parametrize("part", [slice(0, 8, 2), slice(3, None, -1)], ids=["every second", "backwards"])
+def test_a_result_touches_no_weight_of_any_layout(name, part, dtype, backend):
+    memory = np.arange(1, 13, dtype=dtype)
+    weight, out = memory[part], memory[:4]
+    x, before = np.ones((1, 4), dtype), memory.copy()
+    with pytest.raises(ValueError, match=f"{name}: out overlaps"):
+        getattr(fa, name)(x, weight, out=out[None])
+    with pytest.raises(ValueError, match=f"{name}_backward: out overlaps"):
+        getattr(fa, f"{name}_backward")(x, x, weight, out=out[None])
+    activation = fa.activation(name, **{"weight" if name == "prelu" else "beta": weight})
+    with pytest.raises(ValueError, match="dense: out overlaps activation"):
+        fa.dense(x, np.eye(4, dtype=dtype), activation=activation, out=out[None])
+    np.testing.assert_array_equal(memory, before)
+    y = fa.dense(x, np.eye(4, dtype=dtype), activation=activation)
+    np.testing.assert_array_equal(y, getattr(fa, name)(x, weight.copy()))

@@ -7,7 +7,7 @@ import pytest
 import support
 
 import fastact as fa
-from fastact import persistence
+from fastact import files, persistence
 
 X = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 3, 70)
@@ -308,3 +308,87 @@ def test_evil_checkpoints(tmp_path):
         fa.fit(
             network(), X, LABELS, resume=evil, rng=generator, callbacks=[fa.EarlyStopping(3, monitor="loss")], **common
         )
+
+
+class Sets(fa.Callback):
+    """Sets the rate after the second epoch, to a number or to a schedule."""
+
+    def __init__(self, lr):
+        self.lr = lr
+
+    def on_epoch_end(self, run):
+        if run.epoch == 2:
+            run.optimizer.lr = self.lr
+
+
+@pytest.mark.parametrize("begins", [0.1, fa.optim.Cosine(0.1, 30)])
+@pytest.mark.parametrize("goes_on", [0.05, fa.optim.StepDecay(0.2, 3)])
+def test_rates_and_schedules_take_each_others_place(tmp_path, begins, goes_on):
+    file = tmp_path / "a.npz"
+
+    def trained(lr, epochs, **more):
+        net, optimizer = network(), fa.optim.SGD(lr, 0.9)
+        fa.fit(
+            net, X, LABELS, optimizer=optimizer, callbacks=[Sets(goes_on)], epochs=epochs, rng=3, progress=False, **more
+        )
+        return net
+
+    whole = trained(begins, 5)
+    trained(begins, 3, checkpoint=file)
+    if callable(goes_on):
+        if not callable(begins):
+            with pytest.raises(ValueError, match="pass an optimizer with that schedule"):
+                trained(begins, 5, resume=file)
+        begins = goes_on
+    assert trained(begins, 5, resume=file).parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_an_infinite_best_goes_on(tmp_path):
+    def metric(outputs, targets):
+        return -np.inf
+
+    def options():
+        return {
+            "validation": (X, LABELS), "metrics": {"m": metric}, "rng": 1, "progress": False,
+            "callbacks": [fa.EarlyStopping(9, "validation_m", mode="min")],
+        }  # fmt: skip
+
+    file = tmp_path / "a.npz"
+    fa.fit(network(), X, LABELS, epochs=2, checkpoint=file, **options())
+    resumed = options()
+    fa.fit(network(), X, LABELS, epochs=3, resume=file, **resumed)
+    assert (resumed["callbacks"][0].best, resumed["callbacks"][0].best_epoch) == (-np.inf, 1)
+
+
+def test_a_refused_checkpoint_changes_nothing(tmp_path):
+    file = tmp_path / "a.npz"
+    fa.fit(rich("float32", 0), X, LABELS, epochs=2, checkpoint=file, **options("adam"))
+    changes = {
+        "random_state": lambda now: [*now[:3], {"seed": 1, "counter": -1}, *now[4:]],
+        "frozen": lambda now: ["9.weight"],
+        "metadata": lambda now: {"a": 1},
+    }
+    for key, change in changes.items():
+        content = persistence.Content("test", file)
+        texts = {**content.texts, key: json.dumps(change(content.header[key]))}
+        files.write(tmp_path / "evil.npz", texts, content.arrays)
+        net, given, generator = rich("float32", 3), options("adam"), np.random.default_rng(7)
+        given["rng"] = generator
+        before = net.parameters.tobytes(), net.random_state(), generator.bit_generator.state
+        with pytest.raises(ValueError, match="does not fit the network"):
+            fa.fit(net, X, LABELS, epochs=3, resume=tmp_path / "evil.npz", **given)
+        assert (net.parameters.tobytes(), net.random_state(), generator.bit_generator.state) == before
+        assert (given["optimizer"].steps, given["optimizer"].state) == (0, {})
+
+
+def test_a_run_that_a_checkpoint_does_not_fit_leaves_the_generator(tmp_path):
+    file, generator = tmp_path / "a.npz", np.random.default_rng(7)
+    fa.fit(network(), X, LABELS, epochs=2, checkpoint=file, **options("adam"))
+    before = generator.bit_generator.state
+    for wrong in ({"batch_size": 10}, {"validation": 2.0}, {"callbacks": []}, {"shuffle": False}):
+        given = {**options("adam"), "rng": generator, **wrong}
+        if wrong == {"callbacks": []}:
+            given["optimizer"] = fa.optim.SGD()
+        with pytest.raises(ValueError, match="fit: "):
+            fa.fit(network(), X, LABELS, epochs=3, resume=file, **given)
+        assert generator.bit_generator.state == before
