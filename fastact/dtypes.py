@@ -1,4 +1,8 @@
-"""The dtypes that everything computes in, one row each: a further one is a row here and one in ``backends/abi.pxd``."""
+"""The dtypes that everything computes in, one row each.
+
+A further one is a row here, a row of ``fa_dtypes`` in ``backends/abi.pxd``, and an inclusion of the kernels with its
+``real`` (``kernels/README.md``).
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,9 @@ divided by the sum of the weights, which is their number where no weights are gi
 single losses; the gradient is then that of their sum). A NaN gives NaN. Sums are taken in double over fixed blocks in
 a fixed order, so the number of threads does not change a bit. The mean of nothing is NaN, with a gradient of zeros.
 Wrong dtypes raise TypeError; wrong shapes, ranges and overlaps raise ValueError, before anything is written.
+
+A new loss is a public function and a row of ``FACTS`` here, a kernel in ``fa_loss.h`` and its twin in
+``backends/reference/losses.py``.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Sequential:
         self._before: np.ndarray | None = None
         self._trained_rows: int | None = None  # of the training forward that backward may follow
         self._trained_pass = 0  # and its number, where the layers went forward one by one
-        self._dense_stack = self._stacked()
+        self._stack = self._stacked()
         self._note_frozen()
 
     def _stacked(self) -> Any:
@@ -99,7 +99,9 @@ class Sequential:
             layer.freeze(frozenset(chain.of_layer({s.name: s for s in self.segments if s.frozen}, i)))
         trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
         self._lowest = min(trained, default=len(self.layers))
-        self._stack = None if any(s.frozen for s in self.segments) else self._dense_stack
+        self._some_frozen = any(s.frozen for s in self.segments)
+        for i, stacked in enumerate(() if self._stack is None else self._stack.layers):
+            stacked.trained = i in trained
 
     @property
     def inputs(self) -> int:
@@ -274,7 +276,7 @@ class Sequential:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
-        if self._dense_stack is not None and (result := self._dense_stack.infer(x)) is not None:
+        if self._stack is not None and (result := self._stack.infer(x)) is not None:
             return result
         array = self._input("Sequential", x)
         result, free = chain.infer(self.layers, array)
@@ -320,20 +322,23 @@ class Sequential:
         layers: tuple[Any, ...] = self.layers  # all Dense
         self._stack.views[rows] = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in layers]
 
-    def backward(self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False) -> np.ndarray | None:
+    def backward(
+        self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False, parameters: bool = True
+    ) -> np.ndarray | None:
         """Fill ``gradients`` from the gradient of the loss with respect to forward's result.
 
-        With ``accumulate`` they are added to what is there. Returns the gradient with respect to x when asked (a view
-        that the next backward overwrites), else None. Raises RuntimeError without a training forward before it; grad is
-        not modified. What is frozen has no gradient: nothing is computed for it where that saves work.
+        With ``accumulate`` they are added to what is there; with ``parameters=False`` they stay as they are, and only
+        the gradient with respect to x is computed. That is returned when asked for (a view that the next backward
+        overwrites), else None. Raises RuntimeError without a training forward before it; grad is not modified. What is
+        frozen has no gradient: nothing is computed for it where that saves work.
         """
-        if self._stack is not None and self.observer is None:
-            result = self._stack.backward(grad, need_input_grad, accumulate)
+        need_input_grad = need_input_grad or not parameters
+        if self._stack is not None and self.observer is None and not (accumulate and self._some_frozen):
+            result = self._stack.backward(grad, need_input_grad, accumulate, parameters)
             if result is not None:
                 self._trained_rows = None
                 return result if need_input_grad else None
-        stack = self._dense_stack
-        made_by = self._trained_pass if stack is None else max(self._trained_pass, stack.number)
+        made_by = self._trained_pass if self._stack is None else max(self._trained_pass, self._stack.number)
         if self._trained_rows is None or made_by != self._passes.count:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
         array = checks.matrix("Sequential.backward", "grad", grad, self.outputs)
@@ -345,12 +350,15 @@ class Sequential:
         self._trained_rows = None
         self._passes.count += 1  # used up, though all may be frozen and no layer go backward
         array = checks.plain(array)
-        if not accumulate:
+        if parameters and not accumulate:
             return self._backward(array, need_input_grad)
         if self._before is None:
             self._before = aligned_empty(self.gradients.shape, self.dtype)
         np.copyto(self._before, self.gradients)
         dx = self._backward(array, need_input_grad)
+        if not parameters:
+            np.copyto(self.gradients, self._before)
+            return dx
         chain.add(self.gradients, self._before, self.gradients)
         for segment in self.segments:
             if segment.frozen:

@@ -36,9 +36,9 @@ def _load() -> tuple[Any, ImportError | None]:
         from . import _core
     except ImportError as error:
         return None, error
-    for names in _LISTS:
-        if getattr(_core, names)() != getattr(reference, names)():
-            return None, ImportError(f"it was compiled from other lists, see {names}; compile it again")
+    for function in _LISTS:
+        if getattr(_core, function)() != getattr(reference, function)():
+            return None, ImportError(f"{function}() is not what the NumPy twins' is: compile the core again")
     return _core, None
 
 

@@ -13,6 +13,7 @@ cdef class StackedLayer:
     cdef double a, b, backward_a, backward_b
     cdef object bias
     cdef cnp.ndarray weight, weight_gradient, bias_gradient
+    cdef public bint trained  # not all of it is frozen
 
     def __init__(self, forward_kernel, backward_kernel, weight, bias, weight_gradient, bias_gradient):
         """The kernels are (number, a, b) as ``dense`` and ``dense_backward`` take them; the arrays are plain."""
@@ -20,6 +21,7 @@ cdef class StackedLayer:
         self.backward_number, self.backward_a, self.backward_b = backward_kernel
         self.weight, self.bias = weight, bias
         self.weight_gradient, self.bias_gradient = weight_gradient, bias_gradient
+        self.trained = True
 
 
 cdef class StackedViews:
@@ -43,9 +45,9 @@ cdef class DenseStack:
     """
 
     cdef readonly dict views
+    cdef readonly list layers
     cdef readonly Py_ssize_t number
     cdef Passes passes
-    cdef list layers
     cdef int dtype
     cdef cnp.npy_intp inputs, outputs, widest
     cdef list trained  # the views of a forward pass that waits for its backward pass, and its x
@@ -90,15 +92,16 @@ cdef class DenseStack:
         self.made(views, x)
         return source
 
-    def backward(self, grad, bint need_input_grad, bint accumulate):
-        """True, or the gradient of x where it is needed; the layers' gradients are filled.
+    def backward(self, grad, bint need_input_grad, bint accumulate, bint parameters):
+        """True, or the gradient of x where it is needed; with parameters, the gradients of trained layers are filled.
 
         None, too, where anything went forward or back since this stack's forward pass.
         """
         cdef StackedLayer layer
-        cdef StackedViews view
+        cdef StackedViews view = None
         cdef cnp.ndarray g
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, lowest = 0
+        cdef bint trained
         if (self.trained is None or self.number != self.passes.count or not use_native()
                 or not self.takes(grad, self.outputs)):
             return None
@@ -107,14 +110,18 @@ cdef class DenseStack:
             return None
         views, x = self.trained, self.x
         self.made(None, None)
-        for i in range(len(self.layers) - 1, -1, -1):
+        if not need_input_grad:  # below the lowest layer that is trained nobody needs a gradient
+            while lowest < len(self.layers) and not (parameters and (<StackedLayer>self.layers[lowest]).trained):
+                lowest += 1
+        for i in range(len(self.layers) - 1, lowest - 1, -1):
             layer, view = self.layers[i], (<list>views)[i]
+            trained = parameters and layer.trained
             dense_backward(
                 layer.backward_number, g, None if view.linear else view.kept, view.dz,
                 x if i == 0 else (<StackedViews>views[i - 1]).y, layer.weight,
-                view.dx if i > 0 or need_input_grad else None, layer.weight_gradient, layer.bias_gradient,
-                accumulate, accumulate, layer.backward_a, layer.backward_b)
-            if i > 0:
+                view.dx if i > lowest or need_input_grad else None, layer.weight_gradient if trained else None,
+                layer.bias_gradient if trained else None, accumulate, accumulate, layer.backward_a, layer.backward_b)
+            if i > lowest:
                 g = view.dx
         return view.dx if need_input_grad else True
 

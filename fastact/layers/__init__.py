@@ -79,7 +79,8 @@ grad have shape (rows, width) and the network's dtype; leave them as they are. W
 width sets ``self.outputs`` (in the constructor, or in ``connect(inputs)`` where it depends on the layer before). State
 that is not trained goes into ``buffer_specs()`` and ``self.buffers``, a random generator's into ``random_state()`` and
 ``set_random_state(state)``. A layer whose backward reads neither x nor its own result can say ``reads_input = False``
-or ``reads_output = False``, and its neighbours may then work in place.
+or ``reads_output = False``, and its neighbours may then work in place. What a ``Layer`` has already (``dtype``,
+``plan``, ``frozen``, ``workspaces``, ``scratch``, ``slope`` and names that begin with ``_``) is not for other uses.
 
 A custom activation is two NumPy functions, ``fa.custom_activation``; it works in ``fa.dense``, ``Dense`` and
 ``Activation``, at NumPy's speed.

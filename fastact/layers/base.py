@@ -145,11 +145,11 @@ class Layer:
         raise NotImplementedError
 
     def backward_plain(self, grad: np.ndarray, need_input_grad: bool) -> np.ndarray | None:
-        """Likewise backward of a plain grad that fits."""
+        """What the network calls where the layer is ``trusted``: backward of a plain grad that fits."""
         raise NotImplementedError
 
     def infer(self, x: np.ndarray, over_input: bool) -> np.ndarray:
-        """Likewise forward when not training; with over_input, x is nobody else's and may be written over."""
+        """The output when not training; with over_input, x is nobody else's and may be written over."""
         raise NotImplementedError
 
     def slope(self, out: np.ndarray | None = None) -> np.ndarray | None:
@@ -193,7 +193,8 @@ class Layer:
 class LibraryLayer(Layer):
     """Base of the library's layers: public calls are checked, those of a network, which has checked, are not.
 
-    A subclass implements ``forward_plain`` and ``backward_plain`` in place of forward and backward.
+    A subclass implements ``forward_plain`` and ``backward_plain`` in place of forward and backward (``SameWidth``:
+    ``train_into``, ``infer_into`` and ``backward_into``); a user may override forward and backward.
     """
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
@@ -245,13 +246,13 @@ class SameWidth(LibraryLayer):
     in_place_backward = True
 
     def __init__(self, inputs: int | None = None) -> None:
-        """Inputs: the width, needed only where no layer stands before."""
+        """``inputs`` is the width, needed only where no layer stands before."""
         super().__init__()
         if inputs is not None:
             self.inputs = self.outputs = checks.whole(type(self).__name__, "inputs", inputs, 1)
 
     def make_workspaces(self, dtype: np.dtype) -> None:
-        """Memory for what may not be written over."""
+        """Memory for the results that may not take the place of x or grad."""
         if not self.plan.over_input:
             self.workspaces["output"] = Workspace(self.outputs, dtype)
         if not self.plan.over_grad:

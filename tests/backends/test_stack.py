@@ -47,7 +47,7 @@ def samples(net, rows, seed=0):
 def taken(net, monkeypatch):
     """Counts how often the stack ran."""
     calls = []
-    stack = net._dense_stack
+    stack = net._stack
 
     class Counting:
         def __getattr__(self, name):
@@ -58,9 +58,7 @@ def taken(net, monkeypatch):
 
             return method if callable(getattr(stack, name)) else getattr(stack, name)
 
-    counting = Counting()
-    for name in ("_stack", "_dense_stack"):
-        monkeypatch.setattr(net, name, counting)
+    monkeypatch.setattr(net, "_stack", Counting())
     return calls
 
 
@@ -277,11 +275,38 @@ def test_a_pass_is_used_up_where_all_is_frozen():
         net.backward(grad)
 
 
-def test_inference_of_a_frozen_network_is_the_compiled_one(monkeypatch):
+@pytest.mark.parametrize("frozen", [(0,), (1,), ("*.bias",), ("0.weight",), (0, 1), ("*",)])
+@pytest.mark.parametrize("need_input_grad", [False, True])
+def test_frozen_layers_stay_in_the_compiled_pass(monkeypatch, frozen, need_input_grad):
     net, _ = pair(NETWORKS["relu"])
-    x, _ = samples(net, 6)
-    expected = net(x)
-    net.freeze(0)
+    x, grad = samples(net, 6)
+    net.forward(x, training=True)
+    dx = net.backward(grad, need_input_grad=True).copy()
+    full, y = net.gradients.copy(), net(x)
+    net.freeze(*frozen)
     calls = taken(net, monkeypatch)
-    assert net(x).tobytes() == expected.tobytes()
-    assert ("infer", True) in calls
+    net.gradients[...] = 7
+    assert net.forward(x, training=True).tobytes() == y.tobytes()
+    found = net.backward(grad, need_input_grad=need_input_grad)
+    assert net(x).tobytes() == y.tobytes()
+    assert calls == [("forward", True), ("backward", True), ("infer", True)]
+    assert found.tobytes() == dx.tobytes() if need_input_grad else found is None
+    for i in range(len(net.layers)):
+        segments = [s for s in net.segments if s.name.startswith(f"{i}.")]
+        for s in segments:
+            expected = np.full(s.stop - s.start, 7) if all(t.frozen for t in segments) else full[s.start : s.stop]
+            np.testing.assert_array_equal(net.gradients[s.start : s.stop], expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_gradient_of_the_input_alone(name, compiled):
+    net = pair(NETWORKS[name])[0 if compiled else 1]
+    x, grad = samples(net, 6)
+    net.forward(x, training=True)
+    dx = net.backward(grad, need_input_grad=True).copy()
+    net.gradients[...] = 7
+    for _ in range(2):
+        net.forward(x, training=True)
+        assert net.backward(grad, parameters=False).tobytes() == dx.tobytes()
+        assert (net.gradients == 7).all()
