@@ -26,19 +26,15 @@ def settings_of(optimizer: Optimizer) -> dict[str, float | None]:
     return {name: None if callable(value) else value for name, value in values.items()}
 
 
-def state_of(generator: np.random.Generator) -> Any:
+def as_json(state: Any) -> Any:
     """A bit generator's state as JSON."""
-
-    def encoded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: encoded(item) for key, item in value.items()}
-        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-    return encoded(generator.bit_generator.state)
+    if isinstance(state, dict):
+        return {key: as_json(item) for key, item in state.items()}
+    return state.tolist() if isinstance(state, (np.ndarray, np.generic)) else state
 
 
 def set_state(generator: np.random.Generator, state: Any) -> None:
-    """Continue from ``state_of``; ValueError, with nothing changed, for what cannot be a state of this kind."""
+    """Continue from such a state; ValueError, with nothing changed, for what cannot be a state of this kind."""
 
     def decoded(now: Any, given: Any, name: str = "") -> Any:
         if isinstance(now, dict):
@@ -70,7 +66,7 @@ def recorder(
 ) -> Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """What gives, whenever it is called, what a checkpoint adds to network and optimiser: JSON, and callbacks' arrays.
 
-    start is the state from which the generator has split the data.
+    start is the bit generator's state from which it has split the data.
     """
     given = settings_of(run.optimizer)
 
@@ -79,7 +75,7 @@ def recorder(
         states, arrays = callback_states(callbacks)
         training = {
             "epoch": run.epoch, "facts": facts, "history": run.history.to_dict(), "settings": settings,
-            "rng_start": start, "rng": state_of(generator), "callbacks": states,
+            "rng_start": as_json(start), "rng": as_json(generator.bit_generator.state), "callbacks": states,
         }  # fmt: skip
         return training, arrays
 

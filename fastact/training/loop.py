@@ -19,7 +19,7 @@ from ..layers.chain import flattened
 from ..network import Sequential
 from ..optim import SGD, Optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
-from .checkpoints import Resumed, recorder, state_of
+from .checkpoints import Resumed, recorder
 from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
@@ -154,7 +154,7 @@ def fit(
     data = _labelled("fit", net, objective, features, y, sample_weight)
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
     resumed = None if resume is None else Resumed(resume, generator)
-    start = state_of(generator)
+    start = generator.bit_generator.state
     with nullcontext() if resumed is None else resumed.refusing():
         data, valid = _divide(net, objective, data, validation, generator)
         row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)

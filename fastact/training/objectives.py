@@ -45,7 +45,10 @@ class Objective:
         facts = losses.CUSTOM if self.custom else losses.FACTS[bare]
         self.facts = replace(facts, ignore_index=self.options.get("ignore_index", facts.ignore_index))
         self.summed = self.options.get("reduction") == "sum"
-        self._takes_out = _takes(loss, "out")
+        self._takes_out = self._takes("out")
+
+    def _takes(self, keyword: str) -> bool:
+        return not self.custom or _takes(self.loss, keyword)
 
     @property
     def step(self) -> Callable[..., Any]:
@@ -61,7 +64,7 @@ class Objective:
 
     def sample_weight(self, function: str, given: Any, rows: int) -> np.ndarray | None:
         """Sample weights, checked."""
-        if given is not None and not _takes(self.loss, "sample_weight"):
+        if given is not None and not self._takes("sample_weight"):
             raise TypeError(f"{function}: the loss {self.name} takes no sample_weight")
         return conversion.sample_weight(function, given, rows)
 
