@@ -122,6 +122,10 @@ class Epilogue(ABC):
         """The activation's slope from the saved state, into out where given; None where there is no such thing."""
         return None
 
+    def __repr__(self) -> str:
+        """The call of ``activation`` that makes it."""
+        return f"activation({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.parameters.items())])})"
+
 
 class Elementwise(Epilogue):
     """Base of the epilogues that treat each element alone, which also work without a product."""
@@ -267,6 +271,9 @@ class CustomActivation(FixedActivation):
     def __reduce__(self) -> tuple[object, ...]:
         return CustomActivation, (self.entry, self.values)
 
+    def __repr__(self) -> str:
+        return f"custom_activation({self.name!r}, ...)"
+
 
 class LearnedActivation(Elementwise):
     """An activation with a weight that is trained: a number, or an array with one for all outputs or one for each."""
@@ -328,6 +335,10 @@ class LearnedActivation(Elementwise):
         """The name, with the weight where it is a number."""
         inner = f"{self.weight:g}" if isinstance(self.weight, float) else f"{np.size(self.weight)} learned"
         return f"{self.name}({self.entry.weight_name}={inner})"
+
+    def __repr__(self) -> str:
+        inner = repr(self.weight) if isinstance(self.weight, float) else f"<{np.size(self.weight)} numbers>"
+        return f"activation({self.name!r}, {self.entry.weight_name}={inner})"
 
 
 class MaxoutEpilogue(Epilogue):

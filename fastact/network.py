@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, checks
+from . import backends, checks, wording
 from .layers import Dense, chain
 from .layers.base import Layer, Plan
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, lay_out, views
@@ -205,7 +205,7 @@ class Sequential:
         parts = {"parameters": self.parameters, "gradients": self.gradients, "buffers": self.buffers}
         sizes = [f"{name} {_readable(array.nbytes)}" for name, array in parts.items()]
         note = f"{', '.join(sizes)}, workspaces for {rows} rows {_readable(workspaces)}, {self.dtype}"
-        return "\n".join(line.rstrip() for line in [table[0], rule, *table[1:-1], rule, table[-1], note])
+        return wording.Text("\n".join(line.rstrip() for line in [table[0], rule, *table[1:-1], rule, table[-1], note]))
 
     def random_state(self) -> list[dict[str, Any]]:
         """Each layer's random state (Dropout's seed and counter), as JSON."""
@@ -396,12 +396,10 @@ class Sequential:
         return copy.deepcopy(self)
 
     def __repr__(self) -> str:
-        """Shapes, and the layers that are not Dense by name."""
-        inner = ", ".join(
-            f"{layer.inputs}->{layer.outputs}" if type(layer) is Dense else type(layer).__name__
-            for layer in self.layers
-        )
-        return f"Sequential({inner}, {self.dtype}, {self.parameter_count} parameters)"
+        """The layers, on one line where they fit."""
+        parts = [*map(repr, self.layers), f"{self.dtype}, {self.parameter_count} parameters"]
+        line = f"Sequential({', '.join(parts)})"
+        return line if len(line) <= 120 else "Sequential(\n    " + ",\n    ".join(parts) + "\n)"
 
 
 def _single(items: Iterable[Any]) -> Iterable[Any]:

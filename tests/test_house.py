@@ -14,7 +14,7 @@ PACKAGE = Path(fa.__file__).parent
 #: Rooms by floor, lowest first. Rooms on one floor do not import each other; what is deeper than a room is its own
 #: affair, but for circles.
 FLOORS = (
-    ("_version", "dtypes"),
+    ("_version", "dtypes", "wording"),
     ("checks",),
     ("registry", "memory", "files"),
     ("backends",),

@@ -76,7 +76,7 @@ class GradientCheck:
             return "probably wrong"
         return "good" if self.worst <= GOOD else "right, if something in the network is badly scaled or deep"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = []
         for check in self.parameters.values():
             line = f"{check.name:20}{check.error:10.1e}  {check.checked} compared, {check.skipped} at kinks"

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import checks
 from ..training.callbacks import Callback, Run
+from ..wording import Text
 from .observer import Observer
 from .statistics import SATURATION, LayerStatistics, table
 
@@ -137,4 +138,4 @@ class Monitor(Callback):
             return "nothing observed yet"
         epoch, layers = self.epochs[-1]
         seen = f"epoch {epoch}; observed {self._seen} of {self._steps} batches, one in {self.every}"
-        return "\n".join([seen, table(layers), *self.warnings])
+        return Text("\n".join([seen, table(layers), *self.warnings]))

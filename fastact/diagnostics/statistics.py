@@ -12,6 +12,7 @@ import numpy as np
 from .. import backends, checks
 from ..layers import Layer
 from ..memory import Workspace
+from ..wording import Text
 
 #: |slope| below this counts as saturated: less than a hundredth of the gradient passes.
 SATURATION = 0.01
@@ -243,9 +244,11 @@ def table(layers: list[LayerStatistics]) -> str:
 def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Lines of cells as text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
+    return Text(
+        "\n".join(
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in lines
+        )
     )
 
 

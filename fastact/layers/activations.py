@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class Activation(SameWidth):
         reads = self.activation.reads
         self.reads_input, self.reads_output = reads == "x", reads == "y"
         self.in_place_forward = not self.reads_input
+
+    def _shown(self) -> Iterable[str]:
+        return [str(self.activation)]
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "activation": self.activation.name, **self.activation.described}

@@ -6,13 +6,13 @@ subclasses ``Layer``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
-from .. import backends, checks
+from .. import backends, checks, wording
 from ..memory import ParameterSpec, Workspace
 
 __all__ = ["Layer", "Plan"]
@@ -187,7 +187,12 @@ class Layer:
         vars(self).update(state)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.inputs} -> {self.outputs})"
+        widths = [] if self.inputs is None else [f"{self.inputs} -> {self.outputs}"]
+        return f"{type(self).__name__}({', '.join([*widths, *self._shown()])})"
+
+    def _shown(self) -> Iterable[str]:
+        """What is said of the layer beside its widths."""
+        return wording.shown(self, without=("inputs", "outputs"))
 
 
 class LibraryLayer(Layer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,9 @@ class Dropout(SameWidth):
         drawn = int(rng.integers(2**63))
         self.seed = self.seed if self._given_seed else drawn
         self.counter = 0
+
+    def _shown(self) -> Iterable[str]:
+        return [f"rate={self.rate:g}"]
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "rate": self.rate}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,11 @@ class Dense(LibraryLayer):
         state = super().__getstate__()
         defaults = {"weight_init": self.activation.init, "bias_init": "zeros"}
         return state | {key: init.INITIALIZERS[name] for key, name in defaults.items() if init.is_local(state[key])}
+
+    def _shown(self) -> Iterable[str]:
+        """The activation; nothing of the initialisers, whose work is done."""
+        activation = [] if self.activation.name == "identity" else [str(self.activation)]
+        return [*activation, *([] if self.bias else ["bias=False"])]
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,9 @@ class Residual(LibraryLayer):
             )
         for number, inner in state.items():
             self.block[int(number)].set_random_state(inner)
+
+    def _shown(self) -> Iterable[str]:
+        return map(repr, self.block)
 
     def describe(self) -> dict[str, Any]:
         return {"layer": type(self).__name__, "block": [layer.describe() for layer in self.block]}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, files, persistence
+from .. import checks, files, persistence, wording
 from ..network import Sequential
 from ..optim import Optimizer
 from .history import History
@@ -34,6 +34,10 @@ class Run:
         self.stopping = False
         self.write: Callable[[str], object] = _to_stderr
         self.checkpoint: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]] | None = None  # set by ``fit``
+
+    def __repr__(self) -> str:
+        numbers = "".join(f", {name} {value:.4g}" for name, value in self.logs.items())
+        return f"Run(epoch {self.epoch} of {self.epochs}, step {self.step}{numbers})"
 
     def rate(self, ahead: int = 0) -> float:
         """The learning rate of the next step, or of one that many steps from it."""
@@ -67,6 +71,9 @@ class Callback:
     """
 
     order = 0  # lower ones first; checkpoints, which save what the others know, have 1
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(wording.shown(self))})"
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""

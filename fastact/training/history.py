@@ -36,6 +36,13 @@ class History:
         """``history["validation_accuracy"]``, empty where it was not measured."""
         return self.metrics.get("validation_accuracy", [])
 
+    def __repr__(self) -> str:
+        """The latest numbers."""
+        latest = [f"{name} {values[-1]:.4g}" for name, values in self._lists().items() if values]
+        about = f"{self.epochs} epochs, {self.steps} steps, {self.seconds:.3g} s"
+        about += ", interrupted" if self.interrupted else ""
+        return f"History({about}: {', '.join(latest)})" if latest else f"History({about})"
+
     def __getitem__(self, name: str) -> list[float]:
         """A list by its name; KeyError where nothing of that name was recorded."""
         return self._lists()[name]

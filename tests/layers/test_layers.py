@@ -791,7 +791,7 @@ def test_summary():
     text = net.summary(128)
     lines = text.splitlines()
     assert lines[0].split() == ["layer", "output", "parameters", "memory"]
-    assert "0 Dense(20 -> 64)" in lines[2]
+    assert "0 Dense(20 -> 64" in lines[2]
     assert "(128, 64)" in lines[2]
     assert " 1344 " in lines[2]
     assert "128 (128 frozen)" in lines[3]
