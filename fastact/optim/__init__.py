@@ -6,10 +6,11 @@ frozen parameters stay as they are, and the state can be saved and restored exac
 """
 
 from .optimizer import Group, Optimizer, gradient_norm
-from .rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from .rules import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, named_optimizer
 from .schedules import Constant, Cosine, OneCycle, StepDecay, WarmUp
 
 __all__ = [
+    "OPTIMIZERS",
     "SGD",
     "Adagrad",
     "Adam",
@@ -23,4 +24,5 @@ __all__ = [
     "StepDecay",
     "WarmUp",
     "gradient_norm",
+    "named_optimizer",
 ]

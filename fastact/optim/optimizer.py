@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, checks
+from .. import backends, checks, wording
 from ..memory import FlatNetwork, Segment, aligned_empty
 from .schedules import Rate
 
@@ -142,6 +142,9 @@ class Optimizer:
     @clip_value.setter
     def clip_value(self, value: float | None) -> None:
         self._clip_value = self._limit("clip_value", value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(wording.shown(self))})"
 
     def _limit(self, name: str, value: float | None) -> float | None:
         return None if value is None else checks.real(type(self).__name__, name, value, low_included=False)

@@ -1,15 +1,17 @@
-"""The optimisers. Names, defaults and formulas are PyTorch's; ``common`` are the keywords of ``Optimizer``.
+"""The optimisers. Names, defaults and formulas are PyTorch's; ``Optimizer`` explains the keywords that all take.
 
-A new one is a class here, a function in ``backends/reference/optim.py`` and a kernel in ``fa_optim.h``.
+A new one is a class here and in ``OPTIMIZERS``, a function in ``backends/reference/optim.py`` and a kernel in
+``fa_optim.h``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import checks
-from .optimizer import Optimizer
+from .optimizer import Group, Optimizer
 from .schedules import Rate
 
 
@@ -42,9 +44,12 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        **common: Any,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
-        super().__init__(lr, weight_decay, **common)
+        super().__init__(lr, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         self.momentum = _fraction("SGD", "momentum", momentum)
         self.dampening = checks.real("SGD", "dampening", dampening)
         self.nesterov = bool(nesterov)
@@ -77,9 +82,12 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        **common: Any,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
-        super().__init__(lr, weight_decay, **common)
+        super().__init__(lr, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         self.alpha = _fraction("RMSprop", "alpha", alpha)
         self.eps = _small("RMSprop", eps)
         self.momentum = _fraction("RMSprop", "momentum", momentum)
@@ -109,9 +117,12 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
-        **common: Any,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
-        super().__init__(lr, weight_decay, **common)
+        super().__init__(lr, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         self.lr_decay = checks.real("Adagrad", "lr_decay", lr_decay)
         self.initial_accumulator_value = checks.real("Adagrad", "initial_accumulator_value", initial_accumulator_value)
         self.eps = _small("Adagrad", eps)
@@ -140,9 +151,12 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        **common: Any,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
-        super().__init__(lr, weight_decay, **common)
+        super().__init__(lr, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         name = type(self).__name__
         try:
             first, second = betas
@@ -176,6 +190,27 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        **common: Any,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
-        super().__init__(lr, betas, eps, weight_decay, **common)
+        super().__init__(lr, betas, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
+
+
+#: By the name that ``fit(optimizer=...)`` takes.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adam, AdamW)}
+
+
+def named_optimizer(function: str, value: Optimizer | str) -> Optimizer:
+    """An optimiser as it is, or by its name, with its defaults; function is what messages begin with."""
+    if isinstance(value, str):
+        value = OPTIMIZERS[checks.choice(function, "optimizer", value.lower(), tuple(OPTIMIZERS))]()
+    if not isinstance(value, Optimizer):
+        given = f"the class {value.__name__}" if isinstance(value, type) else checks.describe(value)
+        names = ", ".join(map(repr, OPTIMIZERS))
+        raise TypeError(
+            f"{function}: expected optimizer to be an Optimizer, such as fastact.optim.Adam(lr=0.001), or one of "
+            f"{names}, got {given}"
+        )
+    return value

@@ -17,7 +17,7 @@ from ..data import conversion
 from ..data.batches import ArrayBatches, Batches
 from ..layers.chain import flattened
 from ..network import Sequential
-from ..optim import SGD, Optimizer
+from ..optim import SGD, Optimizer, named_optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
 from .checkpoints import Resumed, recorder
 from .history import History
@@ -80,7 +80,7 @@ def fit(
     y: Any,
     *,
     loss: Any = "softmax_cross_entropy",
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | str | None = None,
     epochs: int = 10,
     batch_size: int = 32,
     validation: Any = None,
@@ -107,7 +107,8 @@ def fit(
         such a function with options, ``functools.partial(fa.huber, delta=0.5)``; or any other function:
         (outputs, targets) -> (mean loss, its gradient with respect to outputs), which is passed ``out=`` for the
         gradient and ``sample_weight=`` where it takes them. A whole-number y reaches it as int64.
-    optimizer : ``fastact.optim.SGD(lr=0.01, momentum=0.9)`` unless given
+    optimizer : an ``Optimizer``, or a name of ``fastact.optim.OPTIMIZERS`` ("sgd", "adam", "adamw", ...), which is that
+        optimiser with its defaults; ``fastact.optim.SGD(lr=0.01, momentum=0.9)`` unless given
     epochs, batch_size : whole numbers >= 1; a last short batch is used too
     validation : (x, y) to evaluate after each epoch; or a fraction between 0 and 1: that part of the rows, drawn by
         rng, is held out of the training
@@ -141,10 +142,7 @@ def fit(
     objective = Objective("fit", loss)
     epochs = checks.whole("fit", "epochs", epochs, 1)
     batch_size = checks.whole("fit", "batch_size", batch_size, 1)
-    if optimizer is None:
-        optimizer = SGD(lr=0.01, momentum=0.9)
-    elif not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
+    optimizer = SGD(lr=0.01, momentum=0.9) if optimizer is None else named_optimizer("fit", optimizer)
     generator = checks.generator("fit", rng)
     measured = objective.metrics("fit", metrics)
 

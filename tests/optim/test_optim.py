@@ -1,6 +1,7 @@
 """Optimisers against formulas in float64 and PyTorch; schedules, groups, freezing, clipping, state."""
 
 import copy
+import inspect
 import math
 import pickle
 
@@ -505,3 +506,41 @@ def test_a_group_for_no_parameter_is_told():
     np.testing.assert_array_equal(net.parameters, before)
     stepped(net, optim.SGD(0.1, groups=optim.Group("0.weight", lr=1e-5)))  # one alone need not be in a list
     stepped(net, optim.SGD(0.1, groups=[optim.Group(lambda segment: segment.kind == "norm", weight_decay=0)]))
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_keyword_is_spelled_out(name):
+    cls = optim.OPTIMIZERS[name]
+    parameters = inspect.signature(cls).parameters
+    assert {"lr", "weight_decay", "clip_norm", "clip_value", "groups"} <= set(parameters)
+    assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values())
+    made = cls(lr=0.5, weight_decay=0.25, clip_norm=2.0, clip_value=3.0, groups=optim.Group("*.bias", lr=0.1))
+    assert (made.lr, made.weight_decay, made.clip_norm, made.clip_value) == (0.5, 0.25, 2.0, 3.0)
+    assert [group.match for group in made.groups] == ["*.bias"]
+
+
+def test_what_an_optimiser_says_of_itself():
+    assert repr(optim.Adam()) == "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0)"
+    assert repr(optim.SGD(0.1, momentum=0.9, nesterov=True, clip_norm=1.0)) == (
+        "SGD(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0, nesterov=True, clip_norm=1.0)"
+    )
+    text = repr(optim.AdamW(optim.Cosine(0.1, 50), groups=[optim.Group("*.bias", weight_decay=0.0)]))
+    assert text.startswith("AdamW(lr=Cosine(lr=0.1, steps=50, final=0.0), betas=")
+    assert "groups=(Group(match='*.bias', lr=None, weight_decay=0.0),)" in text
+    assert eval(repr(optim.RMSprop()), {"RMSprop": optim.RMSprop}).alpha == 0.99
+
+
+def test_optimisers_by_name():
+    assert list(optim.OPTIMIZERS) == ["sgd", "rmsprop", "adagrad", "adam", "adamw"]
+    for name, cls in optim.OPTIMIZERS.items():
+        for given in (name, cls.__name__):
+            made = optim.named_optimizer("fit", given)
+            assert type(made) is cls
+            assert repr(made) == repr(cls())
+    kept = optim.Adam(lr=0.5)
+    assert optim.named_optimizer("fit", kept) is kept
+    with pytest.raises(ValueError, match=r"fit: expected optimizer to be one of sgd, .*adamw, got 'lbfgs'"):
+        optim.named_optimizer("fit", "lbfgs")
+    for wrong, got in ((optim.Adam, "the class Adam"), (0.1, "float")):
+        with pytest.raises(TypeError, match=f"such as fastact.optim.Adam.*got {got}"):
+            optim.named_optimizer("fit", wrong)

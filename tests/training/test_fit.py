@@ -156,3 +156,12 @@ def test_command_line_step_is_fit():
     for start in (0, 32):
         step(x[start : start + 32], labels[start : start + 32])
     support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+
+
+def test_an_optimiser_by_its_name():
+    x, labels, _ = table()
+    for name, made in (("adam", fa.optim.Adam()), ("RMSprop", fa.optim.RMSprop())):
+        nets = network(), network()
+        fit(nets[0], x, labels, optimizer=name, epochs=2)
+        fit(nets[1], x, labels, optimizer=made, epochs=2)
+        np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
