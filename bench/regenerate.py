@@ -53,9 +53,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import engine, reference
-from ..epilogues import approximation, order, parameter
+from ..epilogues import FixedActivation, approximation, order, parameter
 from ..registry import ACTIVATIONS
-from .support import backward, forward
 
 __all__ = [
 {names}]
@@ -180,7 +179,8 @@ def function(number: int, entry: Entry, is_forward: bool) -> str:
     signature += ["out: NDArray[Real] | None = None"]
     names, given = [p.name for p in entry.parameters], ", ".join(arrays)
     values = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
-    slow = f'{kind}("{name}", {constant(entry)}, {given}, out, {values})'
+    values = "()" if not names else values
+    slow = f"FixedActivation({constant(entry)}, {values}){'' if is_forward else '.backward'}({given}, out=out)"
     lines = [
         split(f"def {name}({', '.join(signature)}) -> NDArray[Real]:"),
         docstring(entry, is_forward),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -121,6 +122,48 @@ def output(
             allowed = f"exactly {source} or " if exact else ""
             raise ValueError(f"{function}: {name} overlaps {source}; pass {allowed}memory that does not touch it")
     return out
+
+
+def in_layout_of(source: np.ndarray, result: np.ndarray, target: np.ndarray | None, given: object) -> Any:
+    """The result in the target, else in a new array of source's memory order; a scalar where a scalar was given."""
+    if target is None:
+        target = np.empty_like(source, dtype=result.dtype, subok=False)
+        target[...] = result
+        return target[()] if isinstance(given, np.generic) else target
+    target[...] = result
+    return target
+
+
+def writable(target: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The target where the kernels can write to it, else memory for a plain result."""
+    if target is not None and is_plain(target):
+        return target
+    return np.empty(shape, dtype.newbyteorder("="))
+
+
+def returned(result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    """The target holding the result, or the result where no target was given."""
+    if target is None or target is result:
+        return result
+    target[...] = result
+    return target
+
+
+def at_least_one_axis(function: str, name: str, value: object) -> np.ndarray:
+    """A float array that is no scalar."""
+    array = real_array(function, name, value)
+    if array.ndim == 0:
+        raise ValueError(f"{function}: expected {name} to have at least one dimension, got a scalar")
+    return array
+
+
+def byte_array(function: str, name: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
+    """A uint8 array of that shape."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
+        raise TypeError(f"{function}: expected {name} to be a uint8 array, got {describe(value)}")
+    if value.shape != shape:
+        raise ValueError(f"{function}: expected {name} to have shape {shape}, got {value.shape}")
+    return value
 
 
 def matrix(function: str, name: str, value: object, columns: int | None = None) -> np.ndarray:

@@ -24,7 +24,7 @@ from . import backends, checks, registry
 from .memory import ParameterSpec
 from .registry import ACTIVATIONS, LEARNED, Entry, LearnedEntry, Parameter
 
-__all__ = ["Epilogue", "activation", "custom_activation"]
+__all__ = ["Epilogue", "activation", "custom_activation", "slope"]
 
 ROW_FUNCTIONS = ("softmax", "log_softmax")
 MOST_PIECES = 256  # of maxout: the index of the winner is a byte
@@ -86,7 +86,7 @@ class Epilogue(ABC):
         """The first value of that parameter."""
         return None
 
-    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> Array | None:
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int | None) -> Array | None:
         """The parameter that came with the epilogue as a plain array; TypeError or ValueError where it does not fit."""
         return None
 
@@ -122,13 +122,56 @@ class Epilogue(ABC):
         """The activation's slope from the saved state, into out where given; None where there is no such thing."""
         return None
 
+    def slope_at(self, x: Any, out: Array | None = None) -> Any:
+        """f'(x), elementwise; TypeError where it is no function of one number."""
+        raise TypeError(f"slope: expected an activation of one number, got {self}")
+
     def __repr__(self) -> str:
         """The call of ``activation`` that makes it."""
         return f"activation({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.parameters.items())])})"
 
 
 class Elementwise(Epilogue):
-    """Base of the epilogues that treat each element alone, which also work without a product."""
+    """Base of the epilogues that treat each element alone, which also work without a product.
+
+    They can be called as the function of their name, with the parameters that they have: any layout, ``out``, errors.
+    """
+
+    reads: str | None  # what backward reads: "x", "y", or None
+
+    def __call__(self, x: Any, *, out: Array | None = None) -> Any:
+        """y = f(x)."""
+        source, parameter = self._operands(self.name, x)
+        target = checks.output(self.name, out, source.shape, source.dtype, {"x": source})
+        checks.disjoint(self.name, target, "x", **self._named(parameter))
+        plain, learned = checks.plain(source), None if parameter is None else checks.plain(parameter)
+        y = np.empty_like(plain)
+        self.apply(plain, y, learned)
+        return checks.in_layout_of(source, y, target, x)
+
+    @abstractmethod
+    def backward(self, grad: Any, saved: Any, *, out: Array | None = None) -> Any:
+        """dx = grad * f', from the second argument of the backward function: x or y, as ``reads`` says."""
+
+    def slope_at(self, x: Any, out: Array | None = None) -> Any:
+        source, parameter = self._operands("slope", x)
+        target = checks.output("slope", out, source.shape, source.dtype, {"x": source})
+        checks.disjoint("slope", target, "x", **self._named(parameter))
+        saved = plain = checks.plain(source)
+        if self.reads == "y":
+            saved = np.empty_like(plain)
+            self.apply(plain, saved)
+        learned = None if parameter is None else checks.plain(parameter)
+        return checks.in_layout_of(source, self.derivative(saved, None, learned), target, x)
+
+    def _operands(self, function: str, x: Any) -> tuple[Array, Array | None]:
+        """x, and what the epilogue learns, checked."""
+        source = checks.real_array(function, "x", x)
+        return source, self.parameter_array(function, source.dtype, source.shape[-1] if source.ndim else None)
+
+    def _named(self, parameter: Array | None) -> dict[str, Array | None]:
+        """What the epilogue learns, under the name that it is given by."""
+        return {name: parameter for name in self.parameters if self.learns}
 
     @abstractmethod
     def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
@@ -191,6 +234,30 @@ class FixedActivation(Elementwise):
         backends.current().dense_backward(
             number, grad, saved, dz, x, weight, dx, into.dw, into.db, into.add_to_dw, into.add_to_db, a, b
         )
+
+    def __call__(self, x: Any, *, out: Array | None = None) -> Any:
+        if self.kernels is not None:
+            number, a, b = self.kernel
+            y = backends.engine.try_forward(number, x, out, a, b)
+            if y is not None:
+                return y
+        return super().__call__(x, out=out)
+
+    def backward(self, grad: Any, saved: Any, *, out: Array | None = None) -> Any:
+        if self.kernels is not None:
+            number, a, b = self.kernel
+            dx = backends.engine.try_backward(number, grad, saved, out, a, b)
+            if dx is not None:
+                return dx
+        function, saved_name = f"{self.name}_backward", self.entry.saved_name
+        g = checks.real_array(function, "grad", grad)
+        s = checks.real_array(function, saved_name, saved)
+        checks.same_shape(function, **{"grad": g, saved_name: s})
+        target = checks.output(function, out, g.shape, g.dtype, {"grad": g, saved_name: s})
+        plain = checks.plain(g)
+        dx = np.empty_like(plain)
+        self.apply_backward(plain, checks.plain(s), dx)
+        return checks.in_layout_of(g, dx, target, grad)
 
     def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         number, a, b = self.kernel
@@ -278,7 +345,7 @@ class CustomActivation(FixedActivation):
 class LearnedActivation(Elementwise):
     """An activation with a weight that is trained: a number, or an array with one for all outputs or one for each."""
 
-    saves, learns = "z", True
+    saves, reads, learns = "z", "x", True
 
     def __init__(self, entry: LearnedEntry, weight: float | np.ndarray) -> None:
         self.entry, self.weight = entry, weight
@@ -301,7 +368,7 @@ class LearnedActivation(Elementwise):
     def initial_parameter(self) -> float | Array:
         return self.weight
 
-    def parameter_array(self, function: str, dtype: np.dtype, outputs: int) -> Array:
+    def parameter_array(self, function: str, dtype: np.dtype, outputs: int | None) -> Array:
         return learned_weight(function, self.entry.weight_name, self.weight, dtype, outputs)
 
     def forward_into(
@@ -317,6 +384,24 @@ class LearnedActivation(Elementwise):
             self.number, grad, saved, dz, x, weight, dx, into.dw, into.db, parameter, into.dparameter,
             into.add_to_dw, into.add_to_db, into.add_to_dparameter,
         )  # fmt: skip
+
+    def backward(
+        self, grad: Any, saved: Any, *, out: Array | None = None, out_parameter: Array | None = None
+    ) -> tuple[Array, Array]:
+        """(dx, the weight's gradient), from x."""
+        function, name = f"{self.name}_backward", self.entry.weight_name
+        g, x = checks.real_array(function, "grad", grad), checks.real_array(function, "x", saved)
+        checks.same_shape(function, grad=g, x=x)
+        weight = self.parameter_array(function, x.dtype, x.shape[-1] if x.ndim else None)
+        target = checks.output(function, out, g.shape, g.dtype, {"grad": g, "x": x})
+        checks.disjoint(function, target, "grad or x", **{name: weight})
+        others = {"grad": g, "x": x, **({} if target is None else {"out": target})}
+        wanted = f"out_{name}"
+        parameter_target = checks.output(function, out_parameter, weight.shape, g.dtype, others, wanted, exact=False)
+        checks.output(function, parameter_target, weight.shape, g.dtype, {name: weight}, wanted)
+        dx, dweight = checks.writable(target, g.shape, g.dtype), np.empty(weight.shape, g.dtype.newbyteorder("="))
+        self.apply_backward(checks.plain(g), checks.plain(x), dx, checks.plain(weight), dweight)
+        return checks.returned(dx, target), checks.returned(dweight, parameter_target)
 
     def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
         backends.current().learned(self.number, x, parameter, y)
@@ -382,6 +467,35 @@ class MaxoutEpilogue(Epilogue):
         backends.current().dense_maxout_backward(
             grad, saved, dz, x, weight, dx, into.dw, into.db, self.pieces, into.add_to_dw, into.add_to_db
         )
+
+    def __call__(self, x: Any, *, out: Array | None = None, out_index: Array | None = None) -> tuple[Array, Array]:
+        """(y, index): the largest of neighbours along the last axis, and which it was."""
+        source = checks.at_least_one_axis("maxout", "x", x)
+        if source.shape[-1] % self.pieces:
+            raise ValueError(
+                f"maxout: expected the last axis to be a multiple of pieces={self.pieces}, got shape {source.shape}"
+            )
+        shape, byte = (*source.shape[:-1], source.shape[-1] // self.pieces), np.dtype(np.uint8)
+        target = checks.output("maxout", out, shape, source.dtype, {"x": source}, exact=False)
+        target_index = checks.output("maxout", out_index, shape, byte, {"x": source}, "out_index", exact=False)
+        if target is not None and target_index is not None and checks.overlap(target, target_index):
+            raise ValueError("maxout: out overlaps out_index; pass two arrays that do not touch")
+        y, index = checks.writable(target, shape, source.dtype), checks.writable(target_index, shape, byte)
+        backends.current().maxout(checks.plain(source), y, index, self.pieces)
+        return checks.returned(y, target), checks.returned(index, target_index)
+
+    def backward(self, grad: Any, index: Any, *, out: Array | None = None) -> Array:
+        """dx: grad at the piece that won, 0 at the others."""
+        function = "maxout_backward"
+        g = checks.at_least_one_axis(function, "grad", grad)
+        number = checks.byte_array(function, "index", index, g.shape)
+        if number.size and int(number.max()) >= self.pieces:
+            raise ValueError(f"{function}: expected index below pieces={self.pieces}, got {number.max()}")
+        shape = (*g.shape[:-1], g.shape[-1] * self.pieces)
+        target = checks.output(function, out, shape, g.dtype, {"grad": g, "index": number}, exact=False)
+        dx = checks.writable(target, shape, g.dtype)
+        backends.current().maxout_backward(checks.plain(g), checks.plain(number), dx, self.pieces)
+        return checks.returned(dx, target)
 
     def __str__(self) -> str:
         return f"maxout(pieces={self.pieces})"
@@ -494,8 +608,9 @@ def activation(name: str, **parameters: Any) -> Epilogue:
     ``weight`` and ``"swish"`` with ``beta`` (a number, or an array with one for all outputs or one for each), and
     ``"maxout"`` with ``pieces``, a whole number from 1 to 256: the largest of that many linear maps.
 
-    ``activation("gelu", approximate="tanh")`` is ``gelu_tanh``, as in the functions. Raises ValueError for an unknown
-    name or a parameter out of range, TypeError for an unknown parameter.
+    ``activation("gelu", approximate="tanh")`` is ``gelu_tanh``, as in the functions. What is returned can be called, as
+    the function of its name: ``f(x, out=None)`` and ``f.backward(grad, saved, out=None)``. Raises ValueError for an
+    unknown name or a parameter out of range, TypeError for an unknown parameter.
 
     >>> str(activation("leaky_relu", negative_slope=0.2))
     'leaky_relu(negative_slope=0.2)'
@@ -514,6 +629,25 @@ def activation(name: str, **parameters: Any) -> Epilogue:
     values = tuple(parameter(function, p, parameters.get(p.name, p.default)) for p in entry.parameters)
     order(function, entry, values)
     return FixedActivation(entry, values)
+
+
+def slope(activation: str | Epilogue, x: Any, *, out: Array | None = None) -> Any:
+    """The slope f'(x) of an activation, elementwise.
+
+    Parameters
+    ----------
+    activation : a name, or ``fastact.activation(name, ...)`` with parameters of its own, or a custom one
+    x : ndarray of float32 or float64, any shape
+    out : ndarray, optional
+        Where to put the result: exactly x, or memory that does not touch it.
+
+    It is what backward multiplies by: where that reads the output, the slope follows from the rounded y = f(x). Raises
+    TypeError for maxout, which is no function of one number, else TypeError and ValueError as the activation does.
+
+    >>> slope("relu", np.array([-1.0, 2.0]))
+    array([0., 1.])
+    """
+    return epilogue("slope", activation).slope_at(x, out)
 
 
 def custom_activation(

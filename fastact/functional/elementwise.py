@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import engine, reference
-from ..epilogues import approximation, order, parameter
+from ..epilogues import FixedActivation, approximation, order, parameter
 from ..registry import ACTIVATIONS
-from .support import backward, forward
 
 __all__ = [
     "celu",
@@ -158,7 +157,7 @@ def identity(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[R
     Limits: -inf at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(0, x, out, 0.0, 0.0)
-    return y if y is not None else forward("identity", _IDENTITY, x, out, ())
+    return y if y is not None else FixedActivation(_IDENTITY, ())(x, out=out)
 
 
 def identity_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -181,7 +180,7 @@ def identity_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Rea
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(0, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("identity_backward", _IDENTITY, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_IDENTITY, ()).backward(grad, y, out=out)
 
 
 def relu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -205,7 +204,7 @@ def relu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(1, x, out, 0.0, 0.0)
-    return y if y is not None else forward("relu", _RELU, x, out, ())
+    return y if y is not None else FixedActivation(_RELU, ())(x, out=out)
 
 
 def relu_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -230,7 +229,7 @@ def relu_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] |
     At the kink (x = 0) the slope is 0.
     """
     dx = try_backward(1, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("relu_backward", _RELU, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_RELU, ()).backward(grad, y, out=out)
 
 
 def leaky_relu(x: NDArray[Real], negative_slope: float = 0.01, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -260,7 +259,7 @@ def leaky_relu(x: NDArray[Real], negative_slope: float = 0.01, *, out: NDArray[R
     ):
         negative_slope = parameter("leaky_relu", _LEAKY_RELU.parameters[0], negative_slope)
     y = try_forward(2, x, out, negative_slope, 0.0)
-    return y if y is not None else forward("leaky_relu", _LEAKY_RELU, x, out, (negative_slope,))
+    return y if y is not None else FixedActivation(_LEAKY_RELU, (negative_slope,))(x, out=out)
 
 
 def leaky_relu_backward(
@@ -293,7 +292,7 @@ def leaky_relu_backward(
     ):
         negative_slope = parameter("leaky_relu_backward", _LEAKY_RELU.parameters[0], negative_slope)
     dx = try_backward(2, grad, y, out, negative_slope, 0.0)
-    return dx if dx is not None else backward("leaky_relu_backward", _LEAKY_RELU, grad, y, out, (negative_slope,))
+    return dx if dx is not None else FixedActivation(_LEAKY_RELU, (negative_slope,)).backward(grad, y, out=out)
 
 
 def sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -317,7 +316,7 @@ def sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Re
     Limits: 0 at -inf, 1 at inf; NaN stays NaN.
     """
     y = try_forward(3, x, out, 0.0, 0.0)
-    return y if y is not None else forward("sigmoid", _SIGMOID, x, out, ())
+    return y if y is not None else FixedActivation(_SIGMOID, ())(x, out=out)
 
 
 def sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -340,7 +339,7 @@ def sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(3, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("sigmoid_backward", _SIGMOID, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_SIGMOID, ()).backward(grad, y, out=out)
 
 
 def tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -364,7 +363,7 @@ def tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
     Limits: -1 at -inf, 1 at inf; NaN stays NaN.
     """
     y = try_forward(4, x, out, 0.0, 0.0)
-    return y if y is not None else forward("tanh", _TANH, x, out, ())
+    return y if y is not None else FixedActivation(_TANH, ())(x, out=out)
 
 
 def tanh_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -387,7 +386,7 @@ def tanh_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] |
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(4, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("tanh_backward", _TANH, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_TANH, ()).backward(grad, y, out=out)
 
 
 def elu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -415,7 +414,7 @@ def elu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = Non
     if alpha is not _ELU_ALPHA and not (type(alpha) is float and 0.0 <= alpha < inf):
         alpha = parameter("elu", _ELU.parameters[0], alpha)
     y = try_forward(5, x, out, alpha, 0.0)
-    return y if y is not None else forward("elu", _ELU, x, out, (alpha,))
+    return y if y is not None else FixedActivation(_ELU, (alpha,))(x, out=out)
 
 
 def elu_backward(
@@ -446,7 +445,7 @@ def elu_backward(
     if alpha is not _ELU_ALPHA and not (type(alpha) is float and 0.0 <= alpha < inf):
         alpha = parameter("elu_backward", _ELU.parameters[0], alpha)
     dx = try_backward(5, grad, y, out, alpha, 0.0)
-    return dx if dx is not None else backward("elu_backward", _ELU, grad, y, out, (alpha,))
+    return dx if dx is not None else FixedActivation(_ELU, (alpha,)).backward(grad, y, out=out)
 
 
 def celu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -474,7 +473,7 @@ def celu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = No
     if alpha is not _CELU_ALPHA and not (type(alpha) is float and 0.0 < alpha < inf):
         alpha = parameter("celu", _CELU.parameters[0], alpha)
     y = try_forward(6, x, out, alpha, 0.0)
-    return y if y is not None else forward("celu", _CELU, x, out, (alpha,))
+    return y if y is not None else FixedActivation(_CELU, (alpha,))(x, out=out)
 
 
 def celu_backward(
@@ -503,7 +502,7 @@ def celu_backward(
     if alpha is not _CELU_ALPHA and not (type(alpha) is float and 0.0 < alpha < inf):
         alpha = parameter("celu_backward", _CELU.parameters[0], alpha)
     dx = try_backward(6, grad, y, out, alpha, 0.0)
-    return dx if dx is not None else backward("celu_backward", _CELU, grad, y, out, (alpha,))
+    return dx if dx is not None else FixedActivation(_CELU, (alpha,)).backward(grad, y, out=out)
 
 
 def selu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -527,7 +526,7 @@ def selu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
     Limits: -SELU_LIMIT at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(7, x, out, 0.0, 0.0)
-    return y if y is not None else forward("selu", _SELU, x, out, ())
+    return y if y is not None else FixedActivation(_SELU, ())(x, out=out)
 
 
 def selu_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -552,7 +551,7 @@ def selu_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] |
     At the kink (x = 0) the slope is SELU_LIMIT.
     """
     dx = try_backward(7, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("selu_backward", _SELU, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_SELU, ()).backward(grad, y, out=out)
 
 
 def gelu(x: NDArray[Real], *, approximate: str = "none", out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -580,7 +579,7 @@ def gelu(x: NDArray[Real], *, approximate: str = "none", out: NDArray[Real] | No
         chosen = approximation("gelu", _GELU, approximate).name
         return {"gelu_tanh": gelu_tanh}[chosen](x, out=out)
     y = try_forward(8, x, out, 0.0, 0.0)
-    return y if y is not None else forward("gelu", _GELU, x, out, ())
+    return y if y is not None else FixedActivation(_GELU, ())(x, out=out)
 
 
 def gelu_backward(
@@ -609,7 +608,7 @@ def gelu_backward(
         chosen = approximation("gelu_backward", _GELU, approximate).name
         return {"gelu_tanh": gelu_tanh_backward}[chosen](grad, x, out=out)
     dx = try_backward(8, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("gelu_backward", _GELU, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_GELU, ()).backward(grad, x, out=out)
 
 
 def gelu_tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -633,7 +632,7 @@ def gelu_tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(9, x, out, 0.0, 0.0)
-    return y if y is not None else forward("gelu_tanh", _GELU_TANH, x, out, ())
+    return y if y is not None else FixedActivation(_GELU_TANH, ())(x, out=out)
 
 
 def gelu_tanh_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -656,7 +655,7 @@ def gelu_tanh_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Re
     ValueError : shapes differ, read-only or overlapping out
     """  # noqa: E501
     dx = try_backward(9, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("gelu_tanh_backward", _GELU_TANH, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_GELU_TANH, ()).backward(grad, x, out=out)
 
 
 def softplus(x: NDArray[Real], beta: float = 1.0, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -684,7 +683,7 @@ def softplus(x: NDArray[Real], beta: float = 1.0, *, out: NDArray[Real] | None =
     if beta is not _SOFTPLUS_BETA and not (type(beta) is float and 0.0 < beta < inf):
         beta = parameter("softplus", _SOFTPLUS.parameters[0], beta)
     y = try_forward(10, x, out, beta, 0.0)
-    return y if y is not None else forward("softplus", _SOFTPLUS, x, out, (beta,))
+    return y if y is not None else FixedActivation(_SOFTPLUS, (beta,))(x, out=out)
 
 
 def softplus_backward(
@@ -713,7 +712,7 @@ def softplus_backward(
     if beta is not _SOFTPLUS_BETA and not (type(beta) is float and 0.0 < beta < inf):
         beta = parameter("softplus_backward", _SOFTPLUS.parameters[0], beta)
     dx = try_backward(10, grad, y, out, beta, 0.0)
-    return dx if dx is not None else backward("softplus_backward", _SOFTPLUS, grad, y, out, (beta,))
+    return dx if dx is not None else FixedActivation(_SOFTPLUS, (beta,)).backward(grad, y, out=out)
 
 
 def log_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -737,7 +736,7 @@ def log_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArra
     Limits: -inf at -inf, 0 at inf; NaN stays NaN.
     """
     y = try_forward(11, x, out, 0.0, 0.0)
-    return y if y is not None else forward("log_sigmoid", _LOG_SIGMOID, x, out, ())
+    return y if y is not None else FixedActivation(_LOG_SIGMOID, ())(x, out=out)
 
 
 def log_sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -760,7 +759,7 @@ def log_sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(11, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("log_sigmoid_backward", _LOG_SIGMOID, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_LOG_SIGMOID, ()).backward(grad, y, out=out)
 
 
 def silu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -784,7 +783,7 @@ def silu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(12, x, out, 0.0, 0.0)
-    return y if y is not None else forward("silu", _SILU, x, out, ())
+    return y if y is not None else FixedActivation(_SILU, ())(x, out=out)
 
 
 def silu_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -807,7 +806,7 @@ def silu_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] |
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(12, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("silu_backward", _SILU, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_SILU, ()).backward(grad, x, out=out)
 
 
 def mish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -831,7 +830,7 @@ def mish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(13, x, out, 0.0, 0.0)
-    return y if y is not None else forward("mish", _MISH, x, out, ())
+    return y if y is not None else FixedActivation(_MISH, ())(x, out=out)
 
 
 def mish_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -854,7 +853,7 @@ def mish_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] |
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(13, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("mish_backward", _MISH, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_MISH, ()).backward(grad, x, out=out)
 
 
 def hard_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -878,7 +877,7 @@ def hard_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArr
     Limits: 0 at -inf, 1 at inf; NaN stays NaN.
     """
     y = try_forward(14, x, out, 0.0, 0.0)
-    return y if y is not None else forward("hard_sigmoid", _HARD_SIGMOID, x, out, ())
+    return y if y is not None else FixedActivation(_HARD_SIGMOID, ())(x, out=out)
 
 
 def hard_sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -903,7 +902,7 @@ def hard_sigmoid_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray
     At the kink (x = -3, 3) the slope is 0.
     """
     dx = try_backward(14, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("hard_sigmoid_backward", _HARD_SIGMOID, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_HARD_SIGMOID, ()).backward(grad, y, out=out)
 
 
 def hard_swish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -927,7 +926,7 @@ def hard_swish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(15, x, out, 0.0, 0.0)
-    return y if y is not None else forward("hard_swish", _HARD_SWISH, x, out, ())
+    return y if y is not None else FixedActivation(_HARD_SWISH, ())(x, out=out)
 
 
 def hard_swish_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -952,7 +951,7 @@ def hard_swish_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[R
     At the kink (x = -3, 3) the slope is 0 at -3, 1 at 3.
     """
     dx = try_backward(15, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("hard_swish_backward", _HARD_SWISH, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_HARD_SWISH, ()).backward(grad, x, out=out)
 
 
 def hard_tanh(
@@ -988,7 +987,7 @@ def hard_tanh(
     if not min_val < max_val:
         order("hard_tanh", _HARD_TANH, (min_val, max_val))
     y = try_forward(16, x, out, min_val, max_val)
-    return y if y is not None else forward("hard_tanh", _HARD_TANH, x, out, (min_val, max_val))
+    return y if y is not None else FixedActivation(_HARD_TANH, (min_val, max_val))(x, out=out)
 
 
 def hard_tanh_backward(
@@ -1030,7 +1029,7 @@ def hard_tanh_backward(
     if not min_val < max_val:
         order("hard_tanh_backward", _HARD_TANH, (min_val, max_val))
     dx = try_backward(16, grad, y, out, min_val, max_val)
-    return dx if dx is not None else backward("hard_tanh_backward", _HARD_TANH, grad, y, out, (min_val, max_val))
+    return dx if dx is not None else FixedActivation(_HARD_TANH, (min_val, max_val)).backward(grad, y, out=out)
 
 
 def relu6(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1054,7 +1053,7 @@ def relu6(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real
     Limits: 0 at -inf, 6 at inf; NaN stays NaN.
     """
     y = try_forward(17, x, out, 0.0, 0.0)
-    return y if y is not None else forward("relu6", _RELU6, x, out, ())
+    return y if y is not None else FixedActivation(_RELU6, ())(x, out=out)
 
 
 def relu6_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1079,7 +1078,7 @@ def relu6_backward(grad: NDArray[Real], y: NDArray[Real], *, out: NDArray[Real] 
     At the kink (x = 0, 6) the slope is 0.
     """
     dx = try_backward(17, grad, y, out, 0.0, 0.0)
-    return dx if dx is not None else backward("relu6_backward", _RELU6, grad, y, out, ())
+    return dx if dx is not None else FixedActivation(_RELU6, ()).backward(grad, y, out=out)
 
 
 def softsign(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1103,7 +1102,7 @@ def softsign(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[R
     Limits: -1 at -inf, 1 at inf; NaN stays NaN.
     """
     y = try_forward(18, x, out, 0.0, 0.0)
-    return y if y is not None else forward("softsign", _SOFTSIGN, x, out, ())
+    return y if y is not None else FixedActivation(_SOFTSIGN, ())(x, out=out)
 
 
 def softsign_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1126,7 +1125,7 @@ def softsign_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Rea
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(18, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("softsign_backward", _SOFTSIGN, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_SOFTSIGN, ()).backward(grad, x, out=out)
 
 
 def relu_squared(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1150,7 +1149,7 @@ def relu_squared(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArr
     Limits: 0 at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(19, x, out, 0.0, 0.0)
-    return y if y is not None else forward("relu_squared", _RELU_SQUARED, x, out, ())
+    return y if y is not None else FixedActivation(_RELU_SQUARED, ())(x, out=out)
 
 
 def relu_squared_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1173,7 +1172,7 @@ def relu_squared_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(19, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("relu_squared_backward", _RELU_SQUARED, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_RELU_SQUARED, ()).backward(grad, x, out=out)
 
 
 def threshold(
@@ -1207,7 +1206,7 @@ def threshold(
     if value is not _THRESHOLD_VALUE and not (type(value) is float and -inf < value < inf):
         value = parameter("threshold", _THRESHOLD.parameters[1], value)
     y = try_forward(20, x, out, threshold, value)
-    return y if y is not None else forward("threshold", _THRESHOLD, x, out, (threshold, value))
+    return y if y is not None else FixedActivation(_THRESHOLD, (threshold, value))(x, out=out)
 
 
 def threshold_backward(
@@ -1247,7 +1246,7 @@ def threshold_backward(
     if value is not _THRESHOLD_VALUE and not (type(value) is float and -inf < value < inf):
         value = parameter("threshold_backward", _THRESHOLD.parameters[1], value)
     dx = try_backward(20, grad, x, out, threshold, value)
-    return dx if dx is not None else backward("threshold_backward", _THRESHOLD, grad, x, out, (threshold, value))
+    return dx if dx is not None else FixedActivation(_THRESHOLD, (threshold, value)).backward(grad, x, out=out)
 
 
 def hard_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1275,7 +1274,7 @@ def hard_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
     if lambd is not _HARD_SHRINK_LAMBD and not (type(lambd) is float and 0.0 <= lambd < inf):
         lambd = parameter("hard_shrink", _HARD_SHRINK.parameters[0], lambd)
     y = try_forward(21, x, out, lambd, 0.0)
-    return y if y is not None else forward("hard_shrink", _HARD_SHRINK, x, out, (lambd,))
+    return y if y is not None else FixedActivation(_HARD_SHRINK, (lambd,))(x, out=out)
 
 
 def hard_shrink_backward(
@@ -1306,7 +1305,7 @@ def hard_shrink_backward(
     if lambd is not _HARD_SHRINK_LAMBD and not (type(lambd) is float and 0.0 <= lambd < inf):
         lambd = parameter("hard_shrink_backward", _HARD_SHRINK.parameters[0], lambd)
     dx = try_backward(21, grad, x, out, lambd, 0.0)
-    return dx if dx is not None else backward("hard_shrink_backward", _HARD_SHRINK, grad, x, out, (lambd,))
+    return dx if dx is not None else FixedActivation(_HARD_SHRINK, (lambd,)).backward(grad, x, out=out)
 
 
 def soft_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1334,7 +1333,7 @@ def soft_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
     if lambd is not _SOFT_SHRINK_LAMBD and not (type(lambd) is float and 0.0 <= lambd < inf):
         lambd = parameter("soft_shrink", _SOFT_SHRINK.parameters[0], lambd)
     y = try_forward(22, x, out, lambd, 0.0)
-    return y if y is not None else forward("soft_shrink", _SOFT_SHRINK, x, out, (lambd,))
+    return y if y is not None else FixedActivation(_SOFT_SHRINK, (lambd,))(x, out=out)
 
 
 def soft_shrink_backward(
@@ -1365,7 +1364,7 @@ def soft_shrink_backward(
     if lambd is not _SOFT_SHRINK_LAMBD and not (type(lambd) is float and 0.0 <= lambd < inf):
         lambd = parameter("soft_shrink_backward", _SOFT_SHRINK.parameters[0], lambd)
     dx = try_backward(22, grad, y, out, lambd, 0.0)
-    return dx if dx is not None else backward("soft_shrink_backward", _SOFT_SHRINK, grad, y, out, (lambd,))
+    return dx if dx is not None else FixedActivation(_SOFT_SHRINK, (lambd,)).backward(grad, y, out=out)
 
 
 def tanh_shrink(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1389,7 +1388,7 @@ def tanh_shrink(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArra
     Limits: -inf at -inf, inf at inf; NaN stays NaN.
     """
     y = try_forward(23, x, out, 0.0, 0.0)
-    return y if y is not None else forward("tanh_shrink", _TANH_SHRINK, x, out, ())
+    return y if y is not None else FixedActivation(_TANH_SHRINK, ())(x, out=out)
 
 
 def tanh_shrink_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]:
@@ -1412,4 +1411,4 @@ def tanh_shrink_backward(grad: NDArray[Real], x: NDArray[Real], *, out: NDArray[
     ValueError : shapes differ, read-only or overlapping out
     """
     dx = try_backward(23, grad, x, out, 0.0, 0.0)
-    return dx if dx is not None else backward("tanh_shrink_backward", _TANH_SHRINK, grad, x, out, ())
+    return dx if dx is not None else FixedActivation(_TANH_SHRINK, ()).backward(grad, x, out=out)

@@ -14,7 +14,6 @@ import numpy as np
 from .. import backends, checks
 from ..epilogues import Epilogue, FixedActivation, Kernel, ParameterGradients, epilogue
 from ..registry import ACTIVATIONS
-from .support import returned, writable
 
 __all__ = ["DenseGradients", "Saved", "dense", "dense_backward", "dense_forward"]
 
@@ -202,7 +201,7 @@ def _backward(
         targets[name] = checks.output(function, out, shapes[name], dtype, sources, name, exact=False)
         sources |= _given(**{name: targets[name]})
 
-    results = {name: writable(target, shapes[name], dtype) for name, target in targets.items()}
+    results = {name: checks.writable(target, shapes[name], dtype) for name, target in targets.items()}
     add = {name: accumulate and target is not None for name, target in targets.items()}
     for name, target in targets.items():
         if add[name] and results[name] is not target:
@@ -229,10 +228,10 @@ def _backward(
         None if parameter is None else checks.plain(parameter),
     )
     return DenseGradients(
-        returned(results["out_input"], targets["out_input"]) if need_input_grad else None,
-        returned(results["out_weight"], targets["out_weight"]),
-        returned(results["out_bias"], targets["out_bias"]),
-        None if parameter is None else returned(results["out_parameter"], targets["out_parameter"]),
+        checks.returned(results["out_input"], targets["out_input"]) if need_input_grad else None,
+        checks.returned(results["out_weight"], targets["out_weight"]),
+        checks.returned(results["out_bias"], targets["out_bias"]),
+        None if parameter is None else checks.returned(results["out_parameter"], targets["out_parameter"]),
     )
 
 
@@ -245,7 +244,7 @@ def _forward(
     parameter = after.parameter_array(function, source.dtype, shape[-1])
     sources = _given(x=source, weight=matrix, bias=vector, activation=parameter)
     target = checks.output(function, out, shape, source.dtype, sources, exact=False)
-    y = writable(target, shape, source.dtype)
+    y = checks.writable(target, shape, source.dtype)
     kept = after.saved_dtype(y.dtype) if training else None
     state = None if kept is None else np.empty(shape, kept)
     after.forward_into(
@@ -256,7 +255,9 @@ def _forward(
         None if state is None else _rows(state),
         None if parameter is None else checks.plain(parameter),
     )
-    return returned(y, target), Saved(after.saves, y if after.saves == "y" else state, after) if training else None
+    return checks.returned(y, target), Saved(
+        after.saves, y if after.saves == "y" else state, after
+    ) if training else None
 
 
 def _check_saved(function: str, saved: Saved, gradient: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import backends, checks
-from ..epilogues import learned_weight
+from .. import backends
+from ..epilogues import LearnedActivation
 from ..registry import LEARNED
-from .support import returned, writable
 
 __all__ = ["prelu", "prelu_backward", "swish", "swish_backward"]
 
@@ -33,7 +32,7 @@ def prelu(x: np.ndarray, weight: float | np.ndarray = 0.25, *, out: np.ndarray |
     ValueError for wrong shapes and a read-only or overlapping out.
     """
     y = _try_learned(_PRELU, x, weight, out)
-    return y if y is not None else _forward("prelu", x, weight, out)
+    return y if y is not None else _slow("prelu", weight)(x, out=out)
 
 
 def prelu_backward(
@@ -52,7 +51,7 @@ def prelu_backward(
     found = _try_learned_backward(_PRELU, grad, x, weight, out, out_weight, PReluGradients)
     if found is not None:
         return found
-    return PReluGradients(*_backward("prelu", grad, x, weight, out, out_weight))
+    return PReluGradients(*_slow("prelu", weight).backward(grad, x, out=out, out_parameter=out_weight))
 
 
 class SwishGradients(NamedTuple):
@@ -71,7 +70,7 @@ def swish(x: np.ndarray, beta: float | np.ndarray = 1.0, *, out: np.ndarray | No
     read-only or overlapping out.
     """
     y = _try_learned(_SWISH, x, beta, out)
-    return y if y is not None else _forward("swish", x, beta, out)
+    return y if y is not None else _slow("swish", beta)(x, out=out)
 
 
 def swish_backward(
@@ -90,36 +89,8 @@ def swish_backward(
     found = _try_learned_backward(_SWISH, grad, x, beta, out, out_beta, SwishGradients)
     if found is not None:
         return found
-    return SwishGradients(*_backward("swish", grad, x, beta, out, out_beta))
+    return SwishGradients(*_slow("swish", beta).backward(grad, x, out=out, out_parameter=out_beta))
 
 
-def _channels(x: np.ndarray) -> int | None:
-    return x.shape[-1] if x.ndim else None
-
-
-def _forward(name: str, x: Any, weight: Any, out: Any) -> Any:
-    source, weight_name = checks.real_array(name, "x", x), LEARNED[name].weight_name
-    w = learned_weight(name, weight_name, weight, source.dtype, _channels(source))
-    target = checks.output(name, out, source.shape, source.dtype, {"x": source})
-    if target is not None and checks.overlap(target, w):
-        raise ValueError(f"{name}: out overlaps {weight_name}; pass exactly x or memory that touches neither")
-    y = writable(target, source.shape, source.dtype)
-    backends.current().learned(NUMBERS[name], checks.plain(source), checks.plain(w), y)
-    y = returned(y, target)
-    return y[()] if target is None and isinstance(x, np.generic) else y
-
-
-def _backward(name: str, grad: Any, x: Any, weight: Any, out: Any, out_weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    function, weight_name = f"{name}_backward", LEARNED[name].weight_name
-    g, source = checks.real_array(function, "grad", grad), checks.real_array(function, "x", x)
-    checks.same_shape(function, grad=g, x=source)
-    w = learned_weight(function, weight_name, weight, source.dtype, _channels(source))
-    target = checks.output(function, out, g.shape, g.dtype, {"grad": g, "x": source})
-    if target is not None and checks.overlap(target, w):
-        raise ValueError(f"{function}: out overlaps {weight_name}; pass exactly grad or x or memory that touches none")
-    others = {"grad": g, "x": source, **({} if target is None else {"out": target})}
-    weight_target = checks.output(function, out_weight, w.shape, g.dtype, others, f"out_{weight_name}", exact=False)
-    checks.output(function, weight_target, w.shape, g.dtype, {weight_name: w}, f"out_{weight_name}")
-    dx, dw = writable(target, g.shape, g.dtype), np.empty(w.shape, g.dtype.newbyteorder("="))
-    backends.current().learned_backward(NUMBERS[name], checks.plain(g), checks.plain(source), checks.plain(w), dx, dw)
-    return returned(dx, target), returned(dw, weight_target)
+def _slow(function: str, weight: Any) -> LearnedActivation:
+    return LearnedActivation(LEARNED[function], weight)

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backends, checks
-from ..epilogues import maxout_pieces
-from .rows import at_least_one_axis
-from .support import byte_array, returned, writable
+from ..epilogues import MaxoutEpilogue, maxout_pieces
 
 __all__ = ["maxout", "maxout_backward", "relu_masked", "relu_masked_backward"]
 
@@ -41,7 +39,7 @@ def maxout(
     (y, index) : the maxima, and which piece won. The first of equals wins; the first NaN wins over everything.
     """
     found = _try_maxout(x, pieces, out, out_index, MaxoutResult)
-    return found if found is not None else MaxoutResult(*_maxout(x, pieces, out, out_index))
+    return found if found is not None else MaxoutResult(*_slow("maxout", pieces)(x, out=out, out_index=out_index))
 
 
 def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -51,7 +49,7 @@ def maxout_backward(grad: np.ndarray, index: np.ndarray, pieces: int, *, out: np
     (..., k * pieces). Raises ValueError for an index that is not below pieces.
     """
     dx = _try_maxout_backward(grad, index, pieces, out)
-    return dx if dx is not None else _maxout_backward(grad, index, pieces, out)
+    return dx if dx is not None else _slow("maxout_backward", pieces).backward(grad, index, out=out)
 
 
 def relu_masked(x: np.ndarray, *, mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -76,56 +74,30 @@ def relu_masked_backward(grad: np.ndarray, mask: np.ndarray, *, out: np.ndarray 
     return dx if dx is not None else _relu_masked_backward(grad, mask, out)
 
 
-def _maxout(x: Any, pieces: Any, out: Any, out_index: Any) -> tuple[np.ndarray, np.ndarray]:
-    name = "maxout"
-    source, pieces = at_least_one_axis(name, "x", x), maxout_pieces(name, pieces)
-    if source.shape[-1] % pieces:
-        raise ValueError(
-            f"{name}: expected the last axis to be a multiple of pieces={pieces}, got shape {source.shape}"
-        )
-    shape = (*source.shape[:-1], source.shape[-1] // pieces)
-    target = checks.output(name, out, shape, source.dtype, {"x": source}, exact=False)
-    target_index = checks.output(name, out_index, shape, np.dtype(np.uint8), {"x": source}, "out_index", exact=False)
-    if target is not None and target_index is not None and checks.overlap(target, target_index):
-        raise ValueError(f"{name}: out overlaps out_index; pass two arrays that do not touch")
-    y, index = writable(target, shape, source.dtype), writable(target_index, shape, np.dtype(np.uint8))
-    backends.current().maxout(checks.plain(source), y, index, pieces)
-    return returned(y, target), returned(index, target_index)
-
-
-def _maxout_backward(grad: Any, index: Any, pieces: Any, out: Any) -> np.ndarray:
-    name = "maxout_backward"
-    g, pieces = at_least_one_axis(name, "grad", grad), maxout_pieces(name, pieces)
-    number = byte_array(name, "index", index, g.shape)
-    if number.size and int(number.max()) >= pieces:
-        raise ValueError(f"{name}: expected index below pieces={pieces}, got {number.max()}")
-    shape = (*g.shape[:-1], g.shape[-1] * pieces)
-    target = checks.output(name, out, shape, g.dtype, {"grad": g, "index": number}, exact=False)
-    dx = writable(target, shape, g.dtype)
-    backends.current().maxout_backward(checks.plain(g), checks.plain(number), dx, pieces)
-    return returned(dx, target)
+def _slow(function: str, pieces: Any) -> MaxoutEpilogue:
+    return MaxoutEpilogue(maxout_pieces(function, pieces))
 
 
 def _relu_masked(x: Any, mask: Any, out: Any) -> np.ndarray:
     name = "relu_masked"
     source = checks.real_array(name, "x", x)
     target = checks.output(name, out, source.shape, source.dtype, {"x": source})
-    bits = byte_array(name, "mask", mask, ((source.size + 7) // 8,))
+    bits = checks.byte_array(name, "mask", mask, ((source.size + 7) // 8,))
     others = {"x": source} if target is None else {"x": source, "out": target}
     checks.output(name, bits, bits.shape, bits.dtype, others, "mask", exact=False)
-    y, plain_bits = writable(target, source.shape, source.dtype), writable(bits, bits.shape, bits.dtype)
+    y, plain_bits = checks.writable(target, source.shape, source.dtype), checks.writable(bits, bits.shape, bits.dtype)
     backends.current().relu_masked(checks.plain(source), y, plain_bits)
-    returned(plain_bits, bits)
-    return returned(y, target)
+    checks.returned(plain_bits, bits)
+    return checks.returned(y, target)
 
 
 def _relu_masked_backward(grad: Any, mask: Any, out: Any) -> np.ndarray:
     name = "relu_masked_backward"
     g = checks.real_array(name, "grad", grad)
-    bits = byte_array(name, "mask", mask, ((g.size + 7) // 8,))
+    bits = checks.byte_array(name, "mask", mask, ((g.size + 7) // 8,))
     target = checks.output(name, out, g.shape, g.dtype, {"grad": g})
     if target is not None and checks.overlap(target, bits):
         raise ValueError(f"{name}: out overlaps mask; pass exactly grad or memory that touches neither")
-    dx = writable(target, g.shape, g.dtype)
+    dx = checks.writable(target, g.shape, g.dtype)
     backends.current().relu_masked_backward(checks.plain(g), checks.plain(bits), dx)
-    return returned(dx, target)
+    return checks.returned(dx, target)

@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import backends, checks
 from ..epilogues import ROW_FUNCTIONS
-from .support import returned, writable
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
@@ -58,27 +57,19 @@ def log_softmax_backward(grad: np.ndarray, y: np.ndarray, *, out: np.ndarray | N
     return dx if dx is not None else _backward("log_softmax_backward", grad, y, out)
 
 
-def at_least_one_axis(function: str, name: str, value: Any) -> np.ndarray:
-    """A float array that is no scalar."""
-    array = checks.real_array(function, name, value)
-    if array.ndim == 0:
-        raise ValueError(f"{function}: expected {name} to have at least one dimension, got a scalar")
-    return array
-
-
 def _forward(function: str, x: Any, out: Any) -> np.ndarray:
-    source = at_least_one_axis(function, "x", x)
+    source = checks.at_least_one_axis(function, "x", x)
     target = checks.output(function, out, source.shape, source.dtype, {"x": source})
-    y = writable(target, source.shape, source.dtype)
+    y = checks.writable(target, source.shape, source.dtype)
     backends.current().rows(NUMBERS[function], checks.plain(source), y)
-    return returned(y, target)
+    return checks.returned(y, target)
 
 
 def _backward(function: str, grad: Any, y: Any, out: Any) -> np.ndarray:
-    g, s = at_least_one_axis(function, "grad", grad), at_least_one_axis(function, "y", y)
+    g, s = checks.at_least_one_axis(function, "grad", grad), checks.at_least_one_axis(function, "y", y)
     checks.same_shape(function, grad=g, y=s)
     target = checks.output(function, out, g.shape, g.dtype, {"grad": g, "y": s})
-    dx = writable(target, g.shape, g.dtype)
+    dx = checks.writable(target, g.shape, g.dtype)
     number = NUMBERS[function.removesuffix("_backward")]
     backends.current().rows_backward(number, checks.plain(g), checks.plain(s), dx)
-    return returned(dx, target)
+    return checks.returned(dx, target)

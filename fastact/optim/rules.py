@@ -199,7 +199,9 @@ class AdamW(Adam):
 
 
 #: By the name that ``fit(optimizer=...)`` takes.
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adam, AdamW)}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adam, AdamW)
+}
 
 
 def named_optimizer(function: str, value: Optimizer | str) -> Optimizer:
