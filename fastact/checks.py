@@ -27,21 +27,40 @@ def describe(value: object) -> str:
     return type(value).__name__
 
 
-def real_array(function: str, name: str, value: object) -> np.ndarray:
-    """Value as a float32 or float64 ndarray of any layout and byte order, without a copy."""
+def real_array(function: str, name: str, value: object, *beside: object) -> np.ndarray:
+    """Value as a float32 or float64 ndarray of any layout and byte order, without a copy.
+
+    A Python number and a list of them have no dtype: they become float64, or what the first array (or dtype) beside
+    them is.
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array, which the kernels would ignore; fill it first")
+    if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in FLOATS:
+        return value.view(np.ndarray) if type(value) is not np.ndarray else value
     if isinstance(value, np.floating):
-        value = np.asarray(value)
-    if not isinstance(value, np.ndarray):
-        hint = f"convert with np.asarray({name}, dtype=np.float32)"
+        return real_array(function, name, np.asarray(value), *beside)
+    dtypes_beside = (one if isinstance(one, np.dtype) else getattr(one, "dtype", None) for one in beside)
+    floats = (one.newbyteorder("=") for one in dtypes_beside if isinstance(one, np.dtype))
+    dtype = next((one for one in floats if one in FLOATS), None)
+    if isinstance(value, np.ndarray):
+        hint = f"convert with {name}.astype(np.{dtype or 'float32'})"
+        raise TypeError(f"{function}: expected float32 or float64, got {value.dtype}; {hint}")
+    array = _untyped(function, name, value)
+    if array is None:
+        hint = f"convert with np.asarray({name}, dtype=np.{dtype or 'float32'})"
         raise TypeError(f"{function}: expected {name} to be a NumPy array, got {describe(value)}; {hint}")
-    array = value.view(np.ndarray) if type(value) is not np.ndarray else value
-    if array.dtype.newbyteorder("=") not in FLOATS:
-        raise TypeError(
-            f"{function}: expected float32 or float64, got {array.dtype}; convert with {name}.astype(np.float32)"
-        )
-    return array
+    return array.astype(dtype or np.float64)
+
+
+def _untyped(function: str, name: str, value: object) -> np.ndarray | None:
+    """The array of a Python number, or of a list of numbers; None for anything else."""
+    if isinstance(value, bool) or type(value) not in (int, float, list, tuple):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{function}: expected {name} to be an array of numbers ({error})") from error
+    return array if array.dtype.kind in "iu" or array.dtype in FLOATS else None
 
 
 def same_shape(function: str, **arrays: np.ndarray) -> None:
@@ -129,7 +148,7 @@ def in_layout_of(source: np.ndarray, result: np.ndarray, target: np.ndarray | No
     if target is None:
         target = np.empty_like(source, dtype=result.dtype, subok=False)
         target[...] = result
-        return target[()] if isinstance(given, np.generic) else target
+        return target[()] if isinstance(given, (np.generic, int, float)) else target
     target[...] = result
     return target
 
@@ -149,9 +168,9 @@ def returned(result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
     return target
 
 
-def at_least_one_axis(function: str, name: str, value: object) -> np.ndarray:
+def at_least_one_axis(function: str, name: str, value: object, *beside: object) -> np.ndarray:
     """A float array that is no scalar."""
-    array = real_array(function, name, value)
+    array = real_array(function, name, value, *beside)
     if array.ndim == 0:
         raise ValueError(f"{function}: expected {name} to have at least one dimension, got a scalar")
     return array
@@ -166,9 +185,9 @@ def byte_array(function: str, name: str, value: object, shape: tuple[int, ...]) 
     return value
 
 
-def matrix(function: str, name: str, value: object, columns: int | None = None) -> np.ndarray:
+def matrix(function: str, name: str, value: object, columns: int | None = None, *beside: object) -> np.ndarray:
     """A 2-D float array, with that many columns when a number is given."""
-    array = real_array(function, name, value)
+    array = real_array(function, name, value, *beside)
     if array.ndim != 2:
         raise ValueError(f"{function}: expected {name} to have 2 dimensions (rows, columns), got shape {array.shape}")
     if columns is not None and array.shape[1] != columns:

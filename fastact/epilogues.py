@@ -141,9 +141,10 @@ class Elementwise(Epilogue):
 
     def __call__(self, x: Any, *, out: Array | None = None) -> Any:
         """y = f(x)."""
-        source, parameter = self._operands(self.name, x)
+        source, parameter = self._operands(self.name, x, out)
         target = checks.output(self.name, out, source.shape, source.dtype, {"x": source})
-        checks.disjoint(self.name, target, "x", **self._named(parameter))
+        if parameter is not None:
+            checks.disjoint(self.name, target, "x", **dict.fromkeys(self.parameters, parameter))
         plain, learned = checks.plain(source), None if parameter is None else checks.plain(parameter)
         y = np.empty_like(plain)
         self.apply(plain, y, learned)
@@ -154,9 +155,10 @@ class Elementwise(Epilogue):
         """dx = grad * f', from the second argument of the backward function: x or y, as ``reads`` says."""
 
     def slope_at(self, x: Any, out: Array | None = None) -> Any:
-        source, parameter = self._operands("slope", x)
+        source, parameter = self._operands("slope", x, out)
         target = checks.output("slope", out, source.shape, source.dtype, {"x": source})
-        checks.disjoint("slope", target, "x", **self._named(parameter))
+        if parameter is not None:
+            checks.disjoint("slope", target, "x", **dict.fromkeys(self.parameters, parameter))
         saved = plain = checks.plain(source)
         if self.reads == "y":
             saved = np.empty_like(plain)
@@ -164,14 +166,10 @@ class Elementwise(Epilogue):
         learned = None if parameter is None else checks.plain(parameter)
         return checks.in_layout_of(source, self.derivative(saved, None, learned), target, x)
 
-    def _operands(self, function: str, x: Any) -> tuple[Array, Array | None]:
+    def _operands(self, function: str, x: Any, out: Any) -> tuple[Array, Array | None]:
         """x, and what the epilogue learns, checked."""
-        source = checks.real_array(function, "x", x)
+        source = checks.real_array(function, "x", x, out)
         return source, self.parameter_array(function, source.dtype, source.shape[-1] if source.ndim else None)
-
-    def _named(self, parameter: Array | None) -> dict[str, Array | None]:
-        """What the epilogue learns, under the name that it is given by."""
-        return {name: parameter for name in self.parameters if self.learns}
 
     @abstractmethod
     def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:
@@ -250,8 +248,8 @@ class FixedActivation(Elementwise):
             if dx is not None:
                 return dx
         function, saved_name = f"{self.name}_backward", self.entry.saved_name
-        g = checks.real_array(function, "grad", grad)
-        s = checks.real_array(function, saved_name, saved)
+        g = checks.real_array(function, "grad", grad, saved, out)
+        s = checks.real_array(function, saved_name, saved, grad, out)
         checks.same_shape(function, **{"grad": g, saved_name: s})
         target = checks.output(function, out, g.shape, g.dtype, {"grad": g, saved_name: s})
         plain = checks.plain(g)
@@ -390,7 +388,7 @@ class LearnedActivation(Elementwise):
     ) -> tuple[Array, Array]:
         """(dx, the weight's gradient), from x."""
         function, name = f"{self.name}_backward", self.entry.weight_name
-        g, x = checks.real_array(function, "grad", grad), checks.real_array(function, "x", saved)
+        g, x = checks.real_array(function, "grad", grad, saved, out), checks.real_array(function, "x", saved, grad, out)
         checks.same_shape(function, grad=g, x=x)
         weight = self.parameter_array(function, x.dtype, x.shape[-1] if x.ndim else None)
         target = checks.output(function, out, g.shape, g.dtype, {"grad": g, "x": x})
@@ -470,7 +468,7 @@ class MaxoutEpilogue(Epilogue):
 
     def __call__(self, x: Any, *, out: Array | None = None, out_index: Array | None = None) -> tuple[Array, Array]:
         """(y, index): the largest of neighbours along the last axis, and which it was."""
-        source = checks.at_least_one_axis("maxout", "x", x)
+        source = checks.at_least_one_axis("maxout", "x", x, out)
         if source.shape[-1] % self.pieces:
             raise ValueError(
                 f"maxout: expected the last axis to be a multiple of pieces={self.pieces}, got shape {source.shape}"
@@ -487,7 +485,7 @@ class MaxoutEpilogue(Epilogue):
     def backward(self, grad: Any, index: Any, *, out: Array | None = None) -> Array:
         """dx: grad at the piece that won, 0 at the others."""
         function = "maxout_backward"
-        g = checks.at_least_one_axis(function, "grad", grad)
+        g = checks.at_least_one_axis(function, "grad", grad, out)
         number = checks.byte_array(function, "index", index, g.shape)
         if number.size and int(number.max()) >= self.pieces:
             raise ValueError(f"{function}: expected index below pieces={self.pieces}, got {number.max()}")
@@ -574,7 +572,7 @@ def learned_weight(function: str, name: str, weight: object, dtype: np.dtype, ch
     dtype = dtype.newbyteorder("=")
     if isinstance(weight, numbers.Real) and not isinstance(weight, Array):
         weight = np.asarray(weight, dtype=dtype)
-    array = checks.real_array(function, name, weight)
+    array = checks.real_array(function, name, weight, dtype)
     if array.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{function}: expected {name} to be {dtype} like x, got {array.dtype}")
     if (array.size != 1 or array.ndim > 1) and array.shape != (channels,):

@@ -91,7 +91,9 @@ def softmax_cross_entropy(
         if found is not None:
             return found
 
-    z = checks.matrix(name, "logits", logits)
+    z = checks.matrix(name, "logits", logits, None, out)
+    if isinstance(labels, (list, tuple)) and labels and isinstance(labels[0], (list, tuple)):
+        labels = checks.real_array(name, "labels", labels, z)
     rows, columns = z.shape
     if columns == 0:
         raise ValueError(f"{name}: expected logits with at least one column, got shape {z.shape}")
@@ -100,7 +102,7 @@ def softmax_cross_entropy(
     ignored = _index(name, ignore_index)
     numbers, targets = None, None
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f" and labels.ndim == 2:
-        targets = checks.real_array(name, "labels", labels)
+        targets = checks.real_array(name, "labels", labels, z)
         checks.same_shape(name, logits=z, labels=targets)
         targets = checks.plain(targets)
     else:
@@ -322,8 +324,8 @@ def _pointwise(
         if found is not None:
             return found
 
-    x = checks.real_array(name, names[0], prediction)
-    t = checks.real_array(name, names[1], goal)
+    x = checks.real_array(name, names[0], prediction, goal, out)
+    t = checks.real_array(name, names[1], goal, prediction, out)
     checks.same_shape(name, **{names[0]: x, names[1]: t})
     checks.choice(name, "reduction", reduction, REDUCTIONS)
     a = checks.real(name, "factor", a)

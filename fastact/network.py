@@ -266,7 +266,7 @@ class Sequential:
         self._note_frozen()
 
     def _input(self, function: str, x: Any) -> np.ndarray:
-        array = checks.matrix(function, "x", x, self.inputs)
+        array = checks.matrix(function, "x", x, self.inputs, self.dtype)
         if array.dtype.newbyteorder("=") != self.dtype:
             raise TypeError(
                 f"{function}: expected x to be {self.dtype} like the network, got {array.dtype}; "
@@ -341,7 +341,7 @@ class Sequential:
         made_by = self._trained_pass if self._stack is None else max(self._trained_pass, self._stack.number)
         if self._trained_rows is None or made_by != self._passes.count:
             raise RuntimeError("Sequential.backward: call forward(x, training=True) first; each backward needs its own")
-        array = checks.matrix("Sequential.backward", "grad", grad, self.outputs)
+        array = checks.matrix("Sequential.backward", "grad", grad, self.outputs, self.dtype)
         if len(array) != self._trained_rows or array.dtype.newbyteorder("=") != self.dtype:
             raise ValueError(
                 f"Sequential.backward: expected grad to be {self.dtype} of shape {(self._trained_rows, self.outputs)}, "

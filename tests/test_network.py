@@ -158,7 +158,7 @@ def alone(request):
 WRONG = {
     "float64": (lambda x: x.astype(np.float64), TypeError, "to be float32 like the network, got float64"),
     "integers": (lambda x: x.astype(int), TypeError, "expected float32 or float64, got int64"),
-    "a list": (lambda x: x.tolist(), TypeError, "to be a NumPy array, got list"),
+    "booleans": (lambda x: (x > 0).tolist(), TypeError, "to be a NumPy array, got list"),
     "a row": (lambda x: x[0], ValueError, "to have 2 dimensions"),
     "narrow": (lambda x: x[:, :5], ValueError, "to have 6 columns"),
     "wide": (lambda x: np.hstack([x, x]), ValueError, "to have 6 columns"),

@@ -181,7 +181,7 @@ def _backward(
     """All gradients for any layout, backend or mistake."""
     function = "dense_backward"
     source, matrix, _ = _operands(function, x, weight, None)
-    gradient = checks.real_array(function, "grad", grad)
+    gradient = checks.real_array(function, "grad", grad, source)
     after, dtype = saved.activation, source.dtype.newbyteorder("=")
     shape = (*source.shape[:-1], after.outputs(function, matrix.shape[1]))
     _check_saved(function, saved, gradient, dtype, shape)
@@ -288,8 +288,8 @@ def _operands(
     function: str, x: object, weight: object, bias: object
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """x, weight and bias, checked against each other."""
-    source = checks.real_array(function, "x", x)
-    matrix = checks.real_array(function, "weight", weight)
+    source = checks.real_array(function, "x", x, weight, bias)
+    matrix = checks.real_array(function, "weight", weight, source)
     if matrix.ndim != 2:
         raise ValueError(
             f"{function}: expected weight to be a matrix (inputs, outputs), got shape {matrix.shape}; "
@@ -301,7 +301,7 @@ def _operands(
             f"{source.shape} and weight of shape {matrix.shape}; weight is (inputs, outputs): pass weight.T if yours "
             "is the other way round"
         )
-    vector = None if bias is None else checks.real_array(function, "bias", bias)
+    vector = None if bias is None else checks.real_array(function, "bias", bias, source)
     for name, array in (("weight", matrix), ("bias", vector)):
         if array is not None and array.dtype.newbyteorder("=") != source.dtype.newbyteorder("="):
             raise TypeError(

@@ -80,7 +80,7 @@ def _slow(function: str, pieces: Any) -> MaxoutEpilogue:
 
 def _relu_masked(x: Any, mask: Any, out: Any) -> np.ndarray:
     name = "relu_masked"
-    source = checks.real_array(name, "x", x)
+    source = checks.real_array(name, "x", x, out)
     target = checks.output(name, out, source.shape, source.dtype, {"x": source})
     bits = checks.byte_array(name, "mask", mask, ((source.size + 7) // 8,))
     others = {"x": source} if target is None else {"x": source, "out": target}
@@ -93,7 +93,7 @@ def _relu_masked(x: Any, mask: Any, out: Any) -> np.ndarray:
 
 def _relu_masked_backward(grad: Any, mask: Any, out: Any) -> np.ndarray:
     name = "relu_masked_backward"
-    g = checks.real_array(name, "grad", grad)
+    g = checks.real_array(name, "grad", grad, out)
     bits = checks.byte_array(name, "mask", mask, ((g.size + 7) // 8,))
     target = checks.output(name, out, g.shape, g.dtype, {"grad": g})
     if target is not None and checks.overlap(target, bits):

@@ -58,7 +58,7 @@ def log_softmax_backward(grad: np.ndarray, y: np.ndarray, *, out: np.ndarray | N
 
 
 def _forward(function: str, x: Any, out: Any) -> np.ndarray:
-    source = checks.at_least_one_axis(function, "x", x)
+    source = checks.at_least_one_axis(function, "x", x, out)
     target = checks.output(function, out, source.shape, source.dtype, {"x": source})
     y = checks.writable(target, source.shape, source.dtype)
     backends.current().rows(NUMBERS[function], checks.plain(source), y)
@@ -66,7 +66,8 @@ def _forward(function: str, x: Any, out: Any) -> np.ndarray:
 
 
 def _backward(function: str, grad: Any, y: Any, out: Any) -> np.ndarray:
-    g, s = checks.at_least_one_axis(function, "grad", grad), checks.at_least_one_axis(function, "y", y)
+    g = checks.at_least_one_axis(function, "grad", grad, y, out)
+    s = checks.at_least_one_axis(function, "y", y, grad, out)
     checks.same_shape(function, grad=g, y=s)
     target = checks.output(function, out, g.shape, g.dtype, {"grad": g, "y": s})
     dx = checks.writable(target, g.shape, g.dtype)

@@ -232,7 +232,7 @@ class LibraryLayer(Layer):
         return self.backward_plain(array.copy() if self.plan.over_grad else array, need_input_grad)
 
     def _plain(self, function: str, name: str, value: Any, columns: int | None) -> np.ndarray:
-        array = checks.matrix(function, name, value, columns)
+        array = checks.matrix(function, name, value, columns, self.dtype)
         if self.dtype is not None and array.dtype.newbyteorder("=") != self.dtype:
             raise TypeError(
                 f"{function}: expected {name} to be {self.dtype} like the network, got {array.dtype}; "

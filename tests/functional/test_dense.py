@@ -272,7 +272,7 @@ def test_messages(backend):
     frozen.flags.writeable = False
     wrong = [
         (TypeError, "dense: expected float32 or float64, got int64", lambda: fa.dense(np.ones((2, 11), int), weight)),
-        (TypeError, "dense: expected x to be a NumPy array, got list", lambda: fa.dense([[1.0]], weight)),
+        (TypeError, "dense: expected x to be a NumPy array, got list", lambda: fa.dense([["1.0"]], weight)),
         (TypeError, "expected x and weight to have one dtype", lambda: fa.dense(x, weight.astype(float))),
         (TypeError, "expected x and bias to have one dtype", lambda: fa.dense(x, weight, bias.astype(float))),
         (ValueError, "expected weight to be a matrix (inputs, outputs)", lambda: fa.dense(x, bias)),

@@ -14,11 +14,11 @@ def bfloat16():
     return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
 
 
+PYTHON = {"list": [1.0, 2.0], "tuple": (1.0, 2.0), "float": 1.0, "int": 1}  # taken for input, never for out
 WRONG_ARRAYS = {
-    "list": ([1.0, 2.0], "list", "np.asarray({name}"),
-    "tuple": ((1.0, 2.0), "tuple", "np.asarray({name}"),
-    "float": (1.0, "float", "np.asarray({name}"),
-    "int": (1, "int", "np.asarray({name}"),
+    "list of booleans": ([True, False], "list", "np.asarray({name}"),
+    "list of texts": (["1.0"], "list", "np.asarray({name}"),
+    "bool object": (True, "bool", "np.asarray({name}"),
     "None": (None, "NoneType", "np.asarray({name}"),
     "str": ("relu", "str", "np.asarray({name}"),
     "memoryview": (memoryview(np.zeros(3)), "memoryview", "np.asarray({name}"),
@@ -71,9 +71,9 @@ def test_bfloat16_is_named(entry):
     assert text == f"{entry.name}: expected float32 or float64, got bfloat16; convert with x.astype(np.float32)"
 
 
-@pytest.mark.parametrize("what", [name for name in WRONG_ARRAYS if name != "None"])
+@pytest.mark.parametrize("what", [*PYTHON, *(name for name in WRONG_ARRAYS if name != "None")])
 def test_wrong_out(entry, what):
-    value = WRONG_ARRAYS[what][0]
+    value = PYTHON[what] if what in PYTHON else WRONG_ARRAYS[what][0]
     good = np.ones(N, np.float32)
     before = value.copy() if isinstance(value, np.ndarray) else None
     for function, call in (
@@ -234,7 +234,7 @@ def test_wrong_input_of_the_others(other):
     function(**arguments)
     for name in read:
         for what, (value, named, _) in WRONG_ARRAYS.items():
-            is_number = what in ("float", "int", "int64 scalar", "float16 scalar")
+            is_number = what in ("bool object", "int64 scalar", "float16 scalar")
             if (name in ("weight", "beta") and is_number) or (what == "uint8" and arguments[name].dtype == BYTES):
                 continue
             words = () if what == "masked array" and arguments[name].dtype == BYTES else (named,)
