@@ -13,9 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, wording
 
 FLOATS = tuple(row.dtype for row in dtypes.FLOATS)
+
+#: What is said of negative weights: they are met where a policy is trained.
+ADVANTAGES = """; advantages, which may be negative, scale the gradient:
+    loss, grad = fastact.softmax_cross_entropy(net.forward(x, training=True), actions)
+    grad *= advantages[:, None]
+    net.backward(grad)"""
 
 
 def describe(value: object) -> str:
@@ -207,9 +213,13 @@ def labels(function: str, value: object, rows: int, classes: int, ignored: int |
         raise ValueError(f"{function}: expected labels of shape ({rows},), one per row of logits, got {array.shape}")
     counted = array if ignored is None else array[array != ignored]
     if counted.size and (int(counted.min()) < 0 or int(counted.max()) >= classes):
+        low, high = counted.min(), counted.max()
+        hint = "number them from 0: classes, labels = np.unique(labels, return_inverse=True)"
+        if (low, high) == (1, classes):
+            hint = "they count from 1: subtract 1 (labels - 1)"
         raise ValueError(
             f"{function}: expected labels from 0 to {classes - 1} (logits have {classes} columns), "
-            f"got values from {counted.min()} to {counted.max()}"
+            f"got values from {low} to {high}; {hint}"
         )
     return np.require(array, dtype=np.int64, requirements=["C", "A"])
 
@@ -224,7 +234,8 @@ def weights(function: str, name: str, value: object, shapes: tuple[tuple[int, ..
         raise ValueError(f"{function}: expected {name} to have shape {expected}, got {array.shape}")
     array = np.require(array, dtype=np.float64, requirements=["C", "A"])
     if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise ValueError(f"{function}: expected {name} to hold finite numbers >= 0 only")
+        hint = ADVANTAGES if name == "sample_weight" and (array < 0).any() else ""
+        raise ValueError(f"{function}: expected {name} to hold finite numbers >= 0 only{hint}")
     return array
 
 
@@ -275,7 +286,8 @@ def generator(function: str, value: object) -> np.random.Generator:
 def choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """One of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{function}: expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        hint = wording.meant(value, choices)
+        raise ValueError(f"{function}: expected {name} to be one of {', '.join(choices)}, got {value!r}{hint}")
     return value
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, checks, registry
+from . import backends, checks, registry, wording
 from .memory import ParameterSpec
 from .registry import ACTIVATIONS, LEARNED, Entry, LearnedEntry, Parameter
 
@@ -514,7 +514,13 @@ def elementwise(function: str, value: object) -> FixedActivation:
             f"{checks.describe(value)}"
         )
     if value not in ACTIVATIONS:
-        raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+        hint = wording.meant(value, (*ACTIVATIONS, *LEARNED, "maxout"))
+        if value in ROW_FUNCTIONS:
+            hint = (
+                f"; {value} is no function of single elements: softmax_cross_entropy takes the outputs without it, "
+                f"fastact.{value}(net(x)) applies it, and fastact.Activation({value!r}) is a layer of its own"
+            )
+        raise ValueError(f"{function}: unknown activation {value!r}; known: {', '.join(sorted(ACTIVATIONS))}{hint}")
     entry = ACTIVATIONS[value]
     return FixedActivation(entry, entry.defaults)
 

@@ -37,6 +37,7 @@ class Sequential:
     in place, x is y by then.
     """
 
+    @wording.explained
     def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
         """Lay out the buffers and initialise the parameters."""
         generator = checks.generator("Sequential", rng)

@@ -71,7 +71,12 @@ def _column(array: np.ndarray) -> np.ndarray:
 def _classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | None) -> np.ndarray:
     """Class numbers as int64, or rows of probabilities in the network's dtype."""
     array = numeric(function, "y", y)
-    if array.shape == (rows, net.outputs) and net.outputs > 1:
+    if net.outputs == 1:
+        raise ValueError(
+            f"{function}: expected a network with one output for each class for softmax_cross_entropy, got 1 output; "
+            "for values pass loss='squared_error', for yes or no loss='bce_with_logits'"
+        )
+    if array.shape == (rows, net.outputs):
         return _distributions(function, floats(function, "y", array, net.dtype))
     array = _column(array)
     if array.dtype.kind == "b":
@@ -81,7 +86,10 @@ def _classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | N
             whole = array.astype(np.int64)
         if (whole != array).any():
             row = int(np.argmax(whole != array))
-            raise ValueError(f"{function}: expected whole class numbers, got {array[row]:g} at row {row} of y")
+            raise ValueError(
+                f"{function}: expected whole class numbers, got {array[row]:g} at row {row} of y; for values pass "
+                "loss='squared_error'"
+            )
         array = whole
     if array.shape != (rows,):
         raise ValueError(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .. import checks
 from ..training.callbacks import Callback, Run
-from ..wording import Text
+from ..wording import Text, warn
 from .observer import Observer
 from .statistics import SATURATION, LayerStatistics, table
 
@@ -130,7 +129,7 @@ class Monitor(Callback):
                 text = f"layer {statistics.layer}: {trouble.text.format(share=share)}".replace("%", " %", 1)
                 self.warnings.append(text)
                 if self.warn:
-                    warnings.warn(text, TrainingWarning, stacklevel=3)
+                    warn(text, TrainingWarning)
 
     def report(self) -> str:
         """The last observed epoch as a table, how much of the training was seen, and what was found wrong."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from .. import wording
 from .base import Layer
 
 #: The layers that a file can name; others come from ``custom``.
@@ -19,6 +20,7 @@ def listed(cls: AnyLayer) -> AnyLayer:
     Results of other layers, subclasses of the library's too, are looked at each time: see ``chain``.
     """
     LAYERS[cls.__name__] = cls
+    wording.explain_constructor(cls)
     cls.trusted = True
     return cls
 

@@ -78,6 +78,10 @@ class Optimizer:
     rule = ""  # the kernel's name
     states: tuple[str, ...] = ()  # names of the flat arrays beside the parameters
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        wording.explain_constructor(cls)
+
     def __init__(
         self,
         lr: Rate,

@@ -72,6 +72,10 @@ class Callback:
 
     order = 0  # lower ones first; checkpoints, which save what the others know, have 1
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        wording.explain_constructor(cls)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(wording.shown(self))})"
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks
+from .. import checks, wording
 from ..data import conversion
 from ..data.batches import ArrayBatches, Batches
 from ..layers.chain import flattened
@@ -30,6 +30,7 @@ from .step import Step, check_parameters, not_finite
 BATCH = 1024  # rows at a time in predict and evaluate
 
 
+@wording.explained
 def predict(net: Sequential, x: Any, batch_size: int = BATCH) -> np.ndarray:
     """The network's raw outputs for x (anything that converts to rows of numbers), computed in batches."""
     _check_network("predict", net)
@@ -44,6 +45,7 @@ def _predict(net: Sequential, x: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
+@wording.explained
 def evaluate(
     net: Sequential,
     x: Any,
@@ -74,6 +76,7 @@ def _evaluate(
     return {"loss": float(value), **measure("evaluate", metrics, outputs, data.y)}
 
 
+@wording.explained
 def fit(
     net: Sequential,
     x: Any,

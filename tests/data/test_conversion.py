@@ -240,7 +240,7 @@ BAD_OPTIONS = {
         {"loss": functools.partial(fa.softmax_cross_entropy, reduction="none")}, ValueError, "reduction mean or sum",
     ),
     "bound out": ({"loss": functools.partial(fa.softmax_cross_entropy, out=X)}, ValueError, "out cannot be bound"),
-    "optimizer": ({"optimizer": "adam"}, TypeError, "expected optimizer to be an Optimizer, got str"),
+    "optimizer": ({"optimizer": fa.optim.Adam}, TypeError, "an Optimizer, such as .*got the class Adam"),
     "epochs": ({"epochs": 0}, ValueError, "expected epochs to be at least 1"),
     "batch_size": ({"batch_size": 2.5}, TypeError, "expected batch_size to be a whole number"),
     "rng": ({"rng": "x"}, TypeError, "expected rng to be a seed or a numpy Generator"),
