@@ -14,12 +14,14 @@ Environment, read once at import: FASTACT_BACKEND (native, numpy).
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from .. import wording
 from . import reference
 
 __all__ = ["BACKENDS", "NATIVE", "NUMPY", "compiled", "current", "engine", "get_backend", "use_backend"]
@@ -33,13 +35,24 @@ _LISTS = ("activation_names", "learned_names", "row_function_names", "loss_names
 def _load() -> tuple[Any, ImportError | None]:
     """The compiled core, or why there is none; one that numbers its kernels otherwise than we do is none."""
     try:
-        from . import _core
+        _core = import_module("._core", __name__)  # where it is missing, "from . import" would blame a circle
     except ImportError as error:
         return None, error
     for function in _LISTS:
         if getattr(_core, function)() != getattr(reference, function)():
             return None, ImportError(f"{function}() is not what the NumPy twins' is: compile the core again")
     return _core, None
+
+
+def _remedy(missing: ImportError | None) -> str:
+    """What to do about a core that is missing."""
+    here = Path(__file__).resolve().parent
+    if isinstance(missing, ModuleNotFoundError) and (here / "kernels").is_dir():
+        return (
+            f"these are the sources of fastact in {here.parents[1]}, not compiled: run pip install -e . there, or "
+            "start Python in another folder, or as python -P, for the fastact that is installed"
+        )
+    return "reinstall fastact with a C compiler"
 
 
 _core, _missing = _load()
@@ -59,15 +72,14 @@ def _default() -> str:
         return NUMPY if requested == NUMPY else NATIVE
     if requested == NATIVE:
         raise ImportError(
-            "FASTACT_BACKEND=native: the compiled core is missing; reinstall fastact with a C compiler, "
-            "or set FASTACT_BACKEND=numpy"
+            f"FASTACT_BACKEND=native: the compiled core is missing ({_missing}); {_remedy(_missing)}; or set "
+            "FASTACT_BACKEND=numpy"
         ) from _missing
     if requested is None:
-        warnings.warn(
-            f"fastact: the compiled core could not be imported ({_missing}); using the numpy backend. Reinstall "
-            "with a C compiler for speed, or set FASTACT_BACKEND=numpy to accept this",
+        wording.warn(
+            f"fastact: the compiled core is missing ({_missing}), and the numpy backend computes; "
+            f"{_remedy(_missing)}; or set FASTACT_BACKEND=numpy to accept this",
             RuntimeWarning,
-            stacklevel=2,
         )
     return NUMPY
 
@@ -96,7 +108,7 @@ def use_backend(name: str) -> Iterator[None]:
     if name not in BACKENDS:
         raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
     if name == NATIVE and not compiled:
-        raise ImportError("use_backend: the compiled core is missing; reinstall fastact with a C compiler")
+        raise ImportError(f"use_backend: the compiled core is missing; {_remedy(_missing)}")
     token = choice.set(NATIVE if name == NATIVE else NUMPY)
     try:
         yield

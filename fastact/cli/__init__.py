@@ -53,7 +53,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         called = next((argument for argument in arguments if not argument.startswith("-")), None)
         options = _parser(called).parse_args(arguments)

@@ -7,7 +7,7 @@ import sys
 
 from tqdm.auto import tqdm
 
-from ..measure.accuracy import measure, write_results
+from ..measure.accuracy import check, measure, write_results
 from ..registry import ACTIVATIONS
 from .options import CommandError, add_json_file, json_file, parse_whole, print_json, user_errors
 
@@ -31,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
     for name in options.names:
         if name not in ACTIVATIONS:
             raise CommandError(f"unknown activation {name!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+    dtypes = (options.dtype,) if options.dtype else ("float32", "float64")
+    with user_errors():
+        check(dtypes)
     file = json_file(options)
     show = options.json != "-"
     if show:
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         )
     results = []
     for name in options.names or ACTIVATIONS:
-        for dtype in (options.dtype,) if options.dtype else ("float32", "float64"):
+        for dtype in dtypes:
             total = 1 << 32 if options.exhaustive and dtype == "float32" else None
             # disable=None: draws where there is a terminal
             bar = tqdm(

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from itertools import islice, pairwise
 from pathlib import Path
 from types import CodeType
@@ -210,6 +211,15 @@ def _float64_points(entry: Entry, count: int) -> np.ndarray:
     hard = np.concatenate([e * (1 + np.arange(-3, 4) * 2.0**-52) for e in (*edges, *-edges)])
     near = [r + generator.uniform(-1e-3, 1e-3, 20) for r in entry.slope_roots]
     return np.concatenate([dense, spread, tail, hard, *near, [0.0, -0.0, 5e-324, 2.3e-308, 1e300, -1e300]])
+
+
+def check(dtypes: Iterable[str]) -> None:
+    """Raise ImportError, which says what to install, where these need mpmath and there is none."""
+    if "float64" in dtypes and find_spec("mpmath") is None:
+        raise ImportError(
+            "accuracy: float64 is measured against mpmath; install it with pip install fastact[bench], or measure "
+            "float32 alone (--dtype float32)"
+        )
 
 
 def _names() -> dict[str, Callable[..., Any]]:

@@ -3,7 +3,12 @@
 import asyncio
 import contextvars
 import inspect
+import os
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,7 +210,7 @@ def test_without_the_core_one_warning_and_the_numpy_backend(python):
         ours = [w for w in caught if "fastact" in str(w.message)]
         assert len(ours) == len(caught) == 1, caught
         assert ours[0].category is RuntimeWarning
-        assert "numpy backend" in str(ours[0].message) and "compiler" in str(ours[0].message)
+        assert "numpy backend" in str(ours[0].message) and "compile" in str(ours[0].message)
         print("done")
     """
     result = python(WITHOUT_CORE + inspect.cleandoc(program), FASTACT_BACKEND=None)
@@ -224,3 +229,29 @@ def test_without_the_core_native_is_an_import_error(python):
     assert result.returncode == 1
     assert "ImportError: FASTACT_BACKEND=native: the compiled core is missing" in result.stderr
     assert "FASTACT_BACKEND=numpy" in result.stderr
+
+
+def test_sources_that_are_not_compiled_say_what_to_do(tmp_path):
+    """Python finds the package in the current folder first."""
+    source = Path(fa.__file__).parent
+    shutil.copytree(source, tmp_path / "fastact", ignore=shutil.ignore_patterns("_core.*.so", "__pycache__", "fit"))
+    (tmp_path / "fastact/backends/kernels").mkdir(exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name not in ("FASTACT_BACKEND", "PYTHONPATH")}
+    (tmp_path / "user.py").write_text("import sys\n\n\nsys.path.insert(0, '')\nimport fastact\n")
+    for backend, code in ((None, 0), ("native", 1)):
+        chosen = {} if backend is None else {"FASTACT_BACKEND": backend}
+        result = subprocess.run(
+            [sys.executable, "user.py"],
+            cwd=tmp_path,
+            env={**environment, **chosen},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == code
+        said = f"these are the sources of fastact in {tmp_path.resolve()}, not compiled: run pip install -e . there"
+        assert said in result.stderr
+        assert "circular" not in result.stderr
+        assert "No module named 'fastact.backends._core'" in result.stderr
+        if code == 0:
+            assert result.stderr.startswith(f"{tmp_path.resolve()}/user.py:5: RuntimeWarning: fastact: ")

@@ -12,7 +12,7 @@ import fastact as fa
 from fastact import backends, cli, runtime
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["predict"], ["--json"]])
+@pytest.mark.parametrize("arguments", [["fly"], ["predict"], ["--json"]])
 def test_bad_command(refused, arguments):
     assert "fastact" in refused(*arguments)
 
@@ -28,6 +28,7 @@ def test_help_and_version(call):
     code, out, _ = call("--help")
     assert code == 0
     assert all(name in out for name in cli.COMMANDS)
+    assert call() == (0, out, "")  # nothing at all asks for help
     code, out, _ = call("train", "--help")
     assert code == 0
     assert "threadpoolctl" in out
@@ -74,3 +75,10 @@ def test_module_in_a_source_folder_runs_the_compiled_installation(tmp_path):
     shown = json.loads(result.stdout)
     assert (shown["backend"], Path(shown["path"])) == ("native", source)
     assert "these sources are not compiled" in result.stderr
+
+
+def test_a_missing_extra_is_named(monkeypatch, refused, call):
+    monkeypatch.setitem(sys.modules, "mpmath", None)
+    for arguments in ([], ["relu"], ["relu", "--dtype", "float64"]):
+        assert "pip install fastact[bench]" in refused("accuracy", *arguments)
+    assert call("accuracy", "relu", "--dtype", "float32")[0] == 0
