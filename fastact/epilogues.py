@@ -126,6 +126,10 @@ class Epilogue(ABC):
         """f'(x), elementwise; TypeError where it is no function of one number."""
         raise TypeError(f"slope: expected an activation of one number, got {self}")
 
+    @abstractmethod
+    def curve(self, x: Array) -> tuple[Array, Array]:
+        """For figures: values and slopes at the numbers x."""
+
     def __repr__(self) -> str:
         """The call of ``activation`` that makes it."""
         return f"activation({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.parameters.items())])})"
@@ -165,6 +169,9 @@ class Elementwise(Epilogue):
             self.apply(plain, saved)
         learned = None if parameter is None else checks.plain(parameter)
         return checks.in_layout_of(source, self.derivative(saved, None, learned), target, x)
+
+    def curve(self, x: Array) -> tuple[Array, Array]:
+        return self(x), self.slope_at(x)
 
     def _operands(self, function: str, x: Any, out: Any) -> tuple[Array, Array | None]:
         """x, and what the epilogue learns, checked."""
@@ -494,6 +501,12 @@ class MaxoutEpilogue(Epilogue):
         dx = checks.writable(target, shape, g.dtype)
         backends.current().maxout_backward(checks.plain(g), checks.plain(number), dx, self.pieces)
         return checks.returned(dx, target)
+
+    def curve(self, x: Array) -> tuple[Array, Array]:
+        """Of lines of slopes from -1 to 1, two of which make |x| and more of which touch a parabola."""
+        slopes = np.linspace(-1, 1, self.pieces) if self.pieces > 1 else np.ones(1)
+        y, index = self(x[:, np.newaxis] * slopes + 1 - slopes**2)
+        return y[:, 0], slopes[index[:, 0]]
 
     def __str__(self) -> str:
         return f"maxout(pieces={self.pieces})"

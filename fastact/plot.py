@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import epilogues
-from .epilogues import FixedActivation
+from .epilogues import Epilogue
 from .files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["activations", "check", "comparison", "content", "training", "write"]
+__all__ = ["activations", "check", "comparison", "content", "history", "training", "write"]
 
 #: What a figure's file name may end in.
 ENDINGS = (".png", ".svg", ".pdf")
+
+FEW = 8  # activations that share two panels
+POINTS = 1201
 
 
 def check() -> None:
@@ -27,16 +31,18 @@ def check() -> None:
     _figure(1)
 
 
-def _figure(columns: int, **size: float) -> tuple[Figure, list[Any]]:
-    """A figure outside pyplot, with its axes side by side."""
+def _figure(columns: int, rows: int = 1, **size: float) -> tuple[Figure, list[Any]]:
+    """A figure outside pyplot, which a notebook shows all the same, with its axes row by row."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plot: figures need matplotlib; install it with pip install fastact[plot]") from error
+
     figure = Figure(figsize=(size.get("width", 5.0 * columns), size.get("height", 4.0)), layout="constrained")
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
         ax.grid(alpha=0.3)
+    figure._repr_png_ = functools.partial(_picture, figure, "png")  # type: ignore[attr-defined]
     return figure, axes
 
 
@@ -55,45 +61,108 @@ def write(figure: Figure, path: Any) -> None:
     file = Path(path)
     if file.suffix not in ENDINGS:
         raise ValueError(f"plot: expected a file name that ends in {' or '.join(ENDINGS)}, got {file.name!r}")
+    write_atomically(file, _picture(figure, file.suffix[1:]))
+
+
+def _picture(figure: Figure, form: str) -> bytes:
     picture = io.BytesIO()
-    figure.savefig(picture, format=file.suffix[1:], dpi=150)
-    write_atomically(file, picture.getvalue())
+    figure.savefig(picture, format=form, dpi=150)
+    return picture.getvalue()
 
 
-def activations(chosen: Sequence[str | FixedActivation], low: float = -6.0, high: float = 6.0) -> Figure:
-    """Elementwise activations on the left and their slopes on the right, for inputs from low to high, in float64.
+def activations(chosen: Sequence[str | Epilogue], low: float = -6.0, high: float = 6.0) -> Figure:
+    """Activations and their slopes for inputs from low to high, in float64.
 
-    Raises ValueError or TypeError for what is no elementwise activation or no range, ImportError without matplotlib.
+    A few share two panels, values on the left and slopes on the right, which show y as far as they show x; more have a
+    panel each, with the slope dashed. Where a line jumps it is broken. A learned weight is as it starts; maxout is that
+    of lines with slopes from -1 to 1. Raises ValueError or TypeError for what is no activation or no range, ImportError
+    without matplotlib.
     """
     if not low < high or not np.isfinite([low, high]).all():
         raise ValueError(f"plot: expected low < high, both finite, got {low} and {high}")
-    known = [epilogues.elementwise("plot", item) for item in chosen]
-    figure, (left, right) = _figure(2, width=11.5, height=max(4.0, 0.25 * len(known)))
-    x = np.linspace(low, high, 1201)
+    known = [epilogues.epilogue("plot", item, {"pieces": 2} if item == "maxout" else None) for item in chosen]
+    if len(known) > FEW:
+        return _panels(known, low, high)
+    figure, (left, right) = _figure(2, width=11.5)
     for activation in known:
-        y = np.empty_like(x)
-        activation.apply(x, y)
-        slope = activation.derivative(x if activation.reads == "x" else y)
-        for ax, line in ((left, y), (right, slope)):
-            ax.plot(x, line, _style(ax), label=str(activation))
-    left.set_title("activation")
-    right.set_title("slope")
-    for ax in (left, right):
+        for ax, (x, y) in zip((left, right), _curves(activation, low, high), strict=True):
+            ax.plot(x, y, _style(ax), label=str(activation))
+    for ax, title in ((left, "activation"), (right, "slope")):
+        ax.set_title(title)
         ax.set_xlabel("x")
+        if len(known) > 1:  # or one that grows fast would leave the others flat
+            bottom, top = ax.get_ylim()
+            ax.set_ylim(max(bottom, min(low, -1.0) - 0.5), min(top, max(high, 1.0) + 0.5))
     figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     return figure
 
 
+def _panels(known: Sequence[Epilogue], low: float, high: float) -> Figure:
+    """A panel for each."""
+    columns = 4
+    rows = -(-len(known) // columns)
+    figure, axes = _figure(columns, rows, width=3.0 * columns, height=2.2 * rows)
+    for ax, activation in zip(axes, known, strict=False):
+        for (x, y), style, label in zip(_curves(activation, low, high), ("-", "--"), ("f", "f'"), strict=True):
+            ax.plot(x, y, style, label=label)
+        ax.set_title(str(activation), fontsize="small")
+    for ax in axes[len(known) :]:
+        ax.remove()
+    axes[0].legend(fontsize="small")
+    return figure
+
+
+def _curves(activation: Epilogue, low: float, high: float) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """(x, y) of the values, and of the slopes, with a NaN where they jump."""
+    x = np.linspace(low, high, POINTS)
+    return tuple(_broken(lambda x, i=i: activation.curve(x)[i], x) for i in (0, 1))  # type: ignore[misc]
+
+
+def _broken(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and function(x), with both ends of each jump and a NaN between them.
+
+    Halving an interval again and again leaves nothing of a slope, however steep, but all of a jump.
+    """
+    y = function(x)
+    a, b = x[:-1].copy(), x[1:].copy()
+    for _ in range(40):
+        middle = (a + b) / 2
+        at_a, at_middle, at_b = function(a), function(middle), function(b)
+        left = np.abs(at_middle - at_a) > np.abs(at_b - at_middle)
+        a, b = np.where(left, a, middle), np.where(left, middle, b)
+    at_a, at_b = function(a), function(b)
+    jumps = np.flatnonzero(np.abs(at_b - at_a) > 1e-6)
+    places = np.repeat(jumps + 1, 3)
+    inserted = np.column_stack([a[jumps], b[jumps], b[jumps]]).reshape(-1)
+    values = np.column_stack([at_a[jumps], np.full(jumps.size, np.nan), at_b[jumps]]).reshape(-1)
+    return np.insert(x, places, inserted), np.insert(y, places, values)
+
+
+def history(lists: Mapping[str, Sequence[float]]) -> Figure:
+    """What a training recorded, by name: losses on the left, and on the right, where there are any, metrics."""
+    losses = {name: values for name, values in lists.items() if name.endswith("loss") and values}
+    metrics = {name: values for name, values in lists.items() if name not in (*losses, "rate") and values}
+    figure, axes = _figure(2 if metrics else 1, width=11.5 if metrics else 6.5)
+    _by_epoch(axes[0], losses)
+    axes[0].set_ylabel("loss")
+    if all(min(values) > 0 for values in losses.values()):
+        axes[0].set_yscale("log")
+    if metrics:
+        _by_epoch(axes[1], metrics)
+    return figure
+
+
+def _by_epoch(ax: Any, lists: Mapping[str, Sequence[float]]) -> None:
+    for name, values in lists.items():
+        ax.plot(range(1, len(values) + 1), values, "-" if len(values) > 1 else ".", label=name)
+    _epochs(ax)
+    if lists:
+        ax.legend(fontsize="small")
+
+
 def training(losses: Mapping[str, Sequence[float]]) -> Figure:
     """Loss curves by name, one point an epoch."""
-    figure, (ax,) = _figure(1, width=6.5)
-    for name, values in losses.items():
-        ax.plot(range(1, len(values) + 1), values, label=name)
-    _epochs(ax)
-    ax.set_ylabel("loss")
-    ax.set_yscale("log")
-    ax.legend(fontsize="small")
-    return figure
+    return history({f"{name} loss": values for name, values in losses.items()})
 
 
 def comparison(results: Sequence[Mapping[str, Any]]) -> Figure:

@@ -32,7 +32,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-UPWARDS = {("network", "persistence")}  # net.save(), when it is called
+UPWARDS = {("network", "persistence"), ("training", "plot")}  # net.save() and history.plot(), when they are called
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "fit" not in path.relative_to(PACKAGE).parts)
 NAMES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES}

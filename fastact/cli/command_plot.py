@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import plot
-from ..epilogues import Epilogue
-from ..registry import ACTIVATIONS
-from .options import CommandError, add_json, check_writable, parse_activation, parse_number, print_json, user_errors
-
-
-def _parse_fixed(text: str) -> Epilogue:
-    """An activation without a learned weight."""
-    found = parse_activation(text)
-    if found.learns:
-        raise argparse.ArgumentTypeError(f"{found.name} has a learned weight; name an activation without one")
-    return found
+from ..registry import ACTIVATIONS, LEARNED
+from .options import CommandError, add_json, check_writable, parse_any_activation, parse_number, print_json, user_errors
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +19,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "wrote. Needs matplotlib: pip install fastact[plot]."
     )
     parser.add_argument(
-        "names", nargs="*", type=_parse_fixed, metavar="NAME", help="activations, as in relu or elu:alpha=0.5 (all)"
+        "names",
+        nargs="*",
+        type=parse_any_activation,
+        metavar="NAME",
+        help="activations, as in relu, elu:alpha=0.5 or maxout:pieces=3 (all but maxout, a panel each)",
     )
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="draw the results in this JSON file")
     parser.add_argument("--low", type=parse_number, default=-6.0, metavar="X", help="smallest input drawn (-6)")
@@ -45,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         if options.source is not None:
             figure = plot.content(_read_json(options.source), options.source.name)
         else:
-            figure = plot.activations(options.names or list(ACTIVATIONS), options.low, options.high)
+            figure = plot.activations(options.names or [*ACTIVATIONS, *LEARNED], options.low, options.high)
         plot.write(figure, options.out)
     if options.json:
         print_json({"out": str(options.out), "axes": len(figure.axes)})

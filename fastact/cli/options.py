@@ -78,16 +78,25 @@ def parse_widths(text: str) -> tuple[int, ...]:
 
 
 def parse_activation(text: str) -> Epilogue:
-    """``name`` or ``name:parameter=value,parameter=value``, with one input for each output."""
+    """As ``parse_any_activation``, with one input for each output."""
+    found = parse_any_activation(text)
+    if found.columns(1) != 1:
+        raise argparse.ArgumentTypeError(f"{found.name}, with several inputs for each output, is for use from Python")
+    return found
+
+
+def parse_any_activation(text: str) -> Epilogue:
+    """``name`` or ``name:parameter=value,parameter=value``; maxout has two pieces unless it says otherwise."""
     name, _, given = text.partition(":")
-    parameters = {}
+    parameters: dict[str, float] = {}
     for part in given.split(",") if given else ():
         key, equals, value = part.partition("=")
         if not equals or math.isnan(parse_number(value)):
             raise argparse.ArgumentTypeError(f"expected name:parameter=number,..., got {text!r}")
-        parameters[key.strip()] = float(value)
+        number = float(value)
+        parameters[key.strip()] = int(number) if number.is_integer() else number
     if name == "maxout":
-        raise argparse.ArgumentTypeError("maxout, with several inputs for each output, is for use from Python")
+        parameters.setdefault("pieces", 2)
     try:
         return functional.activation(name, **parameters)
     except (ValueError, TypeError) as error:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import checks
+from .metrics import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -14,8 +18,9 @@ class History:
     """What happened, epoch by epoch: lists with one number an epoch, by name as ``history["loss"]`` too.
 
     ``loss`` is the mean over the epoch's rows, each under the parameters of its own step; ``rate`` the learning rate
-    of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like. Only whole epochs have an entry,
-    but ``steps`` counts every step, and ``seconds`` is the time inside training steps alone.
+    of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like, which are attributes too:
+    ``history.validation_r2``, empty where it was not measured. Only whole epochs have an entry, but ``steps`` counts
+    every step, and ``seconds`` is the time inside training steps alone. ``plot()`` draws it.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -31,10 +36,17 @@ class History:
         """Epochs finished."""
         return len(self.loss)
 
-    @property
-    def validation_accuracy(self) -> list[float]:
-        """``history["validation_accuracy"]``, empty where it was not measured."""
-        return self.metrics.get("validation_accuracy", [])
+    def __getattr__(self, name: str) -> list[float]:
+        """A metric by its name: what was recorded, or nothing where a metric of the library was not."""
+        recorded: dict[str, list[float]] = vars(self).get("metrics", {})
+        if name in recorded:
+            return recorded[name]
+        if name.removeprefix("validation_") in METRICS:
+            return []
+        raise AttributeError(f"History has no {name!r}; recorded: {', '.join(vars(self) and self._lists())}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.metrics]
 
     def __repr__(self) -> str:
         """The latest numbers."""
@@ -49,6 +61,15 @@ class History:
 
     def _lists(self) -> dict[str, list[float]]:
         return {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, "rate": self.rate}
+
+    def plot(self) -> Figure:
+        """The losses, and beside them the metrics, by epoch: a matplotlib figure (extra ``plot``).
+
+        A notebook shows it; ``history.plot().savefig("training.png")`` writes it.
+        """
+        from .. import plot
+
+        return plot.history(self._lists())
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add the numbers of an epoch, by name."""

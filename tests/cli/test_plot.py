@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from fastact import cli
+from fastact.registry import ACTIVATIONS, LEARNED
 
 QUICK = ("--seeds", "2", "--epochs", "3", "--hidden", "16")
 
@@ -33,6 +34,17 @@ def test_activations(capsys, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["f.png"]
 
 
+def test_without_names_all_are_drawn_and_those_of_lectures_by_name(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = str(tmp_path / "f.svg")
+    assert cli.main(["plot", "--json", "--out", file]) == 0
+    assert json.loads(capsys.readouterr().out)["axes"] == len(ACTIVATIONS) + len(LEARNED)
+    assert cli.main(["plot", "prelu:weight=0.1", "maxout", "maxout:pieces=3", "--json", "--out", file]) == 0
+    assert json.loads(capsys.readouterr().out)["axes"] == 2
+    assert cli.main(["compare", "--activations", "maxout"]) == 2
+    assert "maxout, with several inputs for each output, is for use from Python" in capsys.readouterr().err
+
+
 def test_figures_of_reports(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     report, picture = tmp_path / "c.json", tmp_path / "c.svg"
@@ -52,7 +64,7 @@ def test_figures_of_reports(capsys, tmp_path):
     [
         (["relu"], "the following arguments are required: --out"),
         (["rellu", "--out", "f.png"], "unknown activation 'rellu'"),
-        (["prelu", "--out", "f.png"], "prelu has a learned weight; name an activation without one"),
+        (["maxout:pieces=2.5", "--out", "f.png"], "expected pieces to be a whole number"),
         (["relu", "--out", "f.gif"], "expected a file name that ends in .png"),
         (["relu", "--out", "no/f.png"], "cannot write into no"),
         (["relu", "--low", "3", "--high", "1", "--out", "f.png"], "expected low < high"),

@@ -1,5 +1,8 @@
 """What is recorded."""
 
+import copy
+import pickle
+
 import pytest
 from tasks import fit, network, table
 
@@ -16,3 +19,17 @@ def test_history_as_plain_numbers():
     for wrong in ({}, {**content, "epochs": 3}, {**content, "by_epoch": {"loss": ["x"]}}, {**content, "steps": -1}):
         with pytest.raises(ValueError, match=r"History\.from_dict"):
             fa.History.from_dict(wrong)
+
+
+def test_every_metric_is_an_attribute():
+    x, _, values = table()
+    history = fit(network(), x, values, loss="squared_error", epochs=2, validation=0.3)
+    assert history.validation_r2 == history["validation_r2"]
+    assert len(history.validation_r2) == 2
+    assert history.validation_accuracy == history.accuracy == []  # not measured
+    assert "validation_r2" in dir(history)
+    own = fit(network(), x, values, loss="squared_error", epochs=1, metrics={"bias": lambda z, t: (z - t).mean()})
+    assert own.bias == own["bias"]
+    with pytest.raises(AttributeError, match=r"History has no 'validation_r'; recorded: loss, validation_loss, .*rate"):
+        getattr(history, "validation_" + "r")
+    assert copy.deepcopy(history) == pickle.loads(pickle.dumps(history)) == history
