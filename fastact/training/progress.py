@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from typing import Any
 
 from .callbacks import Run
@@ -19,13 +20,13 @@ class Progress:
         self.run, self.due = run, math.inf
         self.bar: Any = None
         self.lines = bool(shown) and sys.stderr is not None
-        if self.lines and (_notebook() or sys.stderr.isatty()):
-            from tqdm.auto import tqdm
-
+        notebook = "ipykernel" in sys.modules
+        if self.lines and (notebook or sys.stderr.isatty()):
+            tqdm, widgets = _tqdm()
             done = run.epoch * run.steps_per_epoch
             self.bar = tqdm(total=run.epochs * run.steps_per_epoch, initial=done, unit="step")
             self.lines, self.due = False, 0.0
-            run.write = self.bar.write if _notebook() else self._beside
+            run.write = self.bar.write if widgets else self._beside
         elif not self.lines:
             run.write = _silent
 
@@ -65,10 +66,12 @@ def _silent(text: str) -> None:
     """What progress=False writes."""
 
 
-def _notebook() -> bool:
-    """Whether tqdm draws with a notebook's widgets; asked only where a notebook's kernel runs."""
-    if "ipykernel" not in sys.modules:
-        return False
-    from tqdm import auto, std
+def _tqdm() -> tuple[Any, bool]:
+    """The bar that suits, and whether it is drawn with a notebook's widgets: without ipywidgets it is text."""
+    from tqdm import TqdmWarning, std
 
-    return getattr(auto, "notebook_tqdm", std.tqdm) is not std.tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)  # that there is no ipywidgets
+        from tqdm import auto
+
+    return auto.tqdm, getattr(auto, "notebook_tqdm", std.tqdm) is not std.tqdm

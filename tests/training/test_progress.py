@@ -49,3 +49,27 @@ def test_silence(monkeypatch, stream):
 def test_early_stopping_says_why(monkeypatch):
     text = shown(monkeypatch, io.StringIO(), callbacks=[fa.EarlyStopping(1, monitor="rate")])
     assert "stopped after epoch 2: rate no longer improves (best 0.01 in epoch 1, whose weights are restored)" in text
+
+
+def test_a_notebook_without_widgets_has_a_bar_of_text(python):
+    """As in a notebook's kernel, which is no terminal: without ipywidgets no warning, and a bar."""
+    program = """
+        import sys, types, warnings
+        warnings.simplefilter("always")  # tqdm swallows one that is an error
+        shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+        sys.modules["ipykernel"] = sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel")
+        sys.modules["IPython"] = types.ModuleType("IPython")
+        sys.modules["IPython"].get_ipython = lambda: shell
+        sys.modules["IPython.display"] = None
+        sys.modules["ipywidgets"] = None
+        import numpy as np
+        import fastact as fa
+        net = fa.Sequential(fa.Dense(3, 2), rng=0)
+        fa.fit(net, np.ones((8, 3)), np.zeros(8, int), epochs=2, patience=1, validation=0.5)
+        print("done")
+    """
+    result = python(program)
+    assert result.stdout.strip() == "done", result.stderr
+    assert "epoch=2/2" in result.stderr
+    assert "step/s" in result.stderr
+    assert "Warning" not in result.stderr
