@@ -8,7 +8,9 @@ maximum is ``maxout``, a neuron's error is one of the losses. ``fastact examples
 from __future__ import annotations
 
 import functools
+import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -675,6 +677,32 @@ EXAMPLES: dict[int, tuple[str, Callable[[], list[Row]]]] = {
     19: ("Universal approximation", _approximation),
     20: ("Signs of gradients above positive inputs", _signs),
 }
+
+
+#: How rows are made, of which the code of an example says nothing.
+REPORTING = (agrees, _numbers, _beside, _same, _fact)
+
+
+def name(number: int) -> str:
+    """An example's short name: "xor"."""
+    return EXAMPLES[number][1].__name__.strip("_<>")
+
+
+def code(number: int) -> str:
+    """The source of an example, after that of the functions here that it calls."""
+    found: dict[Callable[..., Any], str] = {}
+
+    def collect(function: Callable[..., Any]) -> None:
+        if function in REPORTING or function in found:
+            return
+        source = found[function] = inspect.getsource(function)
+        for word in re.findall(r"\w+", source):
+            used = globals().get(word)
+            if inspect.isfunction(used) and used.__module__ == __name__:
+                collect(used)
+
+    collect(EXAMPLES[number][1])
+    return "\n\n".join(text for _, text in sorted(found.items(), key=lambda item: item[0].__code__.co_firstlineno))
 
 
 def run(number: int) -> tuple[str, list[Row]]:
