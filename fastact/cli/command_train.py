@@ -15,6 +15,7 @@ from .. import backends, optim, runtime, training
 from ..data.tables import Table, load_digits, read_table, standardization, stratified_split
 from ..layers import Dense
 from ..measure.by_hand import NumpyStep, library_step, numpy_threads, time_in_turns
+from ..measure.processes import blas
 from ..network import Sequential
 from .classifier import DTYPE, Classifier
 from .options import (
@@ -38,9 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "Trains a dense network (softmax cross-entropy, SGD with momentum, float32) on a table, or on the bundled "
         "handwritten digits, and prints its accuracy on a held-out fifth of each class and the time of a training step "
         "beside that of the same step written by hand in NumPy. The rows held out do not depend on --seed. The two "
-        "steps are timed in turns after a warm-up; times are medians. NumPy's matrix products (which both use) run on "
-        "as many threads as fastact where the package threadpoolctl is installed to tell them so, else on as many as "
-        "their library takes (see OMP_NUM_THREADS and OPENBLAS_NUM_THREADS)."
+        "steps are timed in turns after a warm-up; times are medians. The ratio depends on the BLAS of NumPy's matrix "
+        "products, which is named; they run on as many threads as fastact where the package threadpoolctl is "
+        "installed to tell them so, else on as many as their library takes (see OMP_NUM_THREADS and "
+        "OPENBLAS_NUM_THREADS)."
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE",
@@ -128,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
             problem = _problem(options.data, options.label)
         with numpy_threads(runtime.get_num_threads()) as blas_threads:
             net, report = _train(problem, options)
-            report["numpy_threads"] = blas_threads
+            report["numpy_threads"], report["numpy_blas"] = blas_threads, blas()
     if options.save is not None:
         with user_errors():
             net.save(options.save, metadata=problem.classifier.metadata())
@@ -173,6 +175,7 @@ def _train(problem: _Problem, options: argparse.Namespace) -> tuple[Sequential, 
         "instruction_set": runtime.instruction_set if backend == "native" else None,
         "threads": runtime.get_num_threads(),
         "numpy_threads": None,
+        "numpy_blas": None,
         "epochs": history.epochs,
         "steps": history.steps,
         "training_seconds": history.seconds,
@@ -197,7 +200,7 @@ def _text(report: dict[str, Any]) -> str:
         f"test accuracy   {100 * report['test_accuracy']:.2f} %\n"
         f"time per step   {1e3 * report['seconds_per_step']:.3f} ms  ({kernels}, {report['threads']} threads)\n"
         f"NumPy by hand   {1e3 * report['numpy_seconds_per_step']:.3f} ms  "
-        f"(the same step, in place, {report['numpy_threads'] or 'default'} threads)\n"
+        f"(the same step, in place; {report['numpy_blas']}, {report['numpy_threads'] or 'default'} threads)\n"
         f"ratio           {report['ratio']:.2f}\n"
     )
     return text if report["saved"] is None else f"{text}saved           {report['saved']}\n"

@@ -75,12 +75,14 @@ def numpy_isa() -> str:
     return "avx512" if any("512" in f or f == "X86_V4" for f in found) else (found[-1].lower() if found else "baseline")
 
 
-def blas() -> str | None:
-    """NumPy's BLAS and the architecture that it chose, where threadpoolctl is there to say."""
+def blas() -> str:
+    """NumPy's BLAS, and the architecture that it chose where threadpoolctl is there to say."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        return None
+        built: Any = np.show_config(mode="dicts")
+        found = built["Build Dependencies"]["blas"]
+        return f"{found['name']} {found.get('version', '')}".strip()
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(" ".join(str(p[k]) for k in ("internal_api", "version", "architecture") if k in p) for p in pools)
 

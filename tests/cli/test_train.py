@@ -2,12 +2,14 @@
 
 import json
 import statistics
+import sys
 
 import numpy as np
 import pytest
 
 import fastact as fa
 from fastact import runtime, training
+from fastact.measure import processes
 
 QUICK = ("--epochs", "2", "--hidden", "8")
 
@@ -19,7 +21,19 @@ def test_train_prints_accuracy_and_both_times(call):
     assert "network: 64-8-10, relu, 610 parameters, float32" in out
     for line in ("test accuracy", "time per step", "NumPy by hand", "ratio"):
         assert sum(text.startswith(line) for text in out.splitlines()) == 1
+    assert f"(the same step, in place; {processes.blas()}, " in out
     assert "step" in err  # the progress bar
+
+
+def test_the_blas_is_named(monkeypatch):
+    """With its architecture where threadpoolctl knows it, else by what NumPy was built with."""
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    assert pools
+    assert all(pool["architecture"] in processes.blas() for pool in pools)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert processes.blas() == f"{built['name']} {built['version']}"
 
 
 def test_train_json_is_one_object(call):
