@@ -158,6 +158,19 @@ def read(file: BinaryIO) -> tuple[dict[str, str], Arrays]:
     return texts, arrays
 
 
+def to_json(value: Any, constants: bool = False) -> str:
+    """JSON of plain values, and of NumPy's numbers and arrays as such; NaN and infinity only where asked for."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.floating):
+            return float(value)
+        if isinstance(value, (np.generic, np.ndarray)):
+            return value.tolist()
+        raise TypeError(f"expected numbers, texts, lists and dictionaries of these, got {checks.describe(value)}")
+
+    return json.dumps(value, default=plain, allow_nan=constants)
+
+
 def parse_json(text: str | bytes, constants: bool = False) -> Any:
     """JSON without duplicate names, and without NaN and infinity unless asked for."""
 

@@ -83,7 +83,7 @@ def save(
         content["training"], training_arrays = training
         arrays |= training_arrays
     texts = {"format": FORMAT, "fastact": __version__, "numpy": np.__version__, "dtype": str(net.dtype)}
-    texts |= {key: json.dumps(value, allow_nan=key == "training") for key, value in content.items()}
+    texts |= {key: files.to_json(value, key == "training") for key, value in content.items()}
     files.write(file, texts, arrays)
 
 
@@ -181,7 +181,7 @@ class Content:
     def check(self, net: Sequential) -> None:
         """ValueError unless ``fill`` can give the network all that the file holds."""
         with self.trusting_nothing("does not fit the network"):
-            same = json.loads(json.dumps(net.describe())) == self.header["layers"]
+            same = json.loads(files.to_json(net.describe())) == self.header["layers"]
             if not same or net.dtype != self.dtype:
                 raise ValueError(f"it holds another network than {net!r}")
             parameters = net.named_parameters()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from .. import backends, functional, runtime
 from ..epilogues import Epilogue
+from ..files import to_json
 
 
 class CommandError(Exception):
@@ -167,4 +167,4 @@ def check_writable(option: str, path: Path, *endings: str) -> None:
 
 def print_json(content: dict[str, Any]) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(content, allow_nan=False) + "\n")
+    sys.stdout.write(to_json(content) + "\n")

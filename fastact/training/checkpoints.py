@@ -26,15 +26,11 @@ def settings_of(optimizer: Optimizer) -> dict[str, float | None]:
     return {name: None if callable(value) else value for name, value in values.items()}
 
 
-def as_json(state: Any) -> Any:
-    """A bit generator's state as JSON."""
-    if isinstance(state, dict):
-        return {key: as_json(item) for key, item in state.items()}
-    return state.tolist() if isinstance(state, (np.ndarray, np.generic)) else state
-
-
 def set_state(generator: np.random.Generator, state: Any) -> None:
-    """Continue from such a state; ValueError, with nothing changed, for what cannot be a state of this kind."""
+    """Continue from a bit generator's state that went through JSON.
+
+    Raises ValueError, with nothing changed, for what cannot be a state of this kind.
+    """
 
     def decoded(now: Any, given: Any, name: str = "") -> Any:
         if isinstance(now, dict):
@@ -75,7 +71,7 @@ def recorder(
         states, arrays = callback_states(callbacks)
         training = {
             "epoch": run.epoch, "facts": facts, "history": run.history.to_dict(), "settings": settings,
-            "rng_start": as_json(start), "rng": as_json(generator.bit_generator.state), "callbacks": states,
+            "rng_start": start, "rng": generator.bit_generator.state, "callbacks": states,
         }  # fmt: skip
         return training, arrays
 

@@ -76,7 +76,7 @@ class Objective:
         result = self.loss(outputs, targets, **keywords)
         if not isinstance(result, tuple) or len(result) != 2 or np.ndim(result[0]):
             raise TypeError(f"expected the loss {self.name} to return (loss, grad), got {checks.describe(result)}")
-        return result
+        return float(result[0]), result[1]  # a NumPy float32 would go on in the sums and the history
 
     def row_weights(
         self, function: str, net: Sequential, targets: np.ndarray, sample_weight: np.ndarray | None

@@ -392,3 +392,65 @@ def test_a_run_that_a_checkpoint_does_not_fit_leaves_the_generator(tmp_path):
         with pytest.raises(ValueError, match="fit: "):
             fa.fit(network(), X, LABELS, epochs=3, resume=file, **given)
         assert generator.bit_generator.state == before
+
+
+class Numbers(fa.Callback):
+    """Keeps what NumPy's functions give."""
+
+    def __init__(self):
+        self.state = {}
+
+    def on_epoch_end(self, run):
+        whole = np.arange(3)
+        self.state = {
+            "loss": np.float32(run.logs["loss"]), "wide": np.float64(0.1), "epoch": np.int64(run.epoch),
+            "better": np.bool_(True), "counts": [whole, {"of": whole.sum()}], "half": np.float16(0.5),
+        }  # fmt: skip
+
+    def state_dict(self):
+        return self.state
+
+    def load_state_dict(self, state):
+        self.state = dict(state)
+
+
+def float32_loss(outputs, targets):
+    loss, grad = fa.softmax_cross_entropy(outputs, targets)
+    return np.float32(loss), grad
+
+
+def test_numpys_numbers_reach_a_checkpoint(tmp_path):
+    """From a loss, from metrics, from the state of a callback."""
+    file = tmp_path / "c.safetensors"
+    nets, histories, watched = [network(), network()], [], Numbers()
+    given = {"loss": float32_loss, "metrics": {"low": lambda z, t: z.min()}, "rng": 5, "progress": False}
+    histories.append(fa.fit(nets[0], X, LABELS, epochs=4, **given))
+    fa.fit(nets[1], X, LABELS, epochs=2, checkpoint=file, callbacks=[watched], **given)
+    again = Numbers()
+    fa.fit(nets[1], X, LABELS, epochs=2, resume=file, callbacks=[again], **given)
+    assert again.state == {
+        "loss": float(watched.state["loss"]), "wide": 0.1, "epoch": 2, "better": True,
+        "counts": [[0, 1, 2], {"of": 3}], "half": 0.5,
+    }  # fmt: skip
+    histories.append(fa.fit(nets[1], X, LABELS, epochs=4, resume=file, callbacks=[Numbers()], **given))
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    assert histories[0].loss == histories[1].loss
+    assert all(type(value) is float for values in histories[0].to_dict()["by_epoch"].values() for value in values)
+
+
+def test_the_mean_of_a_float32_loss_is_taken_in_double():
+    def loss(outputs, targets):
+        return np.float32(0.1), np.zeros_like(outputs)
+
+    x, y = np.ones((4096, 6), np.float32), np.zeros((4096, 3))
+    history = fa.fit(network(), x, y, loss=loss, epochs=1, batch_size=1, progress=False)
+    assert history.loss[0] == pytest.approx(float(np.float32(0.1)), rel=1e-12)
+
+
+def test_what_is_no_number_is_refused_in_words(tmp_path):
+    class Bad(fa.Callback):
+        def state_dict(self):
+            return {"what": {1, 2}}
+
+    with pytest.raises(TypeError, match="expected numbers, texts, lists and dictionaries of these, got set"):
+        fa.fit(network(), X, LABELS, epochs=1, checkpoint=tmp_path / "c.npz", callbacks=[Bad()], progress=False)
