@@ -1,4 +1,32 @@
-"""fastact: compiled, in-place activation kernels and fused dense layers for fast training on CPUs."""
+"""Train small dense networks on CPUs at the speed of the machine.
+
+Where to look (``help`` of each name tells all of it)::
+
+    a network         fa.Sequential(fa.Dense(64, 128, "gelu"), fa.Dense(128, 10)), fa.layers
+    training it       fa.fit, fa.evaluate, fa.predict; fa.optim, fa.EarlyStopping, fa.training
+    by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
+    losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
+    activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
+    rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
+    dense layers      fa.dense, fa.dense_forward, fa.dense_backward
+    initial weights   fa.init
+    files             net.save(path), fa.load(path), fa.Checkpoint; fa.tables: digits, CSV and NPZ files
+    looking inside    net.summary(), fa.Monitor, fa.check_gradients, fa.diagnostics, fa.plot, history.plot()
+    your own          fa.Layer, fa.custom_activation, fa.Callback, any function as a loss
+    the machine       fa.show_config(), fa.set_num_threads(n), fa.use_backend("numpy")
+    at a terminal     fastact train, predict, compare, examples, plot, accuracy, info
+
+Functions take float32 or float64 arrays of any shape, and Python numbers and lists, which are float64 unless an array
+beside them says otherwise; ``out=`` says where the result goes, the input itself included. The second argument of a
+``_backward`` function is the input or the output, as its help says.
+
+>>> import fastact as fa
+>>> net = fa.Sequential(fa.Dense(4, 8, "tanh"), fa.Dense(8, 3), rng=0)
+>>> net
+Sequential(Dense(4 -> 8, tanh), Dense(8 -> 3), float32, 67 parameters)
+>>> fa.relu([-1, 2.5])
+array([0. , 2.5])
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +55,7 @@ from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
 if TYPE_CHECKING:
-    from . import diagnostics
+    from . import diagnostics, plot, tables
     from .diagnostics import Monitor, check_gradients
 
 __all__ = [
@@ -64,12 +92,14 @@ __all__ = [
     "load",
     "num_threads",
     "optim",
+    "plot",
     "predict",
     "quantile",
     "set_num_threads",
     "show_config",
     "softmax_cross_entropy",
     "squared_error",
+    "tables",
     "use_backend",
 ]
 __all__ += functional.__all__
@@ -78,9 +108,10 @@ __all__.sort()
 
 def __getattr__(name: str) -> Any:
     """What is loaded when it is first used."""
-    if name not in ("diagnostics", "Monitor", "check_gradients"):
-        raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(".diagnostics", __name__)
-    return module if name == "diagnostics" else getattr(module, name)
+    if name in ("diagnostics", "plot", "tables"):
+        return import_module(f".{name}", __name__)
+    if name in ("Monitor", "check_gradients"):
+        return getattr(import_module(".diagnostics", __name__), name)
+    raise AttributeError(f"module 'fastact' has no attribute {name!r}")

@@ -8,7 +8,7 @@ import pytest
 from tasks import fit, network, table
 
 import fastact as fa
-from fastact import diagnostics, wording
+from fastact import cli, diagnostics, wording
 
 
 class Scale(fa.Layer):
@@ -252,3 +252,18 @@ def test_a_warning_of_training_points_at_the_line_that_called_fit():
         fit(net, X, LABELS, epochs=1, callbacks=[fa.Monitor()])
     line = inspect.currentframe().f_lineno - 1
     assert {(one.filename, one.lineno) for one in caught} == {(__file__, line)}
+
+
+# ------------------------------------------------------------------------------------------ the map
+
+
+def test_the_map_names_what_there_is(python):
+    """Each ``fa.name`` in the docstring of the package can be had after ``import fastact`` alone."""
+    names = sorted(set(re.findall(r"\bfa\.(\w+)", fa.__doc__)))
+    assert {"fit", "slope", "plot", "tables", "diagnostics", "optim"} <= set(names)
+    result = python(f"import fastact as fa\nfor name in {names!r}: assert getattr(fa, name), name\nprint('all')")
+    assert result.stdout.strip() == "all", result.stderr
+    for loss in re.search(r"losses +(.*)", fa.__doc__)[1].replace("fa.", "").split(", "):
+        assert callable(getattr(fa, loss))
+    for command in re.search(r"terminal +fastact (.*)", fa.__doc__)[1].split(", "):
+        assert command in cli.COMMANDS
