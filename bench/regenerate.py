@@ -75,13 +75,13 @@ FORWARD = """{name}: y = {formula}, elementwise.
 
 Parameters
 ----------
-x : ndarray of float32 or float64, any shape
+x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
 {parameters}out : ndarray, optional
     Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
 Returns
 -------
-y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
 Raises
 ------

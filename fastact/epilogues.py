@@ -145,13 +145,9 @@ class Elementwise(Epilogue):
 
     def __call__(self, x: Any, *, out: Array | None = None) -> Any:
         """y = f(x)."""
-        source, parameter = self._operands(self.name, x, out)
-        target = checks.output(self.name, out, source.shape, source.dtype, {"x": source})
-        if parameter is not None:
-            checks.disjoint(self.name, target, "x", **dict.fromkeys(self.parameters, parameter))
-        plain, learned = checks.plain(source), None if parameter is None else checks.plain(parameter)
+        source, target, plain, parameter = self._prepared(self.name, x, out)
         y = np.empty_like(plain)
-        self.apply(plain, y, learned)
+        self.apply(plain, y, parameter)
         return checks.in_layout_of(source, y, target, x)
 
     @abstractmethod
@@ -159,24 +155,24 @@ class Elementwise(Epilogue):
         """dx = grad * f', from the second argument of the backward function: x or y, as ``reads`` says."""
 
     def slope_at(self, x: Any, out: Array | None = None) -> Any:
-        source, parameter = self._operands("slope", x, out)
-        target = checks.output("slope", out, source.shape, source.dtype, {"x": source})
-        if parameter is not None:
-            checks.disjoint("slope", target, "x", **dict.fromkeys(self.parameters, parameter))
-        saved = plain = checks.plain(source)
+        source, target, saved, parameter = self._prepared("slope", x, out)
         if self.reads == "y":
-            saved = np.empty_like(plain)
+            plain, saved = saved, np.empty_like(saved)
             self.apply(plain, saved)
-        learned = None if parameter is None else checks.plain(parameter)
-        return checks.in_layout_of(source, self.derivative(saved, None, learned), target, x)
+        return checks.in_layout_of(source, self.derivative(saved, None, parameter), target, x)
 
     def curve(self, x: Array) -> tuple[Array, Array]:
         return self(x), self.slope_at(x)
 
-    def _operands(self, function: str, x: Any, out: Any) -> tuple[Array, Array | None]:
-        """x, and what the epilogue learns, checked."""
+    def _prepared(self, function: str, x: Any, out: Any) -> tuple[Array, Array | None, Array, Array | None]:
+        """x and out, checked; x as the kernels want it; and what the epilogue learns."""
         source = checks.real_array(function, "x", x, out)
-        return source, self.parameter_array(function, source.dtype, source.shape[-1] if source.ndim else None)
+        parameter = self.parameter_array(function, source.dtype, source.shape[-1] if source.ndim else None)
+        target = checks.output(function, out, source.shape, source.dtype, {"x": source})
+        if parameter is not None:
+            checks.disjoint(function, target, "x", **dict.fromkeys(self.parameters, parameter))
+            parameter = checks.plain(parameter)
+        return source, target, checks.plain(source), parameter
 
     @abstractmethod
     def apply(self, x: Array, y: Array, parameter: Array | None = None) -> None:

@@ -141,13 +141,13 @@ def identity(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[R
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -188,13 +188,13 @@ def relu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -237,7 +237,7 @@ def leaky_relu(x: NDArray[Real], negative_slope: float = 0.01, *, out: NDArray[R
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     negative_slope : float, default 0.01
         a finite number >= 0; rounded to the array's dtype
     out : ndarray, optional
@@ -245,7 +245,7 @@ def leaky_relu(x: NDArray[Real], negative_slope: float = 0.01, *, out: NDArray[R
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -300,13 +300,13 @@ def sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Re
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -347,13 +347,13 @@ def tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -394,7 +394,7 @@ def elu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = Non
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     alpha : float, default 1
         a finite number >= 0; rounded to the array's dtype
     out : ndarray, optional
@@ -402,7 +402,7 @@ def elu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = Non
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -453,7 +453,7 @@ def celu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = No
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     alpha : float, default 1
         a finite number > 0; rounded to the array's dtype
     out : ndarray, optional
@@ -461,7 +461,7 @@ def celu(x: NDArray[Real], alpha: float = 1.0, *, out: NDArray[Real] | None = No
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -510,13 +510,13 @@ def selu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -559,14 +559,14 @@ def gelu(x: NDArray[Real], *, approximate: str = "none", out: NDArray[Real] | No
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     approximate : "none", or "tanh" for ``gelu_tanh``
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -616,13 +616,13 @@ def gelu_tanh(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -663,7 +663,7 @@ def softplus(x: NDArray[Real], beta: float = 1.0, *, out: NDArray[Real] | None =
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     beta : float, default 1
         a finite number > 0; rounded to the array's dtype
     out : ndarray, optional
@@ -671,7 +671,7 @@ def softplus(x: NDArray[Real], beta: float = 1.0, *, out: NDArray[Real] | None =
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -720,13 +720,13 @@ def log_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArra
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -767,13 +767,13 @@ def silu(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -814,13 +814,13 @@ def mish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real]
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -861,13 +861,13 @@ def hard_sigmoid(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArr
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -910,13 +910,13 @@ def hard_swish(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -961,7 +961,7 @@ def hard_tanh(
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     min_val : float, default -1
         a finite number; rounded to the array's dtype
     max_val : float, default 1
@@ -971,7 +971,7 @@ def hard_tanh(
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1037,13 +1037,13 @@ def relu6(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[Real
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1086,13 +1086,13 @@ def softsign(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArray[R
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1133,13 +1133,13 @@ def relu_squared(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArr
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1182,7 +1182,7 @@ def threshold(
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     threshold : float, default 0
         a finite number; rounded to the array's dtype
     value : float, default 0
@@ -1192,7 +1192,7 @@ def threshold(
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1254,7 +1254,7 @@ def hard_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     lambd : float, default 0.5
         a finite number >= 0; rounded to the array's dtype
     out : ndarray, optional
@@ -1262,7 +1262,7 @@ def hard_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1313,7 +1313,7 @@ def soft_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     lambd : float, default 0.5
         a finite number >= 0; rounded to the array's dtype
     out : ndarray, optional
@@ -1321,7 +1321,7 @@ def soft_shrink(x: NDArray[Real], lambd: float = 0.5, *, out: NDArray[Real] | No
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
@@ -1372,13 +1372,13 @@ def tanh_shrink(x: NDArray[Real], *, out: NDArray[Real] | None = None) -> NDArra
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, any shape
+    x : ndarray of float32 or float64, any shape (a Python number or list is float64, or what out is)
     out : ndarray, optional
         Where to put y: exactly x (in place) or memory that does not touch it; same shape and dtype.
 
     Returns
     -------
-    y : ndarray of x's shape and dtype (out itself when given; a scalar for a NumPy scalar)
+    y : ndarray of x's shape and dtype (out itself when given; a scalar for a number)
 
     Raises
     ------
