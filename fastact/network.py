@@ -46,6 +46,7 @@ class Sequential:
             layer.initialize(generator)
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
+        others = set(vars(self))
         try:
             self.dtype = np.dtype(dtype)
         except TypeError:
@@ -63,6 +64,7 @@ class Sequential:
         self.gradients = self._flat(self.segments)
         self.buffers = self._flat(self.buffer_segments)
         self._attach()
+        self._own = frozenset(vars(self)) - others  # what is not a subclass's
 
     def _flat(self, segments: tuple[Segment, ...]) -> np.ndarray:
         """A flat array for the segments; the padding between them stays 0."""
@@ -388,9 +390,10 @@ class Sequential:
         return [layer.describe() for layer in self.layers]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as layers and flat arrays; views and workspaces are made again."""
+        """Pickle as layers and flat arrays, and a subclass's attributes; views and workspaces are made again."""
         arrays = np.array(self.parameters), np.array(self.gradients), np.array(self.buffers)
-        return _rebuild, (self.layers, str(self.dtype), arrays, self.segments, self.metadata)
+        others = {name: value for name, value in vars(self).items() if name not in self._own and name != "_own"}
+        return _rebuild, (type(self), self.layers, str(self.dtype), arrays, self.segments, self.metadata), others
 
     def __copy__(self) -> Sequential:
         """A deep copy: layers cannot be part of two networks."""
@@ -486,13 +489,14 @@ def _readable(size: int) -> str:
 
 
 def _rebuild(
+    cls: type[Sequential],
     layers: tuple[Layer, ...],
     dtype: str,
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
     segments: tuple[Segment, ...],
     metadata: dict[str, str],
 ) -> Sequential:
-    net = Sequential.__new__(Sequential)
+    net = cls.__new__(cls)
     net._build(layers, dtype)
     net.parameters[...], net.gradients[...], net.buffers[...] = arrays
     net.segments = segments

@@ -334,3 +334,29 @@ def test_copies_keep_their_initialisers():
     local = fa.Dense(3, 2, weight_init=lambda shape, rng: np.zeros(shape))
     assert pickle.loads(pickle.dumps(local)).weight_init == fa.init.INITIALIZERS["glorot"]
     assert fa.Sequential(fa.Dense(3, 2, weight_init=lambda shape, rng: np.zeros(shape))).__copy__().inputs == 3
+
+
+class Policy(fa.Sequential):
+    """A network with something of its own."""
+
+    def __init__(self, actions):
+        self.before = "set first"
+        super().__init__(fa.Dense(3, 4, "tanh"), fa.Dense(4, actions), rng=1)
+        self.actions = list(range(actions))
+
+    def act(self, x):
+        return self.actions[int(self(x).argmax())]
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_of_a_subclass_are_of_the_subclass(twin):
+    policy = Policy(5)
+    policy.freeze(0)
+    other = twin(policy)
+    x = np.ones((1, 3), np.float32)
+    assert type(other) is Policy
+    assert (other.act(x), other.before, other.actions) == (policy.act(x), "set first", [0, 1, 2, 3, 4])
+    assert frozen(other) == {"0.weight", "0.bias"}
+    assert other.actions is not policy.actions
+    other.parameters += 1
+    assert other.parameters[0] != policy.parameters[0]
