@@ -3,11 +3,11 @@
 cdef class Update:
     """The scalars of one optimiser's step; fa_optim.h says what each rule does with them."""
 
-    cdef public double rate, decay, keep, momentum, gain, mean, square, correction, epsilon
+    cdef public double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon
     cdef public bint nesterov
 
     def __init__(self):
-        self.keep = self.gain = self.correction = 1
+        self.gain = self.correction = 1
 
 
 cdef struct update_call:
@@ -35,7 +35,7 @@ def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple stat
     u.parameter, u.gradient, u.scale, u.limit = data(parameters), data(gradients), scale, limit
     for i in range(FA_STATES):
         u.state[i] = data(states[i]) if i < len(states) else NULL
-    u.rate, u.decay, u.keep, u.momentum, u.gain = rule.rate, rule.decay, rule.keep, rule.momentum, rule.gain
+    u.rate, u.decay, u.shrink, u.momentum, u.gain = rule.rate, rule.decay, rule.shrink, rule.momentum, rule.gain
     u.mean, u.square, u.correction, u.epsilon = rule.mean, rule.square, rule.correction, rule.epsilon
     u.nesterov = rule.nesterov
     perform(update_task, &c, n, blocks_or_all(n, team, BLOCK), team)

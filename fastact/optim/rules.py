@@ -168,18 +168,20 @@ class Adam(Optimizer):
     def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
         update.mean, update.square = first, second = self.betas
         update.epsilon = self.eps
+        unbias = 1 - first ** (age + 1)
+        update.rate = rate / unbias
         if self.decoupled:
-            update.keep = 1 - rate * decay
+            update.shrink = decay * unbias
         else:
             update.decay = decay
-        update.rate = rate / (1 - first ** (age + 1))
         update.correction = 1 / math.sqrt(1 - second ** (age + 1))
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), as torch.optim.AdamW.
 
-    p = p * (1 - lr * weight_decay) before Adam's step, whose g is the gradient alone.
+    p = p - lr * (d + weight_decay * p), d the direction that Adam makes of the gradient alone: rounded once, so that
+    in float32 a decay counts whose lr * weight_decay is below the dtype's eps.
     """
 
     decoupled = True

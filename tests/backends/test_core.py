@@ -82,7 +82,7 @@ def act(name):
 
 def test_the_scalars_of_an_update():
     rule = core.Update()
-    assert (rule.rate, rule.keep, rule.gain, rule.correction, rule.nesterov) == (0.0, 1.0, 1.0, 1.0, False)
+    assert (rule.rate, rule.shrink, rule.gain, rule.correction, rule.nesterov) == (0.0, 0.0, 1.0, 1.0, False)
     rule.rate, rule.nesterov = 0.5, True
     assert (rule.rate, rule.nesterov) == (0.5, True)
     p, g = np.ones(70, np.float32), np.full(70, 2, np.float32)

@@ -105,6 +105,28 @@ def test_against_formula(engine, dtype, name, decay):
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("rate", [1e-5, 3e-6, 1e-6])
+def test_a_small_rate_decays_as_told(engine, name, rate):
+    """In float32, where 1 - rate * decay is rounded to a neighbour of 1 or to 1: the mean decay of many weights is
+    that of float64, though each step's is below the weights' rounding."""
+    decay, rng = 0.01, np.random.default_rng(4)
+    net = fa.Sequential(fa.Dense(64, 64, bias=False), rng=0)
+    start = (rng.uniform(0.5, 1.0, net.parameters.size) * rng.choice([-1, 1], net.parameters.size)).astype(np.float32)
+    net.parameters[...] = start
+    optimizer = MAKERS[name](weight_decay=decay)
+    optimizer.lr = rate
+    gradients = [rng.normal(size=start.size).astype(np.float32) for _ in range(300)]
+    for gradient in gradients:
+        net.gradients[...] = gradient
+        optimizer.step(net)
+    right, without = (reference(optimizer, gradients, start, each) for each in (decay, 0.0))
+    signs = np.sign(start)
+    told, got = np.mean((without - right) * signs), np.mean((without - net.parameters) * signs)
+    assert told > 0
+    assert got == pytest.approx(told, rel=0.02, abs=2e-8)  # a third of float32's step at 0.5: chance of 300 roundings
+
+
+@pytest.mark.parametrize("name", MAKERS)
 def test_against_pytorch(name):
     torch = pytest.importorskip("torch")
     net, rng, ours = network(), np.random.default_rng(3), MAKERS[name](weight_decay=0.05)

@@ -125,13 +125,14 @@ typedef struct {
 } fa_loss;
 
 /* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) +
- * decay * parameter; the parameter is first multiplied by keep. The rest differs from rule to rule: fa_optim.h. */
+ * decay * parameter. From it a rule makes a direction (fa_optim.h), and then parameter -= rate * (direction + shrink *
+ * parameter), which is rounded once: 1 - rate * shrink would not be told from 1 in float32. */
 enum { FA_STATES = 3 };
 typedef struct {
     void *parameter;
     const void *gradient;
     void *state[FA_STATES];
-    double rate, decay, keep, momentum, gain, mean, square, correction, epsilon, scale, limit;
+    double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, scale, limit;
     int nesterov;
 } fa_update;
 typedef void fa_optimizer_step(const fa_update *u, ptrdiff_t first, ptrdiff_t n);

@@ -6,7 +6,7 @@
 
 /* The numbers of fa_update rounded to the dtype, and one vector of everything. */
 typedef struct {
-    vreal rate, decay, keep, momentum, gain, mean, mean_gain, square, square_gain, correction, epsilon, scale, limit;
+    vreal rate, decay, shrink, momentum, gain, mean, mean_gain, square, square_gain, correction, epsilon, scale, limit;
     int nesterov;
 } FN(rates);
 
@@ -14,20 +14,21 @@ typedef struct {
     vreal p, g, state[FA_STATES];
 } FN(cell);
 
-typedef void FN(update_rule)(FN(cell) *c, const FN(rates) *r, int states);
+/* Brings the states up to date and returns the direction in which the parameters go by the rate. */
+typedef vreal FN(update_rule)(FN(cell) *c, const FN(rates) *r, int states);
 
 /* state: velocity, where there is one */
-FA_INLINE void FN(sgd_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+FA_INLINE vreal FN(sgd_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     vreal g = c->g;
     if (states & 1) {
         vreal v = c->state[0] = FN(vfma)(c->state[0], r->momentum, g * r->gain);
         g = r->nesterov ? FN(vfma)(v, r->momentum, g) : v;
     }
-    c->p = FN(vfma)(g, -r->rate, c->p);
+    return g;
 }
 
 /* state: mean square of the gradient; its mean, when centred; velocity, with momentum */
-FA_INLINE void FN(rmsprop_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+FA_INLINE vreal FN(rmsprop_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     vreal variance = c->state[0] = FN(vfma)(c->state[0], r->square, c->g * c->g * r->square_gain);
     if (states & 2) {
         vreal mean = c->state[1] = FN(vfma)(c->state[1], r->square, c->g * r->square_gain);
@@ -35,23 +36,23 @@ FA_INLINE void FN(rmsprop_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     }
     vreal change = c->g / (FN(vsqrt)(variance) + r->epsilon);
     if (states & 4) change = c->state[2] = FN(vfma)(c->state[2], r->momentum, change);
-    c->p = FN(vfma)(change, -r->rate, c->p);
+    return change;
 }
 
 /* state: sum of the gradient's squares */
-FA_INLINE void FN(adagrad_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+FA_INLINE vreal FN(adagrad_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     (void)states;
     vreal sum = c->state[0] = FN(vfma)(c->g, c->g, c->state[0]);
-    c->p = FN(vfma)(c->g / (FN(vsqrt)(sum) + r->epsilon), -r->rate, c->p);
+    return c->g / (FN(vsqrt)(sum) + r->epsilon);
 }
 
 /* state: means of the gradient and of its square */
-FA_INLINE void FN(adam_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+FA_INLINE vreal FN(adam_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     (void)states;
     vreal mean = c->state[0] = FN(vfma)(c->state[0], r->mean, c->g * r->mean_gain);
     vreal square = c->state[1] = FN(vfma)(c->state[1], r->square, c->g * c->g * r->square_gain);
     vreal root = FN(vfma)(FN(vsqrt)(square), r->correction, r->epsilon);
-    c->p = FN(vfma)(mean / root, -r->rate, c->p);
+    return mean / root;
 }
 
 FA_INLINE void FN(update_vector)(FN(update_rule) *rule, const FN(rates) *r, real *p, const real *g, real *const *state,
@@ -61,10 +62,9 @@ FA_INLINE void FN(update_vector)(FN(update_rule) *rule, const FN(rates) *r, real
     c.g = (whole ? FN(vload)(g) : FN(vload_part)(g, n)) * r->scale;
     c.g = FN(vmax)(-r->limit, FN(vmin)(r->limit, c.g)); /* written so that NaN stays */
     c.g = FN(vfma)(c.p, r->decay, c.g);
-    c.p *= r->keep;
     for (int k = 0; k < FA_STATES; k++)
         if (states >> k & 1) c.state[k] = whole ? FN(vload)(state[k]) : FN(vload_part)(state[k], n);
-    rule(&c, r, states);
+    c.p = FN(vfma)(FN(vfma)(c.p, r->shrink, rule(&c, r, states)), -r->rate, c.p);
     for (int k = 0; k < FA_STATES; k++)
         if (states >> k & 1) {
             if (whole) FN(vstore)(state[k], c.state[k]);
@@ -76,7 +76,7 @@ FA_INLINE void FN(update_vector)(FN(update_rule) *rule, const FN(rates) *r, real
 
 FA_INLINE void FN(update_loop)(FN(update_rule) *rule, const fa_update *u, ptrdiff_t first, ptrdiff_t n, int states) {
     const FN(rates) r = {
-        FN(vset)((real)u->rate),       FN(vset)((real)u->decay),       FN(vset)((real)u->keep),
+        FN(vset)((real)u->rate),       FN(vset)((real)u->decay),       FN(vset)((real)u->shrink),
         FN(vset)((real)u->momentum),   FN(vset)((real)u->gain),        FN(vset)((real)u->mean),
         FN(vset)((real)(1 - u->mean)), FN(vset)((real)u->square),      FN(vset)((real)(1 - u->square)),
         FN(vset)((real)u->correction), FN(vset)((real)u->epsilon),     FN(vset)((real)u->scale),

@@ -15,8 +15,8 @@ class Update:
     """The scalars of one optimiser's step."""
 
     def __init__(self) -> None:
-        self.rate = self.decay = self.momentum = self.mean = self.square = self.epsilon = 0.0
-        self.keep = self.gain = self.correction = 1.0
+        self.rate = self.decay = self.shrink = self.momentum = self.mean = self.square = self.epsilon = 0.0
+        self.gain = self.correction = 1.0
         self.nesterov = False
 
 
@@ -79,9 +79,10 @@ def update(
             g = np.clip(g, -limit, limit)
         if rule.decay:
             g = g + rule.decay * p
-        if rule.keep != 1:
-            p *= rule.keep
-        p -= rule.rate * list(_RULES.values())[number](rule, g, *state)
+        direction = list(_RULES.values())[number](rule, g, *state)
+        if rule.shrink:
+            direction = direction + rule.shrink * p
+        p -= rule.rate * direction
 
 
 def sum_of_squares(x: Array, start: int, stop: int) -> float:
