@@ -239,6 +239,18 @@ def weights(function: str, name: str, value: object, shapes: tuple[tuple[int, ..
     return array
 
 
+def rounded(function: str, name: str, value: Any, dtype: np.dtype) -> Any:
+    """A finite number or numbers in that dtype, or None; ValueError where one is too large for it."""
+    if value is None:
+        return None
+    with np.errstate(over="ignore"):
+        array = np.asarray(value, dtype)
+    if not np.isfinite(array).all():
+        wrong = np.ravel(value)[~np.isfinite(array).ravel()][0]
+        raise ValueError(f"{function}: {name} holds {wrong:g}, too large for {dtype}; scale it")
+    return array
+
+
 def disjoint(function: str, out: np.ndarray | None, allowed: str, **arrays: object) -> None:
     """Out touches none of the arrays (anything else than an array is passed over)."""
     for name, array in arrays.items():

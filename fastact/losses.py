@@ -3,8 +3,9 @@
 What all of them share: arrays are float32 or float64 of any layout; ``out`` takes the gradient and may be exactly the
 raw outputs (the first argument) or memory that touches no argument; ``reduction`` is "mean" (the default: the sum
 divided by the sum of the weights, which is their number where no weights are given), "sum", or "none" (an array of the
-single losses; the gradient is then that of their sum). A NaN gives NaN. Sums are taken in double over fixed blocks in
-a fixed order, so the number of threads does not change a bit. The mean of nothing is NaN, with a gradient of zeros.
+single losses; the gradient is then that of their sum). Of a mean's weights only the ratios count, whatever
+their size. A NaN gives NaN. Sums are taken in double over fixed blocks in a fixed order, so the number of threads does
+not change a bit. The mean of nothing is NaN, with a gradient of zeros.
 Wrong dtypes raise TypeError; wrong shapes, ranges and overlaps raise ValueError, before anything is written.
 
 A new loss is a public function and a row of ``FACTS`` here, a kernel in ``fa_loss.h`` and its twin in
@@ -66,7 +67,8 @@ def softmax_cross_entropy(
     labels : class numbers, whole numbers of shape (rows,); or rows of probabilities, logits' dtype and shape
     reduction : "mean" (the default), "sum" or "none" (loss is then an array of shape (rows,))
     label_smoothing : number in [0, 1]
-    ignore_index : rows with this class number count for nothing, whatever they hold; their gradient is 0
+    ignore_index : rows with this class number count for nothing, whatever they hold; their gradient is 0. For class
+        numbers only.
     class_weight : optional numbers >= 0 of shape (classes,)
     sample_weight : optional numbers >= 0 of shape (rows,)
     out : optional array for the gradient: exactly logits, or memory that touches neither input
@@ -105,16 +107,25 @@ def softmax_cross_entropy(
         targets = checks.real_array(name, "labels", labels, z)
         checks.same_shape(name, logits=z, labels=targets)
         targets = checks.plain(targets)
+        if ignored != IGNORE_INDEX:
+            raise ValueError(
+                f"{name}: expected no ignore_index with rows of probabilities, got {ignored}; pass class numbers, or a "
+                "sample_weight of 0 for rows that shall not count"
+            )
     else:
         numbers = checks.labels(name, labels, rows, columns, ignored)
     dtype = z.dtype.newbyteorder("=")
     w = s = None
     if class_weight is not None:
-        w = checks.weights(name, "class_weight", class_weight, ((columns,),)).astype(dtype)
-    elif smoothing:
-        w = np.ones(columns, dtype)
+        w = checks.weights(name, "class_weight", class_weight, ((columns,),))
     if sample_weight is not None:
         s = checks.weights(name, "sample_weight", sample_weight, ((rows,),))
+    if numbers is not None:
+        w, s = _weights_of_labels(numbers, ignored, w, s, smoothing > 0, reduction == "mean")
+    elif s is not None and reduction == "mean":
+        s = _relative(s)
+    checks.rounded(name, "sample_weight" if class_weight is None else "class_weight", s, dtype)
+    w = np.ones(columns, dtype) if w is None and smoothing else checks.rounded(name, "class_weight", w, dtype)
     target = checks.output(name, out, z.shape, z.dtype, {"logits": z})
     checks.disjoint(name, target, "logits", labels=labels, class_weight=class_weight, sample_weight=sample_weight)
 
@@ -279,6 +290,9 @@ CUSTOM = Facts("any", ("accuracy", "r2"), (), IGNORE_INDEX)
 _try_softmax_cross_entropy = backends.engine.try_softmax_cross_entropy
 _try_pointwise = backends.engine.try_pointwise
 _NUMBERS = {name: number for number, name in enumerate(backends.engine.loss_names())}
+#: What the parameter of a loss of single elements is called, where that is not factor.
+PARAMETERS = {"huber": "delta", "quantile": "q", "bce_with_logits": "pos_weight"}
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def _fast(reduction: str) -> bool:
@@ -300,6 +314,32 @@ def _unit(function: str, name: str, value: object) -> float:
     return number
 
 
+def _relative(weights: np.ndarray) -> np.ndarray:
+    """Divided by the largest, in double: weights of a mean, of which float32 then holds what counts."""
+    most = weights.max(initial=0.0)
+    return weights / most if most > 0 else weights
+
+
+def _weights_of_labels(
+    labels: np.ndarray, ignored: int, w: np.ndarray | None, s: np.ndarray | None, smoothed: bool, mean: bool
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Class and row weights of class numbers: all is in the rows', unless smoothing asks for that of every class.
+
+    A class weight of 0 stays one: it does not ask for the logit, which may be -inf.
+    """
+    counted = labels != ignored
+    scaled = _relative if mean else np.asarray
+    s = None if s is None else scaled(np.where(counted, s, 0.0))
+    if w is None:
+        return None, s
+    own = np.where(counted, w[np.where(counted, labels, 0)], 0.0)
+    with np.errstate(over="ignore"):  # what is too large then is infinite
+        if smoothed:
+            return w / own.max() if mean and own.any() else w, s
+        own = scaled(own)
+        return np.sign(w), own if s is None else scaled(own * s)
+
+
 def _result(loss: Any, grad: np.ndarray, target: np.ndarray | None) -> LossAndGradient:
     if target is None or target is grad:
         return LossAndGradient(loss, grad)
@@ -319,7 +359,7 @@ def _pointwise(
     names: tuple[str, str] = ("pred", "target"),
 ) -> LossAndGradient:
     """A loss of single elements by its name: checks, then the kernel or its NumPy twin."""
-    if sample_weight is None and each is None and _fast(reduction) and 0 <= a < np.inf:
+    if sample_weight is None and each is None and _fast(reduction) and 0 <= a <= LARGEST:
         found = _try_pointwise(_NUMBERS[name], prediction, goal, out, reduction == "mean", a, LossAndGradient)
         if found is not None:
             return found
@@ -328,17 +368,19 @@ def _pointwise(
     t = checks.real_array(name, names[1], goal, prediction, out)
     checks.same_shape(name, **{names[0]: x, names[1]: t})
     checks.choice(name, "reduction", reduction, REDUCTIONS)
-    a = checks.real(name, "factor", a)
     dtype = x.dtype.newbyteorder("=")
+    parameter = PARAMETERS.get(name, "factor")
+    checks.rounded(name, parameter, checks.real(name, parameter, a), dtype)
     weight = None
     count = float(x.size)
     if sample_weight is not None:
         given = checks.weights(name, "sample_weight", sample_weight, (x.shape[:1], x.shape))
+        given = _relative(given) if reduction == "mean" else checks.rounded(name, "sample_weight", given, dtype)
         given = given.reshape(given.shape + (1,) * (x.ndim - given.ndim))
         count = float(given.sum()) * (x.size / max(given.size, 1))
         weight = np.ascontiguousarray(np.broadcast_to(given, x.shape), dtype)
     if each is not None:
-        each = np.ascontiguousarray(np.broadcast_to(each, x.shape), dtype)
+        each = np.ascontiguousarray(np.broadcast_to(checks.rounded(name, parameter, each, dtype), x.shape))
     target = checks.output(name, out, x.shape, x.dtype, {names[0]: x})
     checks.disjoint(name, target, names[0], **{names[1]: t}, sample_weight=sample_weight)
 

@@ -1,5 +1,6 @@
 """Losses against formulas in float64, finite differences and PyTorch; memory, threads, special values, errors."""
 
+import functools
 import math
 
 import numpy as np
@@ -124,6 +125,11 @@ def test_sample_weights_make_a_weighted_mean(engine, dtype, rng, name):
     close(result.loss, np.average(loss, weights=each), dtype)
     close(function(x, t, sample_weight=each, reduction="sum").loss, (loss * each).sum(), dtype)
     close(function(x, t, sample_weight=np.full(37, 3)).loss, loss.mean(), dtype)  # weights of one size cancel
+    for size in (1e-300, 1e-40, 1e39, 1e307):
+        result = function(x, t, sample_weight=w * size)
+        close(result.loss, (loss * w[:, None]).sum() / (3 * w.sum()), dtype)
+        close(result.grad, grad * w[:, None] / (3 * w.sum()), dtype)
+        close(function(x, t, sample_weight=each * size).loss, np.average(loss, weights=each), dtype)
     nothing = function(x, t, sample_weight=np.zeros(37))
     assert math.isnan(nothing.loss)
     assert not nothing.grad.any()
@@ -258,6 +264,32 @@ def test_ignored_rows_and_sample_weights(engine, dtype, rng, classes):
     nothing = fa.softmax_cross_entropy(z, np.full(rows, -100))
     assert math.isnan(nothing.loss)
     assert not nothing.grad.any()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1e-40, 1e38, 1e300])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("classes", [3, 40])
+def test_weights_of_any_size(engine, dtype, rng, classes, smoothing, size):
+    """A mean knows the ratios of its weights alone, even where the weights are beyond float32, or all of a batch are
+    tiny beside those of other classes and of rows that do not count."""
+    z, labels = rng.normal(0, 3, (9, classes)).astype(dtype), rng.integers(0, 2, 9)
+    s, w, there = rng.random(9), rng.random(classes), np.arange(9) != 4
+    labels[4] = -100
+    cross = functools.partial(fa.softmax_cross_entropy, z, labels, label_smoothing=smoothing)
+
+    def same(result, expected):
+        close(result.loss, expected.loss, dtype, 4)
+        close(result.grad, expected.grad, dtype, 4)
+
+    expected = cross(sample_weight=s)
+    same(cross(sample_weight=s * size), expected)
+    same(cross(sample_weight=np.where(there, s * size, 1e300)), expected)
+    expected = cross(sample_weight=s, class_weight=w)
+    same(cross(sample_weight=s, class_weight=w * size), expected)
+    same(cross(sample_weight=s * size, class_weight=w * size), expected)
+    if not smoothing:
+        absent = np.arange(classes) > 1
+        same(cross(sample_weight=s, class_weight=np.where(absent, 1e300, w * size)), expected)
 
 
 @pytest.mark.parametrize("classes", [2, 5, 31, 33, 100])
@@ -488,6 +520,8 @@ def test_sums_are_exact_to_double(engine):
         (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], class_weight=[1, 2])),
         (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], sample_weight=np.ones((4, 1)))),
         (ValueError, lambda x: fa.softmax_cross_entropy(x, [0, 0, 0, 0], reduction="all")),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, np.full((4, 3), 1 / 3), ignore_index=1)),
+        (ValueError, lambda x: fa.softmax_cross_entropy(x, np.full((4, 3), 1 / 3), ignore_index=-1)),
     ],
 )
 def test_errors_write_nothing(engine, kind, call):
@@ -496,6 +530,30 @@ def test_errors_write_nothing(engine, kind, call):
     with pytest.raises(kind, match=r"^(squared_error|huber|quantile|bce_with_logits|softmax_cross_entropy): "):
         call(x)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: fa.squared_error(x, x, factor=1e39),
+        lambda x: fa.huber(x, x, delta=1e39),
+        lambda x: fa.bce_with_logits(x, x, pos_weight=1e39),
+        lambda x: fa.bce_with_logits(x, x, pos_weight=[1, 1e39, 1]),
+        lambda x: fa.squared_error(x, x, sample_weight=[1, 1, 1e39, 1], reduction="sum"),
+        lambda x: fa.squared_error(x, x, sample_weight=np.full((4, 3), 1e39), reduction="none"),
+        lambda x: fa.softmax_cross_entropy(x, [0, 1, 2, 0], sample_weight=[1, 1, 1e39, 1], reduction="sum"),
+        lambda x: fa.softmax_cross_entropy(x, [0, 1, 2, 0], class_weight=[1e39, 1, 1], reduction="none"),
+        lambda x: fa.softmax_cross_entropy(
+            x, [0, 1, 2, 0], class_weight=[1e20, 1, 1], sample_weight=np.full(4, 1e20), reduction="sum"
+        ),
+        lambda x: fa.softmax_cross_entropy(x, np.full_like(x, 1 / 3), class_weight=[1e39, 1, 1]),
+    ],
+)
+def test_numbers_too_large_for_float32_are_refused_there(engine, call):
+    x = np.full((4, 3), 0.5, np.float32)
+    with pytest.raises(ValueError, match=r"^\w+: (factor|delta|\w+_weight) holds 1e\+\d\d, too large for float32"):
+        call(x)
+    assert np.isfinite(call(x.astype(np.float64)).loss).all()
 
 
 def test_labels_of_other_kinds(engine, rng):

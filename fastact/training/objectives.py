@@ -90,7 +90,7 @@ class Objective:
                 weights = np.where(counted, 1.0 if weights is None else weights, 0.0)
                 if class_weight is not None:
                     each = checks.weights(function, "class_weight", class_weight, ((net.outputs,),))
-                    weights *= each[np.where(counted, targets, 0)]
+                    weights *= each[np.where(counted, targets, 0)] / (each.max() or 1.0)  # so that no product is 0
         if weights is not None and not weights.any():
             raise ValueError(
                 f"{function}: expected rows that count; all weights are 0 or all labels the ignored number"

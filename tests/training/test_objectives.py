@@ -38,6 +38,25 @@ def test_every_loss_of_values_by_name_and_bound(name, weighted):
     assert history.loss == pytest.approx(losses, rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-170, 1.0, 1e150])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "squared_error", "class_weight"])
+def test_weights_beyond_float32(name, size):
+    """Of rows (down to 1e-170 times the size) and classes: float32 trains on them as float64 does."""
+    x, labels, targets = table()
+    weights = size * np.exp(-(np.linspace(-19.8, 19.8, len(x)) ** 2))
+    loss, y = (fa.squared_error, targets) if name == "squared_error" else (fa.softmax_cross_entropy, labels)
+    if name == "class_weight":
+        loss = functools.partial(loss, class_weight=np.array([1e-150, 2e-150, 5e-150]))
+    histories, results = [], []
+    for dtype in ("float32", "float64"):
+        net = network(dtype=dtype)
+        histories.append(fit(net, x, y, loss=loss, epochs=3, batch_size=16, sample_weight=weights).loss)
+        results.append(fa.evaluate(net, x, y, loss, sample_weight=weights)["loss"])
+    assert histories[0] == pytest.approx(histories[1], rel=1e-4)
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
+    assert results[0] > 0.01
+
+
 def test_a_summed_loss_is_summed_over_the_epoch():
     x, _, targets = table()
     loss = functools.partial(fa.squared_error, reduction="sum")
@@ -169,3 +188,12 @@ def test_labels_ignored_by_a_custom_loss():
         goal = np.where(np.arange(103) < 50, number, labels)
         result = fa.evaluate(network(), x, goal, functools.partial(loss, **options), "accuracy")
         assert result["accuracy"] == right[50:].mean()
+
+
+def test_probabilities_have_no_label_to_ignore():
+    x, labels, _ = table()
+    loss = functools.partial(fa.softmax_cross_entropy, ignore_index=1)
+    fit(network(), x, labels, loss=loss, epochs=1)
+    for call in (fit, fa.evaluate):
+        with pytest.raises(ValueError, match="no ignore_index with rows of probabilities, got 1"):
+            call(network(), x, np.eye(3)[labels], loss=loss)
