@@ -9,8 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import checks
+
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 KINDS = ("weight", "bias", "norm", "activation")
+SIZES = 64  # numbers of rows whose views are kept, each of 2 KB a layer
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -22,8 +25,16 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
+def keep(views: dict[int, Any], rows: int, view: Any) -> Any:
+    """Keep the view for that many rows, in place of the oldest where there are many."""
+    if len(views) >= SIZES:
+        del views[next(iter(views))]
+    views[rows] = view
+    return view
+
+
 class Workspace:
-    """An array of rows that grows to the largest batch seen; views for a batch size are made once.
+    """An array of rows that grows to the largest batch seen; views for a batch size are kept.
 
     ``columns`` None: one number a row.
     """
@@ -41,7 +52,7 @@ class Workspace:
             if count > len(self._buffer):
                 self._buffer = aligned_empty((count, *self._shape), self._buffer.dtype)
                 self._views.clear()
-            view = self._views[count] = self._buffer[:count]
+            view = keep(self._views, count, self._buffer[:count])
         return view
 
     def bytes_for(self, count: int) -> int:
@@ -55,6 +66,13 @@ class ParameterSpec:
 
     shape: tuple[int, ...]
     kind: str = "weight"
+
+    def __post_init__(self) -> None:
+        checks.choice("ParameterSpec", "kind", self.kind, KINDS)
+        if not isinstance(self.shape, tuple):
+            raise TypeError(f"ParameterSpec: expected shape to be a tuple, got {checks.describe(self.shape)}")
+        for length in self.shape:
+            checks.whole("ParameterSpec", "shape", length, 0)
 
     @property
     def decayed(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from . import backends, checks, wording
 from .layers import Dense, chain
 from .layers.base import Layer, Plan
-from .memory import ALIGNMENT, Segment, aligned_empty, fill, lay_out, views
+from .memory import ALIGNMENT, Segment, aligned_empty, fill, keep, lay_out, views
 
 __all__ = ["Sequential"]
 
@@ -42,8 +42,15 @@ class Sequential:
         """Lay out the buffers and initialise the parameters."""
         generator = checks.generator("Sequential", rng)
         self._build(layers, dtype)
-        for layer in self.layers:
-            layer.initialize(generator)
+        with np.errstate(over="ignore"):
+            for layer in self.layers:
+                layer.initialize(generator)
+        for name, array in {**self.named_parameters(), **self.named_buffers()}.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"Sequential: expected starting values that are finite in {self.dtype}, got another one in {name}; "
+                    "pass other initialisers, or dtype='float64'"
+                )
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
         others = set(vars(self))
@@ -99,12 +106,17 @@ class Sequential:
     def _note_frozen(self) -> None:
         """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
         for i, layer in enumerate(self.layers):
-            layer.freeze(frozenset(chain.of_layer({s.name: s for s in self.segments if s.frozen}, i)))
+            layer.freeze(frozenset(chain.of_layer(dict.fromkeys(self.frozen), i)))
         trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
         self._lowest = min(trained, default=len(self.layers))
         self._some_frozen = any(s.frozen for s in self.segments)
         for i, stacked in enumerate(() if self._stack is None else self._stack.layers):
             stacked.trained = i in trained
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters and buffers that ``freeze`` holds still."""
+        return tuple(s.name for s in (*self.segments, *self.buffer_segments) if s.frozen)
 
     @property
     def inputs(self) -> int:
@@ -232,10 +244,10 @@ class Sequential:
             raise
 
     def freeze(self, *which: Any) -> None:
-        """Have optimisers leave parameters alone.
+        """Have training leave parameters and buffers alone; ``BatchNorm`` then normalises as in inference.
 
-        ``which`` are layers, their numbers, names ("0.weight", "0.*"), or sequences of these; none: all. Raises
-        ValueError where one names no parameter and TypeError for anything else, with nothing changed.
+        ``which`` are layers, their numbers, names ("0.weight", "0.*", "1.running_*"), or sequences of these; none: all.
+        Raises ValueError where one names nothing of the network and TypeError for anything else, with nothing changed.
         """
         self._set_frozen("freeze", which or ("*",), True)
 
@@ -244,7 +256,7 @@ class Sequential:
         self._set_frozen("unfreeze", which or ("*",), False)
 
     def _set_frozen(self, function: str, which: tuple[Any, ...], frozen: bool) -> None:
-        names = [s.name for s in self.segments]
+        names = [s.name for s in (*self.segments, *self.buffer_segments)]
         places = {id(layer): place for place, layer in chain.numbered(self.layers)}
         chosen: set[str] = set()
         for item in _single(which):
@@ -265,7 +277,10 @@ class Sequential:
                 )
             chosen.update(found)
         # a new tuple: optimisers see by its identity that something changed
-        self.segments = tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in self.segments)
+        self.segments, self.buffer_segments = (
+            tuple(replace(s, frozen=frozen) if s.name in chosen else s for s in segments)
+            for segments in (self.segments, self.buffer_segments)
+        )
         self._note_frozen()
 
     def _input(self, function: str, x: Any) -> np.ndarray:
@@ -323,7 +338,8 @@ class Sequential:
         if rows > max(self._stack.views, default=0):
             self._stack.views.clear()  # the workspaces have grown
         layers: tuple[Any, ...] = self.layers  # all Dense
-        self._stack.views[rows] = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in layers]
+        views = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in layers]
+        keep(self._stack.views, rows, views)
 
     def backward(
         self, grad: np.ndarray, need_input_grad: bool = False, accumulate: bool = False, parameters: bool = True
@@ -393,7 +409,8 @@ class Sequential:
         """Pickle as layers and flat arrays, and a subclass's attributes; views and workspaces are made again."""
         arrays = np.array(self.parameters), np.array(self.gradients), np.array(self.buffers)
         others = {name: value for name, value in vars(self).items() if name not in self._own and name != "_own"}
-        return _rebuild, (type(self), self.layers, str(self.dtype), arrays, self.segments, self.metadata), others
+        segments = self.segments, self.buffer_segments
+        return _rebuild, (type(self), self.layers, str(self.dtype), arrays, segments, self.metadata), others
 
     def __copy__(self) -> Sequential:
         """A deep copy: layers cannot be part of two networks."""
@@ -493,13 +510,13 @@ def _rebuild(
     layers: tuple[Layer, ...],
     dtype: str,
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
-    segments: tuple[Segment, ...],
+    segments: tuple[tuple[Segment, ...], tuple[Segment, ...]],  # of parameters, of buffers
     metadata: dict[str, str],
 ) -> Sequential:
     net = cls.__new__(cls)
     net._build(layers, dtype)
     net.parameters[...], net.gradients[...], net.buffers[...] = arrays
-    net.segments = segments
+    net.segments, net.buffer_segments = segments
     net._note_frozen()
     net.metadata = dict(metadata)
     return net

@@ -66,7 +66,7 @@ def save(
         arrays[name] = array
     content: dict[str, Any] = {
         "layers": description,
-        "frozen": [s.name for s in net.segments if s.frozen],
+        "frozen": list(net.frozen),
         "random_state": net.random_state(),
         "metadata": extra,
     }
@@ -184,10 +184,10 @@ class Content:
             same = json.loads(files.to_json(net.describe())) == self.header["layers"]
             if not same or net.dtype != self.dtype:
                 raise ValueError(f"it holds another network than {net!r}")
-            parameters = net.named_parameters()
-            self._expect({name: array.shape for name, array in {**parameters, **net.named_buffers()}.items()})
+            known = {**net.named_parameters(), **net.named_buffers()}
+            self._expect({name: array.shape for name, array in known.items()})
             frozen, metadata = self.header["frozen"], self.header["metadata"]
-            if not isinstance(frozen, list) or not all(isinstance(name, str) and name in parameters for name in frozen):
+            if not isinstance(frozen, list) or not all(isinstance(name, str) and name in known for name in frozen):
                 raise ValueError("its frozen parameters are none of the network's")
             if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
                 raise ValueError("its metadata are not texts")
@@ -204,7 +204,7 @@ class Content:
             net.set_random_state(self.header["random_state"])
         net.set_parameters({name: _native(self.arrays[name]) for name in parameters})
         net.set_buffers({name: _native(self.arrays[name]) for name in net.named_buffers()})
-        if parameters:
+        if parameters or net.buffer_segments:
             net.unfreeze()
         if frozen:
             net.freeze(*frozen)

@@ -130,3 +130,23 @@ def test_a_deep_relu_network_keeps_its_scale():
     layers = [fa.Dense(256, 256, activation="relu", bias=False) for _ in range(12)]
     y = fa.Sequential(*layers, rng=0)(np.random.default_rng(0).normal(size=(200, 256)).astype(np.float32))
     assert 0.1 < float((y**2).mean()) < 10  # He: the mean square stays; Glorot would lose a factor of 2 a layer
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: fa.Dense(3, 2, weight_init=init.Constant(1e39)),
+        lambda: fa.Dense(3, 2, bias_init=init.Constant(-1e39)),
+        lambda: fa.Dense(3, 2, weight_init=init.Normal(1e39)),
+        lambda: fa.Dense(3, 2, weight_init=lambda shape, rng: np.full(shape, 1e39)),
+        lambda: fa.Dense(3, 2, fa.activation("prelu", weight=1e39)),
+        lambda: fa.Residual(fa.Dense(3, 3, weight_init=init.Orthogonal(1e40))),
+        lambda: fa.PReLU(init=1e39, inputs=3),
+    ],
+)
+def test_starting_values_fit_the_dtype(layer):
+    with pytest.raises(
+        ValueError, match=r"^Sequential: expected starting values that are finite in float32, got .* in 0\."
+    ):
+        fa.Sequential(layer(), rng=0)
+    assert np.isfinite(fa.Sequential(layer(), rng=0, dtype="float64").parameters).all()

@@ -16,6 +16,7 @@ cdef struct norm_call:
     double factor
     Py_ssize_t rows, columns, size, blocks
     Py_ssize_t step  # of kernels that treat each row alone
+    Py_ssize_t followed  # rows that the statistics are of, or 0 where they are given
     int team
 
 
@@ -131,20 +132,22 @@ def batch_norm_inference(cnp.ndarray x, weight, bias, cnp.ndarray y, cnp.ndarray
 
 cdef void batch_dx_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
     cdef const norm_call *c = <const norm_call *>context
-    c.kernels.batch_norm_backward(&c.norm, first, n, c.dweight, c.dbias, c.rows)
+    c.kernels.batch_norm_backward(&c.norm, first, n, c.dweight, c.dbias, c.followed)
 
 
 cdef void batch_norm_backward_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
     cdef const norm_call *c = <const norm_call *>context
-    norm_sums(c)
+    if c.dweight != NULL:
+        norm_sums(c)
     if c.norm.y != NULL:
         spread(batch_dx_task, c, c.rows, c.step, c.team)
 
 
-def batch_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd, weight, dx,
-                        cnp.ndarray dweight, cnp.ndarray dbias):
-    """dx (which may be grad), dweight and dbias. At least one row."""
+def batch_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd, weight, dx, dweight,
+                        dbias, bint given):
+    """dx (which may be grad), dweight and dbias (both or, where mean and rstd are given, none). At least one row."""
     cdef norm_call c = norm_of(x, grad, weight, None, dx, mean, rstd, 0)
+    c.followed = 0 if given else c.rows
     c.sums = c.kernels.batch_norm_sums
     norm_gradients(batch_norm_backward_task, &c, dweight, dbias)
 

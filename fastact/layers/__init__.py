@@ -30,7 +30,7 @@ the first epoch.
 
 - ``net.summary()`` shows shapes, parameters and memory; ``net.freeze(0)``, ``net.freeze("*.bias")`` and
   ``net.unfreeze()`` say what is trained: backward skips the weight gradients of a frozen layer, and everything below
-  the lowest layer that is trained.
+  the lowest layer that is trained. A frozen ``BatchNorm`` normalises with its running statistics and keeps them.
 - ``net.backward(grad, accumulate=True)`` adds to the gradients; ``need_input_grad=True`` returns the gradient of x.
 - ``net.state_dict()`` and ``net.load_state_dict(values)`` speak PyTorch's names and layout (weights are (out, in));
   ``load_state_dict`` takes CPU tensors and numbers layers by position, so that the state of

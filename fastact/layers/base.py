@@ -108,7 +108,7 @@ class Layer:
         """Lay out ``workspaces`` and ``scratch``, which copies of the layer do without."""
 
     def freeze(self, names: frozenset[str]) -> None:
-        """Take note of which parameters are frozen: their gradients need not be computed."""
+        """Take note of which parameters and buffers are frozen: gradients need not be computed, buffers stay."""
         self.frozen = names
 
     def initialize(self, rng: np.random.Generator) -> None:

@@ -37,7 +37,7 @@ class Normalization(SameWidth):
         return self.parameters.get("weight"), self.parameters.get("bias")
 
     def _all_frozen(self) -> bool:
-        return len(self.frozen) == len(self.parameters)
+        return self.frozen >= self.parameters.keys()
 
     def make_workspaces(self, dtype: np.dtype) -> None:
         super().make_workspaces(dtype)
@@ -91,7 +91,8 @@ class BatchNorm(Normalization):
 
     In training with the mean and the biased variance of the batch, of two rows at least; in inference with the
     ``buffers`` "running_mean" and "running_var", which each training forward moves by ``momentum`` towards the batch's
-    mean and unbiased variance.
+    mean and unbiased variance. Where these are frozen (``net.freeze(layer)``, which freezes weight and bias too, or
+    ``net.freeze("1.running_*")`` alone) training normalises with them as inference does, and leaves them as they are.
 
     Parameters
     ----------
@@ -100,8 +101,6 @@ class BatchNorm(Normalization):
     weight, bias : whether there is one, of shape (inputs,)
     inputs : the width, needed only where no layer stands before
     """
-
-    min_batch_rows = 2  # a variance needs two
 
     def __init__(
         self,
@@ -118,6 +117,16 @@ class BatchNorm(Normalization):
             raise ValueError(
                 f"BatchNorm: expected momentum to be a number from 0 to 1, got {momentum!r}; a width is inputs=..."
             )
+
+    @property
+    def given(self) -> bool:
+        """Whether training normalises with the running statistics, which are frozen."""
+        return not self.frozen.isdisjoint(("running_mean", "running_var"))
+
+    @property
+    def min_batch_rows(self) -> int:  # type: ignore[override]
+        """Two, for a variance, unless it is given."""
+        return 1 if self.given else 2
 
     def buffer_specs(self) -> dict[str, ParameterSpec]:
         column = ParameterSpec((self.inputs,), "norm")
@@ -136,24 +145,30 @@ class BatchNorm(Normalization):
         return {**super().describe(), "momentum": self.momentum}
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
+        buffers, mean, rstd = self.buffers, self.scratch["mean"], self.scratch["rstd"]
+        running = buffers["running_mean"], buffers["running_var"]
+        if self.given:
+            mean[...], rstd[...] = running[0], 1 / np.sqrt(np.add(running[1], self.eps, dtype=np.float64))
+            self.infer_into(x, y)
+            self._save((x, mean, rstd, True), len(x))
+            return
         if len(x) < 2:
             raise ValueError(
                 f"BatchNorm.forward: expected at least 2 rows in training, got {len(x)}; a variance needs 2: choose a "
                 "batch size that leaves no last batch of one row"
             )
-        buffers = self.buffers
         seen = buffers["num_batches_tracked"]
         seen += 1
-        mean, rstd = self.scratch["mean"], self.scratch["rstd"]
         factor = 1 / float(seen[0]) if self.momentum is None else self.momentum
-        running = buffers["running_mean"], buffers["running_var"]
         backends.current().batch_norm(x, *self._affine(), y, mean, rstd, *running, self.eps, factor)
-        self._save((x, mean, rstd), len(x))
+        self._save((x, mean, rstd, False), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         running = self.buffers["running_mean"], self.buffers["running_var"]
         backends.current().batch_norm_inference(x, *self._affine(), y, *running, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        x, mean, rstd = saved
-        backends.current().batch_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *self._sums())
+        x, mean, rstd, given = saved
+        sums = (None, None) if given and self._all_frozen() else self._sums()
+        weight = self.parameters.get("weight")
+        backends.current().batch_norm_backward(grad, x, mean, rstd, weight, dx, *sums, given)

@@ -1,6 +1,8 @@
 """LayerNorm, BatchNorm and dropout kernels against float64 written out, on every engine; threads; statistics."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ def batch_norm(x, weight, bias, grad, in_place=False, factor=0.1):
     mean, rstd, dw, db = (np.empty(columns, x.dtype) for _ in range(4))
     running_mean, running_var = np.full(columns, 0.5, x.dtype), np.full(columns, 2.0, x.dtype)
     backends.current().batch_norm(x, weight, bias, y, mean, rstd, running_mean, running_var, EPS, factor)
-    backends.current().batch_norm_backward(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db)
+    backends.current().batch_norm_backward(dx if in_place else grad, x, mean, rstd, weight, dx, dw, db, False)
     return y, dx, dw, db, running_mean, running_var
 
 
@@ -101,6 +103,105 @@ def test_batch_norm(shape, offset, dtype, engine):
     backends.current().batch_norm_inference(x, weight, bias, folded, running_mean, running_var, EPS)
     mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     close(folded, (wide - mean) / np.sqrt(var + EPS) * weight + bias, dtype, factor)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), *SHAPES, (900, 130)], ids=str)
+def test_batch_norm_with_given_statistics(shape, dtype, engine):
+    x, g = numbers(shape, dtype), numbers(shape, dtype, 1)
+    weight, mean, rstd = numbers(shape[1], dtype, 2), numbers(shape[1], dtype, 3), np.abs(numbers(shape[1], dtype, 4))
+    z = (x.astype(np.float64) - mean) * rstd
+    for scale in (weight, None):
+        dx, dw, db = np.empty_like(x), np.empty_like(mean), np.empty_like(mean)
+        backends.current().batch_norm_backward(g, x, mean, rstd, scale, dx, dw, db, True)
+        close(dx, g * (rstd.astype(np.float64) * (1 if scale is None else scale)), dtype)
+        close(dw, (g * z).sum(axis=0), dtype)
+        close(db, g.sum(axis=0, dtype=np.float64), dtype)
+        alone = g.copy()
+        backends.current().batch_norm_backward(alone, x, mean, rstd, scale, alone, None, None, True)
+        assert_same_bits(alone, dx)
+
+
+def differences(net, x, grad, array):
+    """Centred differences of sum(grad * outputs while training) by each element of an array."""
+    result = np.empty_like(array)
+    for i in np.ndindex(array.shape):
+        value, sides = array[i], []
+        for step in (1e-6, -1e-6):
+            array[i] = value + step
+            sides.append((grad * net.forward(x, training=True)).sum())
+        array[i] = value
+        result[i] = (sides[0] - sides[1]) / 2e-6
+    return result
+
+
+def normed(place="between", dtype="float64", **options):
+    """A network with a batch normalisation, which has seen some batches, and its number."""
+    norm = fa.BatchNorm(**options)
+    middle = fa.Residual(fa.Dense(5, 5, "tanh"), norm) if place == "within" else norm
+    net = fa.Sequential(fa.Dense(3, 5, "tanh"), middle, fa.Dense(5, 2), dtype=dtype, rng=0)
+    for seed in range(3):
+        net.forward(numbers((20, 3), dtype, seed, 1.0), training=True)
+    for name, array in norm.parameters.items():
+        array[...] = numbers(5, dtype, len(name))
+    return net, norm
+
+
+@pytest.mark.parametrize("place", ["between", "within"])
+@pytest.mark.parametrize("options", [{}, {"weight": False, "bias": False}, {"momentum": None, "bias": False}], ids=str)
+@pytest.mark.parametrize("what", ["layer", "statistics", "everything"])
+def test_a_frozen_batch_norm_trains_with_its_statistics(backend, place, options, what):
+    net, norm = normed(place, **options)
+    net.freeze(*{"layer": [norm], "statistics": ["1.*running_*"], "everything": []}[what])
+    x, grad, before = numbers((4, 3), np.float64, 7), numbers((4, 2), np.float64, 8), net.buffers.copy()
+    y = net.forward(x, training=True)
+    assert_same_bits(y, net(x))
+    assert_same_bits(net.forward(x[:1], training=True), net(x[:1]))  # no variance is asked of the batch
+    net.forward(x, training=True)
+    dx = net.backward(grad, need_input_grad=True)
+    gradients = {name: array.copy() for name, array in net.named_gradients().items() if name not in net.frozen}
+    np.testing.assert_allclose(dx, differences(net, x, grad, x), rtol=1e-6, atol=1e-8)
+    left_out = {"layer": len(norm.parameters), "statistics": 0, "everything": len(net.segments)}[what]
+    assert len(gradients) == len(net.segments) - left_out
+    for name, gradient in gradients.items():
+        expected = differences(net, x, grad, net.named_parameters()[name])
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-8)
+        assert gradient.any()
+    assert_same_bits(net.buffers, before)
+    net.unfreeze()
+    net.forward(x, training=True)
+    assert (net.buffers != before).any()
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        net.forward(x[:1], training=True)
+
+
+def test_what_else_is_frozen_leaves_the_statistics_moving():
+    for which in ("*.weight", "*.bias", 0, ["1.weight", "1.bias"]):
+        net, _ = normed()
+        net.freeze(which)
+        before = net.buffers.copy()
+        x = numbers((6, 3), np.float64, 5)
+        assert np.abs(net.forward(x, training=True) - net(x)).max() > 1e-3
+        assert (net.buffers != before).any()
+
+
+def test_fit_with_a_frozen_batch_norm(tmp_path):
+    """Copies and files know that it is frozen; a last batch of one row will do; a check of gradients sees it."""
+    net, norm = normed(dtype="float32")
+    net.freeze(1)
+    net.save(tmp_path / "net.safetensors")
+    nets = [net, copy.deepcopy(net), pickle.loads(pickle.dumps(net)), fa.load(tmp_path / "net.safetensors")]
+    before = net.buffers.copy()
+    x, y = numbers((33, 3), np.float32, 5), np.arange(33) % 2
+    for one in nets:
+        assert set(one.frozen) == {f"1.{name}" for name in (*norm.parameters, *norm.buffers)}
+        history = fa.fit(one, x, y, epochs=20, batch_size=32, progress=False, rng=0)
+        assert history.loss[-1] < history.loss[0]
+        assert_same_bits(one.buffers, before)
+        assert_same_bits(one.parameters, net.parameters)
+        assert fa.check_gradients(one, "softmax_cross_entropy", x[:5], y[:5]).ok
+    nets[-1].unfreeze("1.running_*")
+    assert fa.fit(nets[-1], x[:32], y[:32], epochs=1, progress=False)
+    assert (nets[-1].buffers != before).any()
 
 
 def test_variance_does_not_cancel(engine):

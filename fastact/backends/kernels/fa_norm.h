@@ -235,21 +235,25 @@ static void FN(batch_norm_sums)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows,
     for (; i < n; i += FN(lanes)) FN(norm_sums_of)(a, x, grad, i, rows, dweight, dbias, 1, n - i);
 }
 
-/* dx = rstd weight (grad - mean(grad) - z mean(grad z)), from the sums over all `count` rows. */
+/* dx = rstd weight (grad - mean(grad) - z mean(grad z)), from the sums over all `count` rows; with a count of 0 the
+ * statistics do not follow x, and dx = rstd weight grad. */
 static void FN(batch_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, const void *dweight,
                                     const void *dbias, ptrdiff_t count) {
     const ptrdiff_t n = a->columns;
     const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n, *weight = a->weight;
-    const real share = 1 / (real)count;
+    const real share = count ? 1 / (real)count : 0;
     real *dx = (real *)a->y + row * n;
     for (ptrdiff_t r = 0; r < rows; r++, x += n, grad += n, dx += n)
         for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
             const ptrdiff_t left = n - i;
             const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
-            const vreal z = (FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left)) * rstd;
-            const vreal slant = FN(load_lanes)((const real *)dweight + i, left) * share;
-            vreal g = FN(load_lanes)(grad + i, left) - FN(load_lanes)((const real *)dbias + i, left) * share;
-            g = FN(vmul_add)(-slant, z, g) * rstd;
+            vreal g = FN(load_lanes)(grad + i, left);
+            if (count) {
+                const vreal z = (FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left)) * rstd;
+                const vreal slant = FN(load_lanes)((const real *)dweight + i, left) * share;
+                g = FN(vmul_add)(-slant, z, g - FN(load_lanes)((const real *)dbias + i, left) * share);
+            }
+            g *= rstd;
             if (weight) g *= FN(load_lanes)(weight + i, left);
             FN(store_lanes)(dx + i, g, left);
         }

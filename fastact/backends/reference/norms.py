@@ -72,15 +72,20 @@ def batch_norm_inference(
 
 def batch_norm_backward(
     grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
-    dx: np.ndarray | None, dweight: np.ndarray, dbias: np.ndarray,
+    dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, given: bool,
 ) -> None:  # fmt: skip
-    """dx = rstd weight (grad - mean(grad) - z mean(grad z)), over each column; dx may be grad or None."""
+    """dx = rstd weight (grad - mean(grad) - z mean(grad z)), over each column; dx may be grad or None.
+
+    Where mean and rstd are given, and do not follow x, dx = rstd weight grad; dweight and dbias may then be None.
+    """
     with np.errstate(all="ignore"):
         z = (x - mean.astype(np.float64)) * rstd
         slant, shift = (grad * z).sum(axis=0), grad.sum(axis=0, dtype=np.float64)
-        dweight[...], dbias[...] = slant, shift
+        if dweight is not None and dbias is not None:
+            dweight[...], dbias[...] = slant, shift
         if dx is not None:
-            dx[...] = (grad - shift / len(x) - z * (slant / len(x))) * (rstd if weight is None else rstd * weight)
+            g = grad if given else grad - shift / len(x) - z * (slant / len(x))
+            dx[...] = g * (rstd if weight is None else rstd * weight)
 
 
 def _affine(z: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray) -> None:
