@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from .. import checks
 from ..training.callbacks import Callback, Run
 from ..wording import Text, warn
-from .observer import Observer
+from .observer import Observer, attach, detach
 from .statistics import SATURATION, LayerStatistics, table
 
 
@@ -66,6 +65,8 @@ class Monitor(Callback):
     ``report()`` is the last epoch as a table with both. Raises TypeError or ValueError for wrong arguments.
     """
 
+    extends = False
+
     def __init__(
         self,
         every: int = 25,
@@ -87,11 +88,12 @@ class Monitor(Callback):
         self._observer: Observer | None = None
         self._steps = 0
         self._seen = 0
-        self._observer_before: Any = None
+        self._looking = False  # at the batch that runs
 
     def on_train_begin(self, run: Run) -> None:
         self._observer = Observer(run.net, self.saturation)
         self._steps = self._seen = 0
+        self._looking = False
 
     def on_epoch_begin(self, run: Run) -> None:
         assert self._observer is not None
@@ -99,12 +101,13 @@ class Monitor(Callback):
 
     def on_batch_begin(self, run: Run) -> None:
         if self._steps % self.every == 0:
-            self._observer_before, run.net.observer = run.net.observer, self._observer
+            attach(run.net, self._observer)
+            self._looking = True
         self._steps += 1
 
     def on_batch_end(self, run: Run) -> None:
-        if run.net.observer is self._observer and self._observer is not None:
-            run.net.observer = self._observer_before
+        if self._looking and self._observer is not None:
+            self.on_train_end(run)
             self._observer.collect()
             self._seen += 1
 
@@ -116,8 +119,8 @@ class Monitor(Callback):
             self._judge(layers)
 
     def on_train_end(self, run: Run) -> None:
-        if run.net.observer is self._observer:
-            run.net.observer = self._observer_before
+        detach(run.net, self._observer)
+        self._looking = False
 
     def _judge(self, layers: list[LayerStatistics]) -> None:
         for statistics in layers:

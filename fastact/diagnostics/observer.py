@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Observer:
         if not isinstance(net, Sequential):
             raise TypeError(f"Observer: expected net to be a Sequential, got {checks.describe(net)}")
         saturation = checks.real("Observer", "saturation", saturation)
-        frozen = {segment.name for segment in net.segments if segment.frozen}
+        frozen = set(net.frozen)
         self._counts = [
             LayerCounts(i, layer, net.dtype, saturation, lambda name: name not in frozen)
             for i, layer in enumerate(net.layers)
@@ -84,6 +85,43 @@ class Observer:
         return table(self.layers)
 
 
+class Observers:
+    """Several observers of one network."""
+
+    def __init__(self, each: tuple[Any, ...]) -> None:
+        self.each = each
+
+    def forward(self, *seen: Any) -> None:
+        """See a layer's training forward."""
+        for observer in self.each:
+            observer.forward(*seen)
+
+    def backward(self, *seen: Any) -> None:
+        """See the gradient of a layer's output."""
+        for observer in self.each:
+            observer.backward(*seen)
+
+
+def attach(net: Sequential, observer: Any) -> None:
+    """Have the observer see the passes of the network, beside those that do already."""
+    _set(net, (*_attached(net), observer))
+
+
+def detach(net: Sequential, observer: Any) -> None:
+    """Undo ``attach``, whatever came in between."""
+    _set(net, tuple(one for one in _attached(net) if one is not observer))
+
+
+def _attached(net: Sequential) -> tuple[Any, ...]:
+    if isinstance(net.observer, Observers):
+        return net.observer.each
+    return () if net.observer is None else (net.observer,)
+
+
+def _set(net: Sequential, observers: tuple[Any, ...]) -> None:
+    net.observer = Observers(observers) if len(observers) > 1 else next(iter(observers), None)
+
+
 @contextmanager
 def observe(net: Sequential, saturation: float = SATURATION) -> Iterator[Observer]:
     """``with observe(net) as stats:`` every training pass inside is observed; then read ``stats.layers``.
@@ -92,9 +130,9 @@ def observe(net: Sequential, saturation: float = SATURATION) -> Iterator[Observe
     argument.
     """
     observer = Observer(net, saturation)
-    before, net.observer = net.observer, observer
+    attach(net, observer)
     try:
         yield observer
     finally:
-        net.observer = before
+        detach(net, observer)
         observer.collect()

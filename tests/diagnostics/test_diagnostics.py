@@ -305,6 +305,62 @@ def test_monitor_refuses(options):
         fa.Monitor(**options)
 
 
+def test_several_observers_see_the_same():
+    """Monitors beside each other, and within ``observe``: each sees what it would see alone, and none stays."""
+    x, labels = values((60, 5), np.float32), np.arange(60) % 3
+
+    def trained(*monitors):
+        net = small_network("float32")
+        fa.fit(net, x, labels, epochs=2, batch_size=10, callbacks=monitors, progress=False, rng=0)
+        assert net.observer is None
+        return [[(epoch, repr(layers)) for epoch, layers in monitor.epochs] for monitor in monitors]
+
+    def makers():
+        return fa.Monitor(every=2, warn=False), fa.Monitor(every=3, warn=False), fa.Monitor(every=1, warn=False)
+
+    together = trained(*makers())
+    alone = [trained(monitor)[0] for monitor in makers()]
+    assert together == alone
+    assert all(len(epochs) == 2 for epochs in together)
+
+    net = small_network("float32")
+    with observe(net) as outer:
+        with observe(net) as inner:
+            net.forward(x, training=True)
+        assert net.observer is outer
+        net.forward(x, training=True)
+    assert net.observer is None
+    assert (outer.batches, inner.batches) == (2, 1)
+
+
+def test_monitors_let_go_after_batches_that_count_nothing_and_errors():
+    x, labels = values((60, 5), np.float32), np.arange(60) % 3
+    labels[:30] = -100
+    net = small_network("float32")
+    monitors = [fa.Monitor(every=1, warn=False), fa.Monitor(every=1, warn=False)]
+    fa.fit(net, x, labels, epochs=2, batch_size=10, shuffle=False, callbacks=monitors, progress=False)
+    assert net.observer is None
+    assert all(monitor._seen == 6 for monitor in monitors)
+
+    def failing(outputs, targets):
+        raise RuntimeError("within the step")
+
+    net.observer = own = Flat()
+    with pytest.raises(RuntimeError, match="within the step"):
+        fa.fit(net, x, labels, loss=failing, callbacks=monitors, progress=False)
+    assert net.observer is own
+
+
+class Flat:
+    """An observer of one's own."""
+
+    def forward(self, *_):
+        pass
+
+    def backward(self, *_):
+        pass
+
+
 def test_monitor_says_when_it_saw_nothing():
     assert fa.Monitor().report() == "nothing observed yet"
 
@@ -385,6 +441,111 @@ def test_kinks_of_the_loss_are_skipped():
     assert (result.checked, result.skipped) == (0, 6)  # all of it lies on the kink
     assert (result.ok, result.verdict) == (False, "nothing compared")
     assert check_gradients(net, loss, x, target + 1).ok
+
+
+def every_kink_at_once(name):
+    """A network, a loss, data and targets, at a point where several kinks meet in many elements."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(4, 5)), rng.normal(size=(4, 3))
+    x[1] = 0
+    if name == "maxout":
+        first = fa.Dense(5, 4, fa.activation("maxout", pieces=3), bias=False)
+    elif name == "prelu":
+        first = fa.Dense(5, 40, "prelu", bias=False)
+    else:
+        first = fa.Dense(5, 40, "relu", bias=False)
+    more = [fa.Dense(40, 30, "relu", bias=False), fa.Dense(30, 40)] if name == "two layers" else []
+    net = fa.Sequential(first, *more, fa.Dense(first.outputs, 3), dtype="float64", rng=2)
+    if name == "same sign":  # the gradient is far from the differences on both sides
+        net.layers[0].parameters["weight"][...] = np.abs(net.layers[0].parameters["weight"])
+        net.layers[0].parameters["weight"][:, ::2] *= -1
+        net.layers[1].parameters["weight"][...] = 1
+    if name == "loss":
+        y[2:] = net(x)[2:]
+        return net, "absolute_error", x, y
+    return net, "squared_error", x, y
+
+
+@pytest.mark.parametrize("name", ["relu", "two layers", "same sign", "maxout", "prelu", "loss"])
+@pytest.mark.usefixtures("backend")
+def test_where_several_kinks_meet_nothing_is_called_wrong(name):
+    net, loss, x, y = every_kink_at_once(name)
+    before = x.copy(), net.parameters.copy()
+    for seed in range(3):
+        result = check_gradients(net, loss, x, y, samples=None, rng=seed)
+        assert result.ok, str(result)
+        assert result.skipped > 0
+        assert result.checked > result.skipped
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(net.parameters, before[1])
+
+
+def test_a_wrong_gradient_is_found_where_kinks_meet():
+    x, y = values((4, 5), np.float64), values((4, 3), np.float64)
+    x[1] = 0
+    for layer in (Scaled(5, 20, "relu", bias=False), Flipped(5, 20, "relu")):
+        net = fa.Sequential(layer, fa.Dense(20, 3), dtype="float64", rng=0)
+        result = check_gradients(net, "squared_error", x, y, samples=None)
+        wrong = [name for name, check in result.parameters.items() if check.error > 1e-5]
+        assert wrong == ["0.weight" if isinstance(layer, Scaled) else "0.bias"]
+
+
+class Squared(fa.layers.Layer):
+    """x * x, whose gradient is wrong where x is exactly 0."""
+
+    inputs = outputs = 5
+
+    def forward(self, x, training=False):
+        self.x = x.copy()
+        return x * x
+
+    def backward(self, grad, need_input_grad=True):
+        return grad * np.where(self.x == 0, 1, 2 * self.x)
+
+
+def test_a_gradient_that_is_wrong_at_one_point_is_no_kink():
+    net = fa.Sequential(Squared(), fa.Dense(5, 3), dtype="float64", rng=0)
+    x = values((4, 5), np.float64)
+    x[1] = 0
+    result = check_gradients(net, "squared_error", x, values((4, 3), np.float64), samples=None)
+    assert result.verdict == "wrong"
+    assert x[result.parameters["input"].index] == 0
+
+
+def own_loss(outputs, y):
+    return fa.squared_error(outputs, y)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "given", "plain"),
+    [
+        ("squared_error", 1, [3, 1, 2, 5], np.array([[3.0], [1], [2], [5]])),
+        ("squared_error", 2, [[3, 1], [2, 5], [0, 1], [1, 1]], np.array([[3.0, 1], [2, 5], [0, 1], [1, 1]])),
+        ("bce_with_logits", 1, [True, False, False, True], np.array([[1.0], [0], [0], [1]])),
+        ("softmax_cross_entropy", 3, [0.0, 2.0, 1.0, 1.0], np.array([0, 2, 1, 1])),
+        ("softmax_cross_entropy", 3, np.array([[0], [2], [1], [1]], np.uint8), np.array([0, 2, 1, 1])),
+        ("softmax_cross_entropy", 3, np.eye(3, dtype=int)[[0, 2, 1, 1]], np.eye(3)[[0, 2, 1, 1]]),
+        (own_loss, 1, np.array([3.0, 1, 2, 5], np.float32), np.array([[3.0], [1], [2], [5]])),
+    ],
+)
+def test_targets_are_converted_as_fit_does(loss, outputs, given, plain):
+    net = fa.Sequential(fa.Dense(5, 4, "tanh"), fa.Dense(4, outputs), rng=0)
+    x = values((4, 5), np.float32).tolist()
+    result = check_gradients(net, loss, x, given)
+    assert result.ok
+    assert result == check_gradients(net, loss, np.array(x), plain)
+    fa.fit(net, x, given, loss=loss, epochs=1, progress=False)
+
+
+def test_a_function_of_ones_own_may_have_targets_of_its_own():
+    net, x, y = small_network("float64"), values((4, 5), np.float64), values((4, 3), np.float64)
+    expected = check_gradients(net, "squared_error", x, y)
+    for loss, given in (
+        (lambda z, _: fa.squared_error(z, y), None),
+        (lambda z, pair: fa.squared_error(z, pair[0] + pair[1]), (y - 1.0, np.ones((4, 3)))),
+        (lambda z, named: fa.squared_error(z, named["y"]), {"y": y}),
+    ):
+        assert check_gradients(net, loss, x, given).worst == pytest.approx(expected.worst, abs=1e-7)
 
 
 def test_frozen_parameters_are_left_out():
