@@ -50,12 +50,18 @@ def distrusted(function: str, path: Path, verdict: str) -> Iterator[None]:
         raise ValueError(f"{function}: {path.name} {verdict}: {said}") from error
 
 
+def _beside(path: Path) -> tuple[int, Path]:
+    """A new file in the folder of the path, and where it is."""
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), temporary
+
+
 @contextmanager
 def atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes its place at the end, whole and on the disk, or never does."""
     path = Path(os.path.realpath(path))  # a link stays one
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    handle, temporary = _beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -95,12 +101,21 @@ def checked_path(function: str, path: Any) -> Path:
     return file
 
 
-def checked_folder(function: str, file: Path) -> None:
-    """The folder that the file shall lie in is there."""
+def checked_place(function: str, file: Path) -> None:
+    """The file can be written: it is no folder, and the one it shall lie in is there and takes files."""
     if not file.parent.is_dir():
         raise FileNotFoundError(
             f"{function}: there is no folder {str(file.parent)!r} to write {file.name!r} to; make it first"
         )
+    try:
+        folder = file.is_dir()
+        handle, temporary = _beside(file)
+    except OSError as error:
+        raise type(error)(f"{function}: cannot write {str(file)!r} ({error.strerror}); pass another path") from error
+    os.close(handle)
+    temporary.unlink()
+    if folder:
+        raise IsADirectoryError(f"{function}: {str(file)!r} is a folder; pass the path of a file")
 
 
 def digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:

@@ -50,7 +50,7 @@ def save(
     are not texts.
     """
     file = files.checked_path("save", path)
-    files.checked_folder("save", file)
+    files.checked_place("save", file)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"save: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
     description = net.describe()

@@ -15,6 +15,9 @@ import numpy as np
 from .. import checks
 from ..network import Sequential
 
+#: What stands for a missing value, by its type's name.
+MISSING = {"NoneType": "None", "NAType": "pd.NA", "NaTType": "pd.NaT"}
+
 
 def numeric(function: str, name: str, value: Any) -> np.ndarray:
     """Value as an array of real numbers or booleans, its dtype kept; no copy where it is one already."""
@@ -33,22 +36,44 @@ def numeric(function: str, name: str, value: Any) -> np.ndarray:
     if array.dtype.kind == "O" and all(isinstance(v, (numbers.Real, np.bool_)) for v in array.flat):
         array = array.astype(np.float64)  # a frame of several number types
     if array.dtype.kind not in "fiub":
-        hint = ""
+        got, hint = checks.describe(array), ""
         if array.dtype.kind in "OSUT":
-            hint = "; drop or encode what is no number"
+            got, hint = _no_number(value, array, got), "; drop or encode what is no number"
             if name == "y":
                 hint += ": classes, numbers = np.unique(y, return_inverse=True)"
-        raise TypeError(f"{function}: expected {name} to hold numbers, got {checks.describe(array)}{hint}")
+        raise TypeError(f"{function}: expected {name} to hold numbers, got {got}{hint}")
     return array
 
 
-def floats(function: str, name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers as finite plain floats of that dtype."""
+def _no_number(value: Any, array: np.ndarray, got: str) -> str:
+    """The first element that is no number, and its place; got where each is one, written as a text."""
+    for place, element in np.ndenumerate(array):
+        if isinstance(element, (str, bytes)):
+            try:
+                float(element)
+            except ValueError:
+                text = element.item() if isinstance(element, np.generic) else element
+                return f"the text {text!r} at {_place(value, place)}"
+        elif not isinstance(element, (numbers.Real, np.bool_)):
+            return f"{MISSING.get(type(element).__name__, checks.describe(element))} at {_place(value, place)}"
+    return f"{got}, numbers written as texts; convert with astype(float)" if array.size else got
+
+
+def _place(value: Any, place: tuple[int, ...]) -> str:
+    """Where an element is, with the column's name where it has one."""
+    if len(place) < 2:
+        return f"row {place[0]}" if place else "the only place"
+    names = getattr(value, "columns", None)
+    return f"row {place[0]}, column {place[1]}" + ("" if names is None else f" ({names[place[1]]!r})")
+
+
+def floats(function: str, name: str, array: np.ndarray, dtype: np.dtype, value: Any = None) -> np.ndarray:
+    """Numbers as finite plain floats of that dtype; value is what they were given as, which may name columns."""
     with np.errstate(over="ignore"):
         result = np.require(array, dtype=dtype, requirements=["C", "A"])
     if not np.isfinite(result).all():
         place = tuple(np.argwhere(~np.isfinite(result))[0].tolist())
-        where = f"row {place[0]}, column {place[1]}" if len(place) > 1 else f"row {place[0]}"
+        where = _place(value, place)
         if np.isfinite(array[place]):
             raise ValueError(f"{function}: {name} holds {array[place]:g} at {where}, too large for {dtype}; scale it")
         raise ValueError(f"{function}: {name} holds NaN or infinity at {where}; clean it first")
@@ -61,7 +86,7 @@ def features(function: str, net: Sequential, x: Any) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != net.inputs:
         hint = "; one row is x[None, :], one column x[:, None]" if array.ndim == 1 else ""
         raise ValueError(f"{function}: expected x of shape (rows, {net.inputs}), got {array.shape}{hint}")
-    return floats(function, "x", array, net.dtype)
+    return floats(function, "x", array, net.dtype, x)
 
 
 def _column(array: np.ndarray) -> np.ndarray:
@@ -132,14 +157,14 @@ def _probabilities(function: str, net: Sequential, y: Any, rows: int, _: int | N
 
 
 def _any(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
-    """Targets of a custom loss: whole numbers as int64, others as ``floats``, one row each."""
+    """Targets of a custom loss: whole numbers as int64 (not of one output), others as ``floats``, one row each."""
     array = numeric(function, "y", y)
     if array.shape[:1] != (rows,):
         raise ValueError(f"{function}: expected y to have {rows} rows as x, got shape {array.shape}")
-    if array.dtype.kind in "iub":
+    if net.outputs == 1 and array.size == rows:
+        array = array.reshape(rows, 1)  # (rows, 1) - (rows,) would be (rows, rows)
+    elif array.dtype.kind in "iub":
         return np.require(array, dtype=np.int64, requirements=["C", "A"])
-    if array.ndim == 1 and net.outputs == 1:
-        array = array[:, None]  # (rows, 1) - (rows,) would be (rows, rows)
     return floats(function, "y", array, net.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -94,6 +95,7 @@ class Optimizer:
         name = type(self).__name__
         self._plan: tuple[_PlannedCall, ...] | None = None
         self.steps = 0
+        self._last_rate: float | None = None
         self.lr = lr
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
@@ -170,14 +172,30 @@ class Optimizer:
         scale = 1.0 if self._clip_norm is None else self._clip_scale(net)
         limit = math.inf if self._clip_value is None else self._clip_value
         # A rate is asked for once per step and schedule, and before anything is written.
+        asked: dict[int, float] = {}
+        self._last_rate = self._lr if type(self._lr) is float else self._rate_of(self._lr, asked)
         for call in plan:
-            call.now = call.rate if type(call.rate) is float else _rate_now(call.rate, self.steps)
+            call.now = call.rate if type(call.rate) is float else self._rate_of(call.rate, asked)
         update, arrays = backends.current().update, self._arrays
         for call in plan:
             self.prepare(call.update, call.now, call.decay, call.age)
             update(self._number, parameters, gradients, arrays, call.start, call.stop, scale, limit, call.update)
             call.age += 1
         self.steps += 1
+
+    def _rate_of(self, rate: Rate, asked: dict[int, float]) -> float:
+        """The rate of this step, of a schedule that is asked once."""
+        if not callable(rate):
+            return rate
+        if id(rate) not in asked:
+            what = f"the schedule's rate at step {self.steps}"
+            asked[id(rate)] = checks.real(type(self).__name__, what, rate(self.steps))
+        return asked[id(rate)]
+
+    @property
+    def last_rate(self) -> float:
+        """The learning rate of the last step, for parameters of no group; before the first step, its rate."""
+        return self._rate_of(self._lr, {}) if self._last_rate is None else self._last_rate
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step, as copies.
@@ -225,6 +243,10 @@ class Optimizer:
         self._note_ages()
         unbound = {"_plan": None, "_segments": None, "_parameters": None, "_arrays": ()}
         return {**self.__dict__, "_ages": dict(self._ages), **unbound}
+
+    def __copy__(self) -> Optimizer:
+        """A deep copy, as of networks: two optimisers cannot share their states."""
+        return copy.deepcopy(self)
 
     def _used_states(self) -> tuple[str, ...]:
         return self.states
@@ -295,12 +317,6 @@ class Optimizer:
 
 def _rate(function: str, value: Rate) -> Rate:
     return value if callable(value) else checks.real(function, "lr", value, low_included=False)
-
-
-def _rate_now(rate: Rate, step: int) -> float:
-    if not callable(rate):
-        return rate
-    return checks.real("lr", f"the schedule's rate at step {step}", rate(step))
 
 
 def gradient_norm(net: FlatNetwork) -> float:

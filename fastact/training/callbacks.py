@@ -23,7 +23,7 @@ class Run:
 
     ``net``, ``optimizer``, ``history``; ``epoch`` is the number of the current epoch, from 1, of ``epochs``; ``step``
     the number of steps done in all, of which each epoch has ``steps_per_epoch``. ``logs`` holds the latest numbers:
-    after a batch its "loss", after an epoch all that the history got.
+    after a batch its "loss", after an epoch all that the history got, by ``names``.
     """
 
     def __init__(self, net: Sequential, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
@@ -31,6 +31,8 @@ class Run:
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.epoch = self.step = 0
         self.logs: dict[str, float] = {}
+        self.names: tuple[str, ...] = ()  # of what ``fit`` puts into logs after an epoch
+        self.extended = False  # whether callbacks may put more there
         self.stopping = False
         self.write: Callable[[str], object] = _to_stderr
         self.checkpoint: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]] | None = None  # set by ``fit``
@@ -71,6 +73,12 @@ class Callback:
     """
 
     order = 0  # lower ones first; checkpoints, which save what the others know, have 1
+    extends = False  # whether on_epoch_end may add to ``run.logs``; where it is overridden, unless that says no
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "on_epoch_end" in vars(cls) and "extends" not in vars(cls):
+            cls.extends = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -117,8 +125,11 @@ class EarlyStopping(Callback):
         the optimiser keeps the state of the last step
     mode : "min" where less is better, "max" where more is; "auto": "max" for accuracy and r2, else "min"
 
-    ``best`` and ``best_epoch`` (from 1) say what it found; ``stopped_epoch`` is None where it did not stop.
+    ``best`` and ``best_epoch`` (from 1) say what it found; ``stopped_epoch`` is None where it did not stop. ``fit``
+    raises ValueError for a monitor that is not measured: before the first epoch, unless another callback may add it.
     """
+
+    extends = False
 
     def __init__(
         self,
@@ -148,6 +159,8 @@ class EarlyStopping(Callback):
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # parameters and buffers of the best epoch
 
     def on_train_begin(self, run: Run) -> None:
+        if not run.extended:
+            self._check_monitor(run.names)
         self._reset()
         self._space = np.empty_like(run.net.parameters), np.empty_like(run.net.buffers)
 
@@ -156,11 +169,7 @@ class EarlyStopping(Callback):
             self._stop(run, run.epoch - 1)
 
     def on_epoch_end(self, run: Run) -> None:
-        if self.monitor not in run.logs:
-            raise ValueError(
-                f"EarlyStopping: expected monitor to be one of {', '.join(run.logs)}, got {self.monitor!r}; "
-                "pass validation=(x, y) to fit, or another monitor"
-            )
+        self._check_monitor(run.logs)
         value, sign = run.logs[self.monitor], 1 if self.mode == "min" else -1
         if not math.isnan(value) and (self.best is None or sign * value < sign * self.best - self.min_delta):
             self.best, self.best_epoch, self.waited = value, run.epoch, 0
@@ -170,6 +179,13 @@ class EarlyStopping(Callback):
             self.waited += 1
             if self.waited >= self.patience:
                 self._stop(run, run.epoch)
+
+    def _check_monitor(self, names: Iterable[str]) -> None:
+        if self.monitor not in names:
+            raise ValueError(
+                f"EarlyStopping: expected monitor to be one of {', '.join(names)}, got {self.monitor!r}; "
+                "pass validation=(x, y) to fit, or another monitor"
+            )
 
     def _keep(self, parameters: np.ndarray, buffers: np.ndarray) -> None:
         self._space[0][...], self._space[1][...] = parameters, buffers
@@ -220,13 +236,14 @@ class Checkpoint(Callback):
     """
 
     order = 1
+    extends = False
 
     def __init__(self, path: Any, every: int = 1) -> None:
         self.path: Path = files.checked_path("Checkpoint", path)
         self.every = checks.whole("Checkpoint", "every", every, 1)
 
     def on_train_begin(self, run: Run) -> None:
-        files.checked_folder("Checkpoint", self.path)
+        files.checked_place("Checkpoint", self.path)
 
     def on_epoch_end(self, run: Run) -> None:
         if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopping:
@@ -248,6 +265,7 @@ class Callbacks:
     def training(self, run: Run) -> Iterator[None]:
         """``on_train_begin``; at the end, whatever happened, ``on_train_end`` of each that had begun."""
         begun: list[Callback] = []
+        run.extended = any(callback.extends for callback in self.all)
         try:
             for callback in self.all:
                 begun.append(callback)

@@ -109,7 +109,8 @@ def fit(
     loss : a name ("softmax_cross_entropy", "bce_with_logits", "squared_error", "absolute_error", "huber", "quantile");
         such a function with options, ``functools.partial(fa.huber, delta=0.5)``; or any other function:
         (outputs, targets) -> (mean loss, its gradient with respect to outputs), which is passed ``out=`` for the
-        gradient and ``sample_weight=`` where it takes them. A whole-number y reaches it as int64.
+        gradient and ``sample_weight=`` where it takes them. A whole-number y reaches it as int64; for one output, a y
+        of shape (rows,) as a column of floats.
     optimizer : an ``Optimizer``, or a name of ``fastact.optim.OPTIMIZERS`` ("sgd", "adam", "adamw", ...), which is that
         optimiser with its defaults; ``fastact.optim.SGD(lr=0.01, momentum=0.9)`` unless given
     epochs, batch_size : whole numbers >= 1; a last short batch is used too
@@ -169,6 +170,9 @@ def fit(
         run.checkpoint = recorder(run, facts, called.all, generator, start)
         if resumed is not None:
             resumed.restore(run, facts, called.all)
+
+    found = [f"validation_{name}" for name in ("loss", *measured)] if valid is not None else list(measured)
+    run.names = ("loss", *(found if metrics is not None or valid is not None else ()), "rate")
 
     def after_epoch() -> dict[str, float]:
         if valid is not None:
@@ -306,7 +310,7 @@ class _Training:
             logs.update(self.after_epoch())
         if not math.isfinite(logs.get("validation_loss", 0.0)):
             raise not_finite(run, f"the validation loss became {logs['validation_loss']}")
-        logs["rate"] = run.rate(-1)
+        logs["rate"] = run.optimizer.last_rate
         history.append(logs)
         for call in self.callbacks.overridden("on_epoch_end"):
             call(run)
@@ -322,11 +326,11 @@ class _Training:
         total = counted = 0.0
         with np.errstate(all="ignore"):  # the step finds what is not finite
             for x, y, sample_weight, batch_weight in self.batches.epoch():
+                if not batch_weight:
+                    continue
                 for call in begin:
                     call(run)
                 value = make(x, y, sample_weight, batch_weight)
-                if value is None:
-                    continue
                 total += value if summed else value * batch_weight
                 counted += batch_weight
                 if end:

@@ -36,7 +36,11 @@ class Progress:
     def show(self, loss: float) -> None:
         """The state within an epoch."""
         self._update(
-            {"epoch": f"{self.run.epoch}/{self.run.epochs}", "loss": f"{loss:.4g}", "rate": f"{self.run.rate():.3g}"}
+            {
+                "epoch": f"{self.run.epoch}/{self.run.epochs}",
+                "loss": f"{loss:.4g}",
+                "rate": f"{self.run.optimizer.last_rate:.3g}",
+            }
         )
         self.due = time.perf_counter() + SHOW_EVERY
 

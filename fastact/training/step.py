@@ -30,10 +30,10 @@ class Step:
         self.loss: Callable[..., Any] = objective.step
         self.gradients = {rows: aligned_empty((rows, net.outputs), net.dtype) for rows in sizes}  # of the loss
 
-    def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float | None:
+    def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float:
         """Make the step, and return the loss of the batch.
 
-        Where the loss is not finite no step is made: None is returned where no row counts, ValueError raised else.
+        Where the loss is not finite no step is made, and ValueError raised. A batch of weight 0 has no loss.
         """
         outputs = self.forward(x, True)
         value: float
@@ -42,8 +42,6 @@ class Step:
         else:
             value, grad = self.loss(outputs, y, out=self.gradients[len(x)], sample_weight=sample_weight)
         if not isfinite(value):
-            if batch_weight == 0:
-                return None
             raise not_finite(self.run, f"the loss became {float(value)}", x)
         self.backward(grad)
         if self.reduce is not None:

@@ -149,12 +149,30 @@ def spoilt(row, column, value, array=X, dtype=np.float64):
     return copy
 
 
+class NAType:
+    """As pandas' missing value is called."""
+
+
+class Named(Frame):
+    columns = ("one", "two", "three", "age")
+
+
 BAD_X = {
     "sparse": (Sparse(), TypeError, r"x is a sparse matrix, .* convert with x\.toarray\(\)"),
     "masked": (np.ma.masked_array(X), TypeError, "x is a masked array.* fill it first"),
-    "text": (np.full((12, 4), "1.5"), TypeError, "expected x to hold numbers, got an array of <U3"),
-    "mixed": (np.array([[1, 2, 3, "a"]] * 12, object), TypeError, "expected x to hold numbers.*drop or encode"),
-    "missing": (np.array([[1, 2, 3, None]] * 12, object), TypeError, "expected x to hold numbers"),
+    "numbers as text": (np.full((12, 4), "1.5"), TypeError, r"hold numbers, got an array of <U3.* astype\(float\)"),
+    "text": (
+        spoilt(3, 2, "a", dtype="U9"),
+        TypeError,
+        "hold numbers, got the text 'a' at row 3, column 2; drop or encode",
+    ),
+    "bytes": (spoilt(3, 2, b"a", dtype="S9"), TypeError, "got the text b'a' at row 3, column 2"),
+    "text in a list": (spoilt(11, 0, "a", dtype=object).tolist(), TypeError, "got the text 'a' at row 11, column 0"),
+    "mixed": (spoilt(2, 3, "a", dtype=object), TypeError, "got the text 'a' at row 2, column 3; drop or encode"),
+    "missing": (spoilt(2, 3, None, dtype=object), TypeError, "hold numbers, got None at row 2, column 3"),
+    "NA": (spoilt(2, 3, NAType(), dtype=object), TypeError, "hold numbers, got pd.NA at row 2, column 3"),
+    "a list within": (spoilt(2, 3, [1], dtype=object), TypeError, "hold numbers, got list at row 2, column 3"),
+    "frame": (Named(spoilt(2, 3, "a", dtype=object)), TypeError, r"got the text 'a' at row 2, column 3 \('age'\)"),
     "complex": (X + 1j, TypeError, "expected x to hold numbers, got an array of complex64"),
     "dates": (np.full((12, 4), "2020-01-01", "M8[D]"), TypeError, "expected x to hold numbers"),
     "ragged": ([[1, 2, 3, 4], [1, 2]], ValueError, "expected x to be an array of numbers"),
@@ -183,6 +201,27 @@ def test_bad_features(case):
         support.assert_same_bits(net.parameters, network().parameters)
 
 
+def test_what_is_missing_or_text_in_frames_is_named_with_its_column():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c", "d"]).convert_dtypes()
+    frame.loc[5, "c"] = pandas.NA
+    with pytest.raises(TypeError, match=r"^predict: expected x to hold numbers, got pd\.NA at row 5, column 2 \('c'\)"):
+        fa.predict(network(), frame)
+    labels = pandas.Series(LABELS).astype(object)
+    labels[7] = pandas.NA
+    with pytest.raises(TypeError, match=r"expected y to hold numbers, got pd\.NA at row 7; drop or encode"):
+        fa.evaluate(network(), X, labels)
+    frame = pandas.DataFrame(X, columns=["a", "b", "c", "d"]).assign(b="no")
+    with pytest.raises(TypeError, match=r"got the text 'no' at row 0, column 1 \('b'\)"):
+        fa.predict(network(), frame)
+    frame["b"] = pandas.NaT
+    with pytest.raises(TypeError, match=r"got pd\.NaT at row 0, column 1 \('b'\)"):
+        fa.predict(network(), frame)
+    frame["b"] = np.where(np.arange(12) == 4, np.nan, 1)
+    with pytest.raises(ValueError, match=r"x holds NaN or infinity at row 4, column 1 \('b'\)"):
+        fa.predict(network(), frame)
+
+
 BAD_Y = {
     "too many": (
         [*LABELS.tolist(), 0],
@@ -204,7 +243,12 @@ BAD_Y = {
         ValueError,
         "whole class numbers, got nan at row 0",
     ),
-    "names": (["a", "b"] * 6, "softmax_cross_entropy", TypeError, r"np\.unique\(y, return_inverse=True\)"),
+    "names": (
+        ["a", "b"] * 6,
+        "softmax_cross_entropy",
+        TypeError,
+        r"text 'a' at row 0; .* np\.unique\(y, return_inverse=True\)",
+    ),
     "probabilities": (np.ones((12, 2)), "softmax_cross_entropy", ValueError, r"probabilities of shape \(12, 3\)"),
     "NaN probability": (spoilt(1, 1, np.nan, VALUES), "softmax_cross_entropy", ValueError, "row 1, column 1"),
     "one of three": (VALUES[:, 0], "huber", ValueError, r"expected y of shape \(12, 3\), got \(12,\)"),

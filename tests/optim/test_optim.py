@@ -566,3 +566,46 @@ def test_optimisers_by_name():
     for wrong, got in ((optim.Adam, "the class Adam"), (0.1, "float")):
         with pytest.raises(TypeError, match=f"such as fastact.optim.Adam.*got {got}"):
             optim.named_optimizer("fit", wrong)
+
+
+@pytest.mark.parametrize("name", ["momentum", "rmsprop both", "adagrad", "adamw"])
+def test_a_copy_has_states_of_its_own(name):
+    net, rng = network(), np.random.default_rng(0)
+    optimizer = MAKERS[name](weight_decay=0.1)
+    fill_gradients(net, rng)
+    optimizer.step(net)
+    twins = [copy.copy(optimizer), copy.deepcopy(optimizer)]
+    nets = [copy.copy(net), copy.copy(net)]
+    before = optimizer.state_dict()
+    for _ in range(3):
+        fill_gradients(net, rng)
+        for twin, other in zip(twins, nets, strict=True):
+            other.gradients[...] = net.gradients
+            twin.step(other)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    after = optimizer.state_dict()
+    assert (after["steps"], after["segment_steps"]) == (1, before["segment_steps"])
+    for key, state in before["state"].items():
+        np.testing.assert_array_equal(after["state"][key], state)
+        assert (twins[0].state[key] != state).any()
+
+
+def test_a_schedule_is_asked_once_a_step():
+    """Also one that several parameters follow, by groups of other decays, in a training with a history of rates."""
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return 0.1 / (1 + len(asked))
+
+    groups = [optim.Group("1.*", lr=schedule), optim.Group("0.bias", weight_decay=0.5)]
+    x, labels = np.random.default_rng(0).normal(size=(20, 5)), np.arange(20) % 3
+    for options in ({}, {"groups": groups}, {"groups": [optim.Group("*", lr=0.1)]}):
+        asked.clear()
+        optimizer = optim.AdamW(schedule, **options)
+        history = fa.fit(network(), x, labels, optimizer=optimizer, batch_size=8, epochs=4, progress=False)
+        assert asked == list(range(12))
+        assert history["rate"] == [0.1 / (1 + n) for n in (3, 6, 9, 12)]
+        assert optimizer.last_rate == history["rate"][-1]
+    assert optim.SGD(0.25).last_rate == 0.25
+    assert optim.SGD(optim.StepDecay(0.5, 10)).last_rate == 0.5

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import support
 from tasks import fit, network, table
@@ -175,6 +176,88 @@ def test_early_stopping_can_be_used_again():
         )
     assert lengths[0] == lengths[1] < 60
     assert stopping.best_epoch == lengths[0] - 2
+
+
+@pytest.mark.parametrize(
+    ("monitor", "options", "names"),
+    [
+        ("val_loss", {"validation": 0.2}, "loss, validation_loss, validation_accuracy, rate"),
+        ("validation_loss", {}, "loss, rate"),
+        ("accuracy", {}, "loss, rate"),
+        ("validation_accuracy", {"metrics": "accuracy"}, "loss, accuracy, rate"),
+        ("accuracy", {"validation": 0.2, "metrics": ()}, "loss, validation_loss, rate"),
+    ],
+)
+def test_a_monitor_that_is_not_measured_is_refused_before_the_first_epoch(monitor, options, names):
+    x, labels, _ = table()
+    net = network()
+    with pytest.raises(ValueError, match=f"expected monitor to be one of {names}, got '{monitor}'"):
+        fit(net, x, labels, callbacks=[fa.Monitor(warn=False), fa.EarlyStopping(monitor=monitor)], **options)
+    support.assert_same_bits(net.parameters, network().parameters)
+
+
+def test_a_monitor_may_be_what_a_callback_adds():
+    x, labels, _ = table()
+
+    class Largest(fa.Callback):
+        def on_epoch_end(self, run):
+            run.logs["largest"] = float(np.abs(run.net.parameters).max())
+
+    class Own(fa.EarlyStopping):
+        def on_epoch_end(self, run):
+            run.logs["own"] = 1.0
+            super().on_epoch_end(run)
+
+    stopping = fa.EarlyStopping(monitor="largest")
+    fit(network(), x, labels, epochs=2, callbacks=[Largest(), stopping])
+    assert stopping.best_epoch > 0
+    fit(network(), x, labels, epochs=2, callbacks=[Own(monitor="own")])
+    with pytest.raises(ValueError, match="expected monitor to be one of loss, rate, largest, got 'lagest'"):
+        fit(network(), x, labels, epochs=2, callbacks=[Largest(), fa.EarlyStopping(monitor="lagest")])
+
+
+def test_the_names_that_fit_announces_are_those_it_measures():
+    x, labels, targets = table()
+
+    class Names(fa.Callback):
+        def on_epoch_end(self, run):
+            assert run.names == tuple(run.logs)
+
+    for options in (
+        {},
+        {"validation": 0.2},
+        {"metrics": "accuracy"},
+        {"metrics": ()},
+        {"metrics": (), "validation": 0.2},
+    ):
+        fit(network(), x, labels, epochs=1, callbacks=[Names()], **options)
+    fit(
+        network(),
+        x,
+        targets,
+        loss="squared_error",
+        metrics={"a": lambda *_: 1.0, "b": lambda *_: 2.0},
+        callbacks=[Names()],
+    )
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_epoch(tmp_path):
+    x, labels, _ = table()
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").write_text("")
+    for path, error in (
+        (tmp_path / "folder.npz", IsADirectoryError),
+        (tmp_path / "missing" / "run.npz", FileNotFoundError),
+        (tmp_path / "file" / "run.npz", FileNotFoundError),
+        (tmp_path / ("n" * 250 + ".safetensors"), OSError),
+    ):
+        net = network()
+        with pytest.raises(error, match=r"^Checkpoint: "):
+            fit(net, x, labels, checkpoint=path)
+        support.assert_same_bits(net.parameters, network().parameters)
+        with pytest.raises(error, match=r"^save: "):
+            net.save(path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.npz"]
 
 
 def test_patience_is_early_stopping():

@@ -109,14 +109,24 @@ def test_a_custom_loss():
     assert fa.evaluate(network(), x, labels, numbers, ["accuracy"]).keys() == {"loss", "accuracy"}
 
 
-def test_a_custom_loss_is_given_a_column_for_one_output():
-    x, _, targets = table()
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.uint8, bool])
+def test_a_custom_loss_is_given_a_column_for_one_output(kind):
+    x, _, _ = table()
+    y = (np.arange(len(x)) % 2).astype(kind)
 
     def loss(outputs, goal):
-        assert outputs.shape == goal.shape
-        return 0.0, np.zeros_like(outputs)
+        assert (goal.shape, goal.dtype) == (outputs.shape, np.float32)
+        return fa.squared_error(outputs, goal)
 
-    fit(network(outputs=1), x, targets[:, 0], loss=loss, epochs=1)
+    nets = [network(outputs=1) for _ in range(2)]
+    options = {"epochs": 2, "metrics": "r2"}
+    for given in (y, y.tolist(), y[:, None]):
+        nets = [network(outputs=1) for _ in range(2)]
+        histories = [fit(nets[0], x, given, loss=loss, **options), fit(nets[1], x, y, loss="squared_error", **options)]
+        assert histories[0].metrics == histories[1].metrics
+        support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+        results = [fa.evaluate(nets[0], x, given, each, "r2") for each in (loss, "squared_error")]
+        assert results[0] == results[1]
 
 
 def test_r2_against_its_definition():

@@ -1,5 +1,6 @@
 """Steps: their phases, and losses and parameters that are not finite."""
 
+import functools
 import math
 
 import numpy as np
@@ -89,6 +90,36 @@ def test_batches_of_ignored_labels_alone_are_passed_over():
     assert history.steps < 30
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("how", ["weights", "labels", "both"])
+def test_a_batch_that_counts_nothing_is_no_batch(how, reduction):
+    """No step, no callback, no statistics: the training is that of the batches that count."""
+    x, labels, _ = table(rows=40)
+    empty = np.arange(40) // 4 % 3 == 1
+    weights = np.where(empty, 0.0, 1.0) if how != "labels" else None
+    labels[empty & (how != "weights")] = -100
+    calls = []
+
+    class Calls(fa.Callback):
+        def on_batch_begin(self, run):
+            calls.append("begin")
+
+        def on_batch_end(self, run):
+            calls.append("end")
+
+    loss = functools.partial(fa.softmax_cross_entropy, reduction=reduction)
+    nets = [fa.Sequential(fa.Dense(7, 5), fa.BatchNorm(), fa.Dropout(0.3), fa.Dense(5, 3), rng=0) for _ in range(2)]
+    options = {"loss": loss, "batch_size": 4, "shuffle": False, "epochs": 2}
+    history = fit(nets[0], x, labels, sample_weight=weights, callbacks=[Calls()], **options)
+    assert calls == ["begin", "end"] * history.steps
+    kept = ~empty
+    other = fit(nets[1], x[kept], labels[kept], sample_weight=None if weights is None else weights[kept], **options)
+    assert history.steps == other.steps == 14
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+    support.assert_same_bits(nets[0].buffers, nets[1].buffers)
+    assert history.loss == other.loss
+
+
 def phases(size=25):
     """A step of a run, and the name of each of its phases as it is called."""
     x, labels, _ = table()
@@ -138,10 +169,3 @@ def test_gradients_are_reduced_between_backward_and_update():
     run, whole, _, x, labels = phases(25)
     whole.make(x, labels, None, 25.0)
     np.testing.assert_allclose(step.net.parameters, run.net.parameters, rtol=1e-5, atol=1e-7)
-
-
-def test_a_batch_of_no_weight_makes_no_step():
-    run, step, called, x, labels = phases()
-    assert step.make(x, np.full_like(labels, -100), None, 0.0) is None
-    assert called == ["forward", "loss"]
-    assert run.step == run.optimizer.steps == 0
