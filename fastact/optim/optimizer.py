@@ -197,6 +197,13 @@ class Optimizer:
         """The learning rate of the last step, for parameters of no group; before the first step, its rate."""
         return self._rate_of(self._lr, {}) if self._last_rate is None else self._last_rate
 
+    def hyperparameters(self) -> dict[str, Any]:
+        """The numbers that the rule was given for good, by name: betas, momentum, eps."""
+        public = {
+            name: value for name, value in vars(self).items() if name[0] != "_" and name not in ("steps", "groups")
+        }
+        return {name: value for name, value in public.items() if isinstance(value, bool | int | float | tuple)}
+
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step, as copies.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
-from .. import checks, persistence
+from .. import checks, files, persistence
 from ..optim import Optimizer
 from .callbacks import Callback, Run
 from .history import History
@@ -57,12 +58,35 @@ def set_state(generator: np.random.Generator, state: Any) -> None:
         ) from error
 
 
+def through_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that JSON holds, as it gives them back."""
+    found = {}
+    for name, value in values.items():
+        with suppress(TypeError):
+            found[name] = files.parse_json(files.to_json(value, True), True)
+    return found
+
+
+def checksum(*arrays: np.ndarray | None) -> int:
+    """CRC-32 of the arrays' numbers."""
+    crc = 0
+    for array in arrays:
+        if array is not None:
+            crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
+    return crc
+
+
 def recorder(
-    run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...], generator: np.random.Generator, start: Any
+    run: Run,
+    facts: Callable[[], Mapping[str, Any]],
+    callbacks: tuple[Callback, ...],
+    generator: np.random.Generator,
+    start: Any,
 ) -> Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """What gives, whenever it is called, what a checkpoint adds to network and optimiser: JSON, and callbacks' arrays.
 
-    start is the bit generator's state from which it has split the data.
+    facts are what a run that resumes must have in common with this one, and start is the bit generator's state from
+    which it has split the data.
     """
     given = settings_of(run.optimizer)
 
@@ -70,7 +94,7 @@ def recorder(
         settings = {name: value for name, value in settings_of(run.optimizer).items() if value != given[name]}
         states, arrays = callback_states(callbacks)
         training = {
-            "epoch": run.epoch, "facts": facts, "history": run.history.to_dict(), "settings": settings,
+            "epoch": run.epoch, "facts": facts(), "history": run.history.to_dict(), "settings": settings,
             "rng_start": start, "rng": generator.bit_generator.state, "callbacks": states,
         }  # fmt: skip
         return training, arrays
@@ -81,8 +105,8 @@ def recorder(
 class Resumed:
     """A checkpoint to resume from."""
 
-    def __init__(self, path: Any, generator: np.random.Generator) -> None:
-        """Read it, and set the generator to where the run began."""
+    def __init__(self, path: Any, generator: np.random.Generator, seeded: bool) -> None:
+        """Read it, and set the generator to where the run began, which is where a new one of the run's seed is."""
         self.content, self.generator = persistence.Content("fit", path), generator
         self._before = generator.bit_generator.state
         if "training" not in self.content.header:
@@ -98,6 +122,7 @@ class Resumed:
                 isinstance(state, dict) and isinstance(arrays, list) for _, state, arrays in self.states
             ):
                 raise ValueError("its callbacks' states are none")
+            self.seed_fits = not seeded or through_json(self._before) == self.training["rng_start"]
             set_state(generator, self.training["rng_start"])
 
     @contextmanager
@@ -112,6 +137,10 @@ class Resumed:
     def restore(self, run: Run, facts: Mapping[str, Any], callbacks: tuple[Callback, ...]) -> None:
         """Set network, optimiser, generator and run to where the checkpoint was written."""
         with self.content.trusting_nothing("does not fit this run"):
+            if not self.seed_fits:
+                raise ValueError(
+                    "it began with another rng; pass the same seed, or none, for it has the generator's state"
+                )
             for name, value in facts.items():
                 if self.training["facts"][name] != value:
                     raise ValueError(f"expected {name} {self.training['facts'][name]!r} as in it, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ class History:
     ``loss`` is the mean over the epoch's rows, each under the parameters of its own step; ``rate`` the learning rate
     of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like, which are attributes too:
     ``history.validation_r2``, empty where it was not measured. Only whole epochs have an entry, but ``steps`` counts
-    every step, and ``seconds`` is the time inside training steps alone. ``plot()`` draws it.
+    every step, and ``seconds`` is the time inside training steps alone. NaN stands for epochs in which a number was not
+    measured, before the first one too. ``plot()`` draws it.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -72,10 +74,16 @@ class History:
         return plot.history(self._lists())
 
     def append(self, values: Mapping[str, float]) -> None:
-        """Add the numbers of an epoch, by name."""
-        lists = self._lists()
+        """Add the numbers of an epoch, by name; without a "loss", they are of the epoch that was added last."""
+        before = self.epochs if "loss" in values else self.epochs - 1
         for name, value in values.items():
-            (lists[name] if name in lists else self.metrics.setdefault(name, [])).append(value)
+            numbers = self._list(name)
+            numbers += [math.nan] * (before - len(numbers))
+            numbers.append(value)
+
+    def _list(self, name: str) -> list[float]:
+        lists = self._lists()
+        return lists[name] if name in lists else self.metrics.setdefault(name, [])
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain lists and numbers (``pandas.DataFrame(history.to_dict()["by_epoch"])``)."""
@@ -84,7 +92,11 @@ class History:
             "steps": self.steps,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
-            "by_epoch": {name: list(values) for name, values in self._lists().items() if values},
+            "by_epoch": {
+                name: [*values, *[math.nan] * (self.epochs - len(values))]
+                for name, values in self._lists().items()
+                if values
+            },
         }
 
     @classmethod
@@ -97,9 +109,8 @@ class History:
                 interrupted=bool(content["interrupted"]),
             )
             for name, values in content["by_epoch"].items():
-                for value in values:
-                    history.append({name: float(value)})
-            if any(len(values) not in (0, content["epochs"]) for values in history._lists().values()):
+                history._list(name).extend(float(value) for value in values)
+            if any(len(values) not in (0, content["epochs"]) for values in (history.loss, history.validation_loss)):
                 raise ValueError("lists of different lengths")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"History.from_dict: expected what to_dict returned ({error})") from error

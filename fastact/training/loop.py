@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import time
@@ -19,7 +20,7 @@ from ..layers.chain import flattened
 from ..network import Sequential
 from ..optim import SGD, Optimizer, named_optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
-from .checkpoints import Resumed, recorder
+from .checkpoints import Resumed, checksum, recorder, through_json
 from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
@@ -125,7 +126,9 @@ def fit(
     patience : short for ``callbacks=[EarlyStopping(patience)]``, on the validation loss where there is one
     checkpoint : short for ``callbacks=[Checkpoint(path)]``
     resume : path of a checkpoint to go on from: with the same net, data and arguments, and ``epochs`` counted from the
-        very beginning, the result is bit-identical to that of an uninterrupted run
+        very beginning, the result is bit-identical to that of an uninterrupted run. ValueError for other data, another
+        seed, loss or kind of optimizer, or other constants of it. Its ``lr``, ``weight_decay`` and clipping, and what
+        is validated and measured, may be others from there on.
     rng : seed or numpy Generator for shuffling and splitting
     progress : a progress bar on standard error, or where that is no terminal one line an epoch; False: silent
 
@@ -155,7 +158,7 @@ def fit(
         raise ValueError("fit: expected at least one row of data, got none")
     data = _labelled("fit", net, objective, features, y, sample_weight)
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
-    resumed = None if resume is None else Resumed(resume, generator)
+    resumed = None if resume is None else Resumed(resume, generator, isinstance(rng, numbers.Integral))
     start = generator.bit_generator.state
     with nullcontext() if resumed is None else resumed.refusing():
         data, valid = _divide(net, objective, data, validation, generator)
@@ -166,10 +169,19 @@ def fit(
         _check_sizes(net, batches)
 
         run = Run(net, optimizer, epochs, batches.steps)
-        facts = {"rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name}
+
+        @functools.cache  # where it is asked for: it reads all the data
+        def facts() -> dict[str, Any]:
+            return {
+                "rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name,
+                "loss options": through_json(objective.options),
+                "optimizer": {"name": type(optimizer).__name__, **through_json(optimizer.hyperparameters())},
+                "checksum of the data": checksum(*data),
+            }  # fmt: skip
+
         run.checkpoint = recorder(run, facts, called.all, generator, start)
         if resumed is not None:
-            resumed.restore(run, facts, called.all)
+            resumed.restore(run, facts(), called.all)
 
     found = [f"validation_{name}" for name in ("loss", *measured)] if valid is not None else list(measured)
     run.names = ("loss", *(found if metrics is not None or valid is not None else ()), "rate")

@@ -1,5 +1,6 @@
 """Checkpoints: a resumed training is the uninterrupted one, bit for bit."""
 
+import functools
 import json
 
 import numpy as np
@@ -249,7 +250,18 @@ def test_what_does_not_fit_a_checkpoint(tmp_path):
     refused("expected rows 70 as in it, got 35", validation=0.5)
     refused("expected shuffle True as in it, got False", shuffle=False)
     refused("expected loss 'softmax_cross_entropy' as in it", loss="squared_error", y=np.ones((70, 3)))
-    refused("does not fit the optimizer", optimizer=fa.optim.SGD())
+    refused("expected optimizer {'name': 'Adam', .*} as in it, got {'name': 'SGD'", optimizer=fa.optim.SGD())
+    for changed in ({"betas": (0.9, 0.99)}, {"eps": 1e-7}):
+        refused(r"expected optimizer .*'betas': \[0.9, 0.999\].* as in it, got ", optimizer=fa.optim.Adam(**changed))
+    smooth = functools.partial(fa.softmax_cross_entropy, label_smoothing=0.1)
+    refused("expected loss options {} as in it, got {'label_smoothing': 0.1}", loss=smooth)
+    other = [X + 0, np.where(np.arange(70) == 5, 1 - (LABELS == 1), LABELS), np.ones(70)]
+    other[0][69, 5] += 1e-6
+    refused("expected checksum of the data .* as in it, got", x=other[0])
+    refused("expected checksum of the data .* as in it, got", y=other[1])
+    refused("expected checksum of the data .* as in it, got", sample_weight=other[2])
+    refused("it began with another rng; pass the same seed, or none", rng=2)
+    refused("it began with another rng; pass the same seed, or none", rng=np.int64(2))
     refused("does not fit", net=network("float64"))
     refused("does not fit", net=fa.Sequential(fa.Dense(6, 8, "relu"), fa.Dense(8, 3), rng=0))
     network().save(tmp_path / "net.npz")
@@ -454,3 +466,84 @@ def test_what_is_no_number_is_refused_in_words(tmp_path):
 
     with pytest.raises(TypeError, match="expected numbers, texts, lists and dictionaries of these, got set"):
         fa.fit(network(), X, LABELS, epochs=1, checkpoint=tmp_path / "c.npz", callbacks=[Bad()], progress=False)
+
+
+class EverySecond(fa.Callback):
+    """Measures something in every second epoch."""
+
+    def on_epoch_end(self, run):
+        if run.epoch % 2 == 0:
+            run.history.append({"second": float(run.epoch)})
+
+
+def test_what_is_measured_may_change_from_run_to_run(tmp_path):
+    """Validation, metrics and callbacks that come and go: each checkpoint is read, and says NaN for what was not."""
+    file, expected = tmp_path / "c.npz", network()
+    common = {"rng": 1, "progress": False, "batch_size": 20}
+    fa.fit(expected, X, LABELS, epochs=7, **common)
+    stages = (
+        (1, {}),
+        (2, {"validation": (X, LABELS)}),
+        (4, {"callbacks": [EverySecond()]}),
+        (5, {"validation": (X, LABELS), "metrics": {"own": lambda *_: 3.0}}),
+        (6, {"metrics": "accuracy"}),
+        (7, {}),
+    )
+    for number, (epochs, options) in enumerate(stages):
+        net = network()
+        history = fa.fit(
+            net, X, LABELS, epochs=epochs, checkpoint=file, resume=file if number else None, **options, **common
+        )
+    support.assert_same_bits(net.parameters, expected.parameters)
+    lists = history.to_dict()["by_epoch"]
+    assert {len(values) for values in lists.values()} == {7}
+    measured = {
+        name: [i + 1 for i, value in enumerate(values) if not np.isnan(value)] for name, values in lists.items()
+    }
+    every = [1, 2, 3, 4, 5, 6, 7]
+    assert measured == {
+        "loss": every, "rate": every, "validation_loss": [2, 5], "validation_accuracy": [2], "second": [4],
+        "validation_own": [5], "accuracy": [6],
+    }  # fmt: skip
+    assert lists["second"][3] == 4
+    assert str(fa.History.from_dict(history.to_dict()).to_dict()) == str(history.to_dict())
+
+
+def test_lists_that_a_callback_fills_as_it_likes(tmp_path):
+    class Own(fa.Callback):
+        def on_batch_end(self, run):
+            run.history.metrics.setdefault("each step", []).append(run.logs["loss"])
+
+        def on_epoch_end(self, run):
+            if run.epoch % 2 == 0:
+                run.history.metrics.setdefault("second", []).append(1.0)
+
+    file, common = tmp_path / "c.npz", {"rng": 1, "progress": False, "batch_size": 20}
+    fa.fit(network(), X, LABELS, epochs=3, checkpoint=file, callbacks=[Own()], **common)
+    history = fa.fit(network(), X, LABELS, epochs=5, resume=file, checkpoint=file, callbacks=[Own()], **common)
+    assert len(history["each step"]) == history.steps == 20
+    assert len(fa.fit(network(), X, LABELS, epochs=6, resume=file, **common)["each step"]) == 20
+
+
+def test_what_may_change_when_a_training_is_resumed(tmp_path):
+    """The rate, decay and clipping; a Generator, whose state is replaced, or no rng at all."""
+    file = tmp_path / "c.npz"
+    common = {"progress": False, "batch_size": 20}
+    fa.fit(network(), X, LABELS, epochs=1, checkpoint=file, optimizer=fa.optim.AdamW(1e-3), rng=4, **common)
+    results = []
+    for rng in (4, None, np.random.default_rng(9)):
+        optimizer, net = fa.optim.AdamW(0.5, weight_decay=0.3, clip_norm=0.1), network()
+        fa.fit(net, X, LABELS, epochs=2, resume=file, optimizer=optimizer, rng=rng, **common)
+        assert (optimizer.lr, optimizer.weight_decay, optimizer.clip_norm) == (0.5, 0.3, 0.1)
+        results.append(net.parameters)
+    support.assert_same_bits(results[0], results[1])
+    support.assert_same_bits(results[0], results[2])
+
+
+def test_data_are_read_for_their_checksum_only_where_it_is_asked_for(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("fastact.training.loop.checksum", lambda *_: calls.append(1) or 5)
+    fa.fit(network(), X, LABELS, epochs=3, progress=False)
+    assert calls == []
+    fa.fit(network(), X, LABELS, epochs=3, progress=False, checkpoint=tmp_path / "c.npz")
+    assert calls == [1]
