@@ -103,9 +103,9 @@ def test_the_network_and_its_stack_count_passes():
     assert stack.saved(0)[0] is x
     assert stack.saved(1)[0] is stack.saved(0)[1]  # relu: the output is what backward reads
     net.layers[1].backward(grad)
-    assert stack.backward(grad, False, False) is None
+    assert stack.backward(grad, False, False, True) is None
     net.forward(x, training=True)
-    assert stack.backward(grad, False, False) is True
+    assert stack.backward(grad, False, False, True) is True
     assert (stack.saved(0), stack.number) == (None, net._passes.count)
 
 
