@@ -79,9 +79,6 @@ class Callback:
         super().__init_subclass__(**keywords)
         if "on_epoch_end" in vars(cls) and "extends" not in vars(cls):
             cls.extends = True
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
         wording.explain_constructor(cls)
 
     def __repr__(self) -> str:
