@@ -34,10 +34,10 @@ _SAFETENSORS = {row.name: row.safetensors for row in FLOATS}
 
 Arrays = dict[str, np.ndarray]
 
-#: What a file can be found to be wrong by, while it is read and interpreted.
+#: What a file can be found to be wrong by, while it is read and interpreted. Not MemoryError: sizes are compared first.
 DAMAGE = (
     ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, NotImplementedError,
-    EOFError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error, OSError,
+    EOFError, zipfile.BadZipFile, zlib.error, struct.error, OSError,
 )  # fmt: skip
 
 

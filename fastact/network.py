@@ -105,8 +105,9 @@ class Sequential:
 
     def _note_frozen(self) -> None:
         """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
-        for i, layer in enumerate(self.layers):
-            layer.freeze(frozenset(chain.of_layer(dict.fromkeys(self.frozen), i)))
+        frozen = chain.by_layer(dict.fromkeys(self.frozen), len(self.layers))
+        for layer, own in zip(self.layers, frozen, strict=True):
+            layer.freeze(frozenset(own))
         trained = {int(s.name.split(".", 1)[0]) for s in self.segments if not s.frozen}
         self._lowest = min(trained, default=len(self.layers))
         self._some_frozen = any(s.frozen for s in self.segments)
@@ -256,7 +257,7 @@ class Sequential:
         self._set_frozen("unfreeze", which or ("*",), False)
 
     def _set_frozen(self, function: str, which: tuple[Any, ...], frozen: bool) -> None:
-        names = [s.name for s in (*self.segments, *self.buffer_segments)]
+        names = dict.fromkeys(s.name for s in (*self.segments, *self.buffer_segments))
         places = {id(layer): place for place, layer in chain.numbered(self.layers)}
         chosen: set[str] = set()
         for item in _single(which):
@@ -270,7 +271,7 @@ class Sequential:
                 raise TypeError(
                     f"{function}: expected layers, their numbers or names of parameters, got {checks.describe(item)}"
                 )
-            found = fnmatch.filter(names, pattern)
+            found = [pattern] if pattern in names else fnmatch.filter(names, pattern)
             if not found:
                 raise ValueError(
                     f"{function}: expected layers, numbers or names among {', '.join(names)}, got {item!r}"

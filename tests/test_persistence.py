@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import struct
+import sys
 import tempfile
 import tracemalloc
 import zipfile
@@ -551,6 +552,43 @@ def test_too_many_layers(tmp_path):
         net.save(tmp_path / "a.npz")
     text = '{"layer": "Residual", "block": [' * 5000 + json.dumps(layers[0]) + "]}" * 5000
     refused(tmp_path, with_header(tmp_path, layers=f"[{text}]"))
+
+
+def test_loading_is_linear(tmp_path):
+    """Four times the layers, names and arrays: four times the calls, whatever the file makes of them."""
+
+    def chain(count):
+        net = fa.Sequential(*(fa.Dense(1, 1) for _ in range(count)), rng=0)
+        net.freeze()
+        return net
+
+    def nested(count):
+        block = [fa.Dense(1, 1) for _ in range(count)]
+        for _ in range(20):
+            block = [fa.Residual(*block)]
+        block[0].freeze(frozenset())
+        return fa.Sequential(*block, rng=0)
+
+    def calls(file):
+        count = 0
+
+        def note(frame, event, argument):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(note)
+        try:
+            fa.load(file)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    for make in (chain, nested):
+        counts = []
+        for layers in (100, 100, 400):  # the first fills caches
+            make(layers).save(tmp_path / "a.safetensors", optimizer=fa.optim.SGD())
+            counts.append(calls(tmp_path / "a.safetensors"))
+        assert counts[2] < 4.5 * counts[1]
 
 
 @pytest.mark.parametrize(

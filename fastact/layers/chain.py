@@ -66,10 +66,13 @@ def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
     return {f"{i}.{name}": spec for i, layer in enumerate(layers) for name, spec in getattr(layer, what)().items()}
 
 
-def of_layer(named: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """What belongs to one layer, without the layer's number."""
-    prefix = f"{number}."
-    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+def by_layer(named: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """What belongs to each of count layers, without the layers' numbers."""
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name, value in named.items():
+        number, _, own = name.partition(".")
+        found[int(number)][own] = value
+    return found
 
 
 def make_plans(layers: Sequence[Layer], last: Plan) -> list[Plan]:
@@ -103,8 +106,9 @@ def attach(
     passes: Any,
 ) -> None:
     """Give each layer its views and its part of the plan."""
-    for i, (layer, plan) in enumerate(zip(layers, make_plans(layers, last), strict=True)):
-        layer.attach(of_layer(parameters, i), of_layer(gradients, i), of_layer(buffers, i), plan, dtype, passes)
+    views = (by_layer(named, len(layers)) for named in (parameters, gradients, buffers))
+    for layer, *own, plan in zip(layers, *views, make_plans(layers, last), strict=True):
+        layer.attach(*own, plan, dtype, passes)
 
 
 def checked_forward(layer: Layer, x: np.ndarray) -> np.ndarray:

@@ -157,10 +157,10 @@ class BatchNorm(Normalization):
                 f"BatchNorm.forward: expected at least 2 rows in training, got {len(x)}; a variance needs 2: choose a "
                 "batch size that leaves no last batch of one row"
             )
-        seen = buffers["num_batches_tracked"]
-        seen += 1
-        factor = 1 / float(seen[0]) if self.momentum is None else self.momentum
+        seen = float(buffers["num_batches_tracked"][0]) + 1
+        factor = 1 / seen if self.momentum is None else self.momentum
         backends.current().batch_norm(x, *self._affine(), y, mean, rstd, *running, self.eps, factor)
+        buffers["num_batches_tracked"][0] = seen
         self._save((x, mean, rstd, False), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:

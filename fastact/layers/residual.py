@@ -67,8 +67,8 @@ class Residual(LibraryLayer):
 
     def freeze(self, names: frozenset[str]) -> None:
         super().freeze(names)
-        for i, layer in enumerate(self.block):
-            layer.freeze(frozenset(chain.of_layer(dict.fromkeys(names), i)))
+        for layer, own in zip(self.block, chain.by_layer(dict.fromkeys(names), len(self.block)), strict=True):
+            layer.freeze(frozenset(own))
 
     def initialize(self, rng: np.random.Generator) -> None:
         for layer in self.block:
