@@ -295,7 +295,8 @@ def test_every_changed_byte_is_noticed(path):
 
 
 def test_nothing_may_follow(path):
-    refused(path.parent, small(path) + b"\0" * 70_000)
+    for more in (b"\0", b"\0" * 30, b"\0" * 70_000):
+        refused(path.parent, small(path) + more)
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path):
@@ -345,7 +346,7 @@ def bounded():
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3_000_000
+    assert peak < 30_000_000
 
 
 @pytest.mark.parametrize(
@@ -582,7 +583,7 @@ def test_fuzz(path):
             refusals += 1
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3_000_000
+    assert peak < 30_000_000
     assert refusals > 1000
 
 
