@@ -116,6 +116,39 @@ def run(every):
             tried = len(range(0, count, every))
             print(f"{name}: {failed} of {tried} allocations that failed gave MemoryError", flush=True)
             assert failed or not count, name
+        growing(fa, np, malloc)
+
+
+def growing(fa, np, malloc):
+    """Sizes never seen before: the core keeps its workspaces, and asks for memory only where they are too small."""
+    failed, rng = 0, np.random.default_rng(0)
+    for number in range(1, 13):
+        width = 200 + 40 * number
+        x, weight = rng.normal(size=(width, 32)).astype(np.float32), rng.normal(size=(32, width)).astype(np.float32)
+        net = fa.Sequential(fa.Dense(32, width, "relu"), fa.LayerNorm(), fa.Dense(width, 5), rng=0)
+        dense = fa.Sequential(fa.Dense(32, width, "relu"), fa.Dense(width, 5), rng=0)
+
+        def task(x=x, weight=weight, net=net, dense=dense):
+            y, saved = fa.dense_forward(x, weight, activation="relu")
+            gradients = fa.dense_backward(y, saved, x, weight)
+            loss = fa.softmax_cross_entropy(y, np.arange(len(y))).loss
+            net.backward(net.forward(x, training=True))
+            return [y.tobytes(), *(bytes(g) for g in gradients[:2]), loss, bytes(net.gradients), bytes(dense(x))]
+
+        for k in range(number % 5, 40, 5):
+            malloc.fail_at(k, LEAST)
+            try:
+                task()
+            except MemoryError:
+                failed += 1
+            finally:
+                malloc.fail_no_more()
+        result = task()
+        assert result == task(), f"width {width}: not the same each time"
+        np.testing.assert_allclose(
+            np.frombuffer(result[0], np.float32).reshape(width, -1), np.maximum(x @ weight, 0), 1e-4, 1e-4
+        )
+    print(f"growing sizes: {failed} allocations that failed gave MemoryError", flush=True)
 
 
 def main(every=1, timeout=None):
