@@ -251,11 +251,15 @@ def test_paths(tmp_path):
             files.checked_path("f", name)
     for ending in ENDINGS:
         assert files.checked_path("f", f"a{ending}").name == f"a{ending}"
-    files.checked_folder("f", tmp_path / "a")
+    files.checked_place("f", tmp_path / "a")
     (tmp_path / "file").write_bytes(b"")
     for folder in ("none", "file"):
         with pytest.raises(FileNotFoundError, match=rf"f: there is no folder '.*{folder}' to write 'a' to"):
-            files.checked_folder("f", tmp_path / folder / "a")
+            files.checked_place("f", tmp_path / folder / "a")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder; pass the path of a file"):
+        files.checked_place("f", tmp_path / "folder")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
