@@ -117,8 +117,8 @@ def extensions():
     core = Extension(
         "fastact.backends._core",
         [str(BACKENDS / "_core.pyx")],
-        include_dirs=[str(KERNELS), numpy.get_include()],
-        depends=sorted(map(str, [*KERNELS.glob("*.*"), *BACKENDS.glob("*.px?")])),
+        include_dirs=[str(KERNELS), str(BACKENDS), numpy.get_include()],
+        depends=sorted(map(str, [*KERNELS.glob("*.*"), *BACKENDS.glob("*.px?"), *BACKENDS.glob("*.h")])),
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
     )
     return cythonize([core], force=True)

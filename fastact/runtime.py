@@ -1,5 +1,10 @@
 """Threads, instruction set and backend: what runs, and how to choose it.
 
+Here are the settings. How many threads a call uses is decided by ``thread_count`` in the compiled core and, by its
+size, by ``threads_from`` beside it. The threads are those of ``backends/pool.h``; OpenMP gives their number.
+OMP_WAIT_POLICY, read once at import, says how they wait: actively for a moment (unset), not at all (passive), or as if
+there were always more to do (active).
+
 Environment, read once at import: FASTACT_NUM_THREADS, FASTACT_ISA (baseline, avx2, avx512) and FASTACT_BACKEND
 (native, numpy). A value that is unknown, or that this machine cannot serve, raises ValueError naming the valid ones.
 """
@@ -22,11 +27,16 @@ from ._version import __version__
 from .backends import NATIVE, compiled, engine, get_backend
 from .registry import ACTIVATIONS
 
+#: Microseconds for which a thread that has nothing to do looks out for work before it sleeps, by OMP_WAIT_POLICY: more
+#: than passes between the calls of a training step (30 are too few for 64; 784-128-10), less than a scheduler's turn.
+PATIENCE = {"passive": 0, "": 50, "active": 200_000}
+
 # Elements ("products": multiplications) from which work is shared between threads, per cost class: between the two
 # sizes that bench/thresholds.py finds. On two AVX-512 cores a team that has just worked costs 1 to 3 us and pays from
 # 32 Ki (light), 16 Ki (heavy, rows, updates) and 512 Ki (products) on; one that sleeps takes 50 us to wake and pays
 # from 512 Ki (updates 256 Ki; products not up to 4 Mi). An update comes right after the products of a backward pass.
 THRESHOLDS = {"light": 262_144, "heavy": 131_072, "rows": 131_072, "updates": 65_536, "products": 1_048_576}
+ASLEEP = 4  # while the other threads sleep, work has to be so many times as large
 
 
 def _environment(name: str, choices: tuple[str, ...]) -> str | None:
@@ -112,11 +122,13 @@ def set_thresholds(rows: int, updates: int, products: int, activations: dict[str
     """Tell the core from which sizes on it shares work between threads; activations by cost class."""
     by_cost = activations or THRESHOLDS
     each = [by_cost[entry.cost] for entry in ACTIVATIONS.values()]
-    engine.configure(backends.choice, NATIVE, _threads, _usable_cpus(), each, rows, updates, products)
+    engine.configure(backends.choice, NATIVE, _threads, _usable_cpus(), each, rows, updates, products, ASLEEP)
 
 
 set_thresholds(THRESHOLDS["rows"], THRESHOLDS["updates"], THRESHOLDS["products"])
 engine.set_threads(_process_threads)
+_patience = PATIENCE.get(os.environ.get("OMP_WAIT_POLICY", "").strip().lower(), PATIENCE[""])
+engine.set_patience(1000 * _patience)
 
 
 def get_num_threads() -> int:
@@ -127,8 +139,8 @@ def get_num_threads() -> int:
 def _refuse_in_child(source: str, n: int) -> None:
     if n > 1 and engine.forked():
         raise RuntimeError(
-            f"{source}: this process was forked after fastact was imported and computes with one thread, as no OpenMP "
-            "runtime survives a fork; start workers with the 'spawn' or 'forkserver' method instead"
+            f"{source}: this process was forked after fastact was imported and computes with one thread, as no other "
+            "thread survives a fork; start workers with the 'spawn' or 'forkserver' method instead"
         )
 
 
@@ -156,6 +168,19 @@ def num_threads(n: int) -> Iterator[None]:
         _threads.reset(token)
 
 
+def _pools() -> list[str] | None:
+    """Whose threads there are in this process beside ours; None where threadpoolctl is not there to say."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None
+    return [
+        f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        + f" ({Path(pool['filepath']).name}): {pool['num_threads']} threads"
+        for pool in threadpool_info()
+    ]
+
+
 def config() -> dict[str, object]:
     """What is installed and in use, as a dictionary (``fastact info --json``)."""
     built, information = engine.instruction_sets(), engine.build_information()
@@ -167,6 +192,8 @@ def config() -> dict[str, object]:
         "instruction_sets_supported": [name for name, supported in built if supported],
         "openmp": information["openmp"],
         "threads": get_num_threads(),
+        "wait_policy": f"active for {_patience} us, then asleep",
+        "other_pools": _pools(),
         "compiler": information["compiler"],
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -176,7 +203,11 @@ def config() -> dict[str, object]:
 
 
 def show_config() -> None:
-    """Print what is installed and in use: backend, instruction set, threads, compiler, versions."""
+    """Print what is installed and in use: backend, instruction set, threads and how they wait, compiler, versions, and
+    (where threadpoolctl is installed) the other thread pools of the process.
+    """
     for key, entry in config().items():
         text = ", ".join(entry) if isinstance(entry, list) else entry
+        if key == "other_pools" and entry is None:
+            text = "not known: threadpoolctl is not installed"
         sys.stdout.write(f"{key.replace('_', ' '):28}{text}\n")

@@ -13,6 +13,10 @@ import support
 import fastact as fa
 from fastact import backends, runtime
 
+# What is as large as a threshold is shared here, whether the other threads happen to be awake or not.
+runtime.ASLEEP = 1
+runtime.set_thresholds(*(runtime.THRESHOLDS[kind] for kind in ("rows", "updates", "products")))
+
 
 @pytest.fixture(params=support.ENTRIES, ids=lambda entry: entry.name)
 def entry(request):

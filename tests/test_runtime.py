@@ -19,6 +19,8 @@ def test_config():
         "instruction_sets_supported",
         "openmp",
         "threads",
+        "wait_policy",
+        "other_pools",
         "compiler",
         "machine",
         "python",
@@ -47,6 +49,21 @@ def test_show_config_prints_every_entry(capsys):
         assert key.replace("_", " ") in shown
         if isinstance(value, str):
             assert value in shown
+
+
+def test_other_pools(monkeypatch, capsys):
+    """NumPy's BLAS beside ours, where threadpoolctl is there to find it; else it is said that nobody knows."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pools = threadpoolctl.threadpool_info()
+    shown = runtime.config()["other_pools"]
+    assert len(shown) == len(pools)
+    for pool, text in zip(pools, shown, strict=True):
+        assert pool["internal_api"] in text
+        assert text.endswith(f": {pool['num_threads']} threads")
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert runtime.config()["other_pools"] is None
+    fa.show_config()
+    assert "other pools                 not known: threadpoolctl is not installed" in capsys.readouterr().out
 
 
 def test_thresholds():

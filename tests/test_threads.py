@@ -178,7 +178,9 @@ def test_a_quota_lowers_the_default(monkeypatch):
 @openmp
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
 def test_one_team_above_the_threshold_and_none_below(python):
-    """Serial below a class's threshold; above it the number of threads is the one asked for, whatever the size."""
+    """Serial below a class's threshold, and up to ASLEEP times that while no other thread is awake; above, the number
+    of threads is the one asked for, whatever the size.
+    """
     program = """
     import os, numpy as np, fastact as fa
     from fastact import runtime, registry
@@ -195,7 +197,8 @@ def test_one_team_above_the_threshold_and_none_below(python):
         assert team(lambda: getattr(fa, name)(small)) == 1, name
     assert team(lambda: fa.softmax(x[: runtime.THRESHOLDS["rows"] // 2].reshape(-1, 16))) == 1
     size = runtime.THRESHOLDS["heavy"]
-    assert team(lambda: fa.gelu(x[:size])) == 3
+    assert team(lambda: fa.gelu(x[:size])) == 1
+    assert team(lambda: fa.gelu(x[:runtime.ASLEEP * size])) == 3
     for n in (size, 2 * size, most):  # the same team again: none is added, whatever the size
         assert team(lambda: fa.gelu(x[:n])) == 1
         assert len(os.listdir("/proc/self/task")) == 3
@@ -213,6 +216,142 @@ def test_threadpoolctl_is_respected():
     forward(ENTRIES[0], np.zeros(3))
     with threadpoolctl.threadpool_limits(1, user_api="openmp"):
         assert fa.get_num_threads() == 1
+
+
+# ------------------------------------------------------------------------------------------------ how they wait
+
+POOL = """
+    import os, threading, numpy as np, fastact as fa
+    x = np.linspace(-9, 9, 1 << 20)
+    with fa.num_threads(1):
+        expected = fa.gelu(x)
+    tasks = lambda: set(os.listdir("/proc/self/task"))
+"""
+proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks at threads in /proc")
+
+
+@openmp
+@pytest.mark.parametrize(
+    ("asked", "microseconds"), [(None, 50), ("passive", 0), ("PASSIVE", 0), ("active", 200_000), ("whatever", 50)]
+)
+def test_the_wait_policy(python, asked, microseconds):
+    """Nothing set: a moment, and then asleep; OpenMP's own variable is heard."""
+    environment = {} if asked is None else {"OMP_WAIT_POLICY": asked}
+    result = python("import fastact as fa; print(fa.runtime.config()['wait_policy'])", **environment)
+    assert result.stdout.strip() == f"active for {microseconds} us, then asleep"
+
+
+def test_the_environment_stays(python):
+    """C's as well as Python's: other runtimes that load later read it."""
+    program = """
+        import ctypes, os
+        environ = lambda: [*iter(lambda p=iter(range(10**6)): pointer[next(p)], None)]
+        pointer = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+        before = environ(), dict(os.environ)
+        import numpy as np
+        import fastact as fa
+        fa.gelu(np.zeros(1 << 20))
+        assert (environ(), dict(os.environ)) == before
+        print("same")
+    """
+    assert python(program).stdout.strip() == "same"
+
+
+@openmp
+@proc
+def test_callers_share_the_pool(python):
+    """Many Python threads at once do not multiply the threads that help them; each gets its own results."""
+    program = f"""{POOL}
+    import time
+    fa.set_num_threads(3)
+    start, errors = threading.Barrier(8), []
+    def work(number):
+        mine = x * (1 + number / 8)
+        with fa.num_threads(1):
+            wanted = fa.gelu(mine)
+        start.wait(60)
+        for turn in range(20):
+            if fa.gelu(mine).tobytes() != wanted.tobytes():
+                errors.append(number)
+            try:
+                fa.gelu(mine, out=mine[:5])  # refused in between
+            except ValueError:
+                pass
+    before = tasks()
+    callers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not errors, errors
+    while len(tasks() - before) > max(3, {CPUS}) - 1:  # callers leave /proc after they are joined; limited from outside
+        time.sleep(0.01)
+    print("done")
+    """
+    result = python(program)
+    assert result.stdout.strip() == "done", result.stderr
+
+
+@openmp
+@proc
+def test_helpers_sleep_and_leave_signals_alone(python):
+    program = f"""{POOL}
+    import signal, time
+    fa.set_num_threads(3)
+    before = tasks()
+    assert fa.gelu(x).tobytes() == expected.tobytes()
+    helpers = tasks() - before
+    assert len(helpers) == 2
+    def field(task, name):
+        lines = open("/proc/self/task/" + task + "/status").read().splitlines()
+        return next(line.split()[1] for line in lines if line.startswith(name + ":"))
+    for task in helpers:
+        while field(task, "State") != "S":  # the limit on this process is the bound
+            time.sleep(0.01)
+        assert int(field(task, "SigBlk"), 16) >> (signal.SIGINT - 1) & 1
+    assert fa.gelu(x).tobytes() == expected.tobytes()
+    print("done")
+    """
+    result = python(program)
+    assert result.stdout.strip() == "done", result.stderr
+
+
+@openmp
+def test_the_process_ends_while_threads_compute(python):
+    program = f"""{POOL}
+    fa.set_num_threads(4)
+    def work():
+        while True:
+            fa.gelu(x)
+    for _ in range(4):
+        threading.Thread(target=work, daemon=True).start()
+    for _ in range(5):
+        assert fa.gelu(x).tobytes() == expected.tobytes()
+    print("done")
+    """
+    for _ in range(3):
+        result = python(program)
+        assert (result.returncode, result.stdout.strip()) == (0, "done"), result.stderr
+
+
+@openmp
+def test_a_storm_of_threads(python):
+    """Many more threads than processors, asked for by many threads at once."""
+    program = f"""{POOL}
+    fa.set_num_threads(200)
+    right = []
+    def work():
+        right.extend(fa.gelu(x).tobytes() == expected.tobytes() for _ in range(5))
+    callers = [threading.Thread(target=work) for _ in range(20)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert right == [True] * 100
+    print("done")
+    """
+    result = python(program)
+    assert result.stdout.strip() == "done", result.stderr
 
 
 # ------------------------------------------------------------------------------------------------ at once
@@ -245,7 +384,7 @@ def test_many_python_threads_at_once(entry, n):
 def test_there_is_room_for_every_activation():
     """The core's table of thresholds has a fixed size: a list beyond it is refused, not written past the end."""
     with pytest.raises(ValueError, match="room for 64 activations, got 65"):
-        backends.engine.configure(None, None, None, 1, [0] * 65, 0, 0, 0)
+        backends.engine.configure(None, None, None, 1, [0] * 65, 0, 0, 0, 1)
     assert fa.get_num_threads() >= 1
 
 

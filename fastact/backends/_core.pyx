@@ -11,7 +11,6 @@ the position of its name in its list.
 
 cimport numpy as cnp
 from cpython.ref cimport Py_DECREF, PyObject
-from cython.parallel cimport prange, threadid
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -56,6 +55,7 @@ cdef Py_ssize_t thresholds[MOST]
 cdef Py_ssize_t row_threshold = 0
 cdef Py_ssize_t update_threshold = 0
 cdef Py_ssize_t product_threshold = 0
+cdef Py_ssize_t asleep_factor = 1
 cdef int thread_setting = 0
 cdef int thread_limit = 1
 cdef object backend_variable = None
@@ -124,18 +124,19 @@ def build_information():
 
 
 def configure(choice, native, threads, int limit, list activation_thresholds, Py_ssize_t rows, Py_ssize_t updates,
-              Py_ssize_t products):
+              Py_ssize_t products, Py_ssize_t asleep):
     """The context variables of the backend and of the number of threads, and the sizes from which work is shared.
 
     native: the value of ``choice`` that means this backend. limit: the most threads by default. Sizes are in elements,
-    those of products in multiplications.
+    those of products in multiplications; while the other threads sleep they are ``asleep`` times as large.
     """
     global backend_variable, native_choice, thread_variable, thread_limit
-    global row_threshold, update_threshold, product_threshold
+    global row_threshold, update_threshold, product_threshold, asleep_factor
     if len(activation_thresholds) > MOST:
         raise ValueError(f"_core: there is room for {MOST} activations, got {len(activation_thresholds)}; raise MOST")
     backend_variable, native_choice, thread_variable, thread_limit = choice, native, threads, limit
-    row_threshold, update_threshold, product_threshold = rows, updates, products
+    fa_pool.processors = limit
+    row_threshold, update_threshold, product_threshold, asleep_factor = rows, updates, products, asleep
     for i, value in enumerate(activation_thresholds):
         thresholds[i] = value
 
@@ -149,6 +150,11 @@ def set_threads(int n):
     """The process-wide number of threads; 0 for the default."""
     global thread_setting
     thread_setting = n
+
+
+def set_patience(int64_t nanoseconds):
+    """How long a thread with nothing to do looks out for work before it sleeps."""
+    fa_pool.patience = nanoseconds
 
 
 def get_threads():
@@ -190,29 +196,18 @@ cdef inline bint use_native() except -1:
 ctypedef void (*task)(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil
 
 
-cdef void spread_steps(task run, const void *context, Py_ssize_t n, Py_ssize_t step, int team,
-                       bint dynamic) noexcept nogil:
-    cdef Py_ssize_t i, steps = (n + step - 1) // step
-    if team <= 1:
-        for i in range(steps):
-            run(context, i * step, min(step, n - i * step), 0)
-    elif dynamic:
-        for i in prange(steps, num_threads=team, schedule="dynamic"):
-            run(context, i * step, min(step, n - i * step), threadid())
-    else:
-        for i in prange(steps, num_threads=team, schedule="static"):
-            run(context, i * step, min(step, n - i * step), threadid())
-
-
 cdef inline void spread(task run, const void *context, Py_ssize_t n, Py_ssize_t step, int team,
                         bint dynamic=False) noexcept nogil:
     """Run n items in steps: by a team of more than one thread, equally long stretches for each or (dynamic) as they
-    come; else one step after another.
+    come; else one step after another. Who does a step is left open: a task's result must not depend on it.
     """
-    if n > step:
-        spread_steps(run, context, n, step, team, dynamic)
-    elif n > 0:
-        run(context, 0, n, 0)
+    cdef Py_ssize_t first = 0
+    if team > 1 and n > step:
+        fa_spread(run, context, n, step, team, dynamic)
+        return
+    while first < n:
+        run(context, first, min(step, n - first), 0)
+        first += step
 
 
 cdef inline void perform(task run, const void *context, Py_ssize_t n, Py_ssize_t step, int team) noexcept:
@@ -230,7 +225,7 @@ cdef inline void perform_steps(task steps, const void *context, int team) noexce
 
 
 cdef inline int threads_from(Py_ssize_t n, Py_ssize_t threshold) except -1:
-    return thread_count() if n >= threshold else 1
+    return thread_count() if n >= threshold and (n >= asleep_factor * threshold or fa_warm()) else 1
 
 
 cdef inline int team_for(Py_ssize_t n, Py_ssize_t threshold) except -1:

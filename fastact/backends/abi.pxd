@@ -188,12 +188,22 @@ cdef extern from *:
         [FA_FLOAT64] = {"float64", NPY_FLOAT64, sizeof(double), fa_read_float64, fa_write_float64},
     };
 
+    /* OpenMP says how many threads to use, as people set it for all its users. Its own threads do nothing here: a
+       region waits for all of them, and how long they spin is settled when the first library loads the runtime. */
     #ifdef _OPENMP
     #include <omp.h>
+    #include "pool.h"
     static const int fa_openmp = _OPENMP;
     #else
     static const int fa_openmp = 0;
+    static struct {
+        int processors;
+        int64_t patience;
+    } fa_pool;
+    typedef void (*fa_task)(const void *, ptrdiff_t, ptrdiff_t, int);
     static int omp_get_max_threads(void) { return 1; }
+    static int fa_warm(void) { return 0; }
+    static void fa_spread(fa_task run, const void *context, ptrdiff_t n, ptrdiff_t step, int team, int dynamic) {}
     #endif
 
     #ifdef __clang__
@@ -202,7 +212,7 @@ cdef extern from *:
     static const char *const fa_compiler = "gcc " __VERSION__;
     #endif
 
-    /* No OpenMP runtime survives fork: a forked child computes serially. Set where the fork happens, so it holds
+    /* No other thread survives fork: a forked child computes serially. Set where the fork happens, so it holds
        however the child came to be (os.fork, multiprocessing, C). */
     static volatile int fa_forked = 0;
     #ifndef _WIN32
@@ -261,6 +271,13 @@ cdef extern from *:
     int fa_forked
     int fa_watch_forks() nogil
     int omp_get_max_threads() nogil
+    ctypedef void (*fa_task)(const void *, Py_ssize_t, Py_ssize_t, int) noexcept nogil
+    void fa_spread(fa_task, const void *, Py_ssize_t, Py_ssize_t, int, int) nogil
+    int fa_warm() nogil
+    cdef struct fa_pool_state:
+        int processors
+        int64_t patience
+    fa_pool_state fa_pool
     cdef enum:
         FA_PACKED, FA_GRADIENT, FA_INFERENCE, FA_SUMS
     long fa_allocated

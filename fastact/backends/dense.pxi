@@ -167,7 +167,7 @@ cdef inline void matrix(cnp.ndarray array, const void **start, Py_ssize_t *row, 
 cdef inline int product_team(const fa_product *p) except -1:
     # Vectors times matrices are bound by memory: they take as long as products of four times the multiplications.
     cdef double least = product_threshold / 4 if p.m == 1 or p.n == 1 or p.k == 1 else product_threshold
-    return thread_count() if work(p) >= least else 1
+    return threads_from(<Py_ssize_t>work(p), <Py_ssize_t>least)
 
 
 cdef inline void set_epilogue(fa_product *p, const fa_kernels *kernels, int number, object bias, object slope,

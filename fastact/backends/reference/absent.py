@@ -11,9 +11,10 @@ instruction_sets: Any = lambda: []
 activation_names = lambda: list(ACTIVATIONS)
 learned_names = lambda: list(LEARNED)
 build_information = lambda: {"openmp": False, "compiler": None}
-configure = lambda choice, native, threads, limit, activation_thresholds, rows, updates, products: None
+configure = lambda choice, native, threads, limit, activation_thresholds, rows, updates, products, asleep: None
 allocations = lambda: 0
 set_threads = lambda n: None
+set_patience = lambda nanoseconds: None
 get_threads = lambda: 1
 forked = lambda: False
 
