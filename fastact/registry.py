@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Entry:
     zero_blocks: bool = False  # made of polynomial pieces: a slope of 0 is exact, and gives 0 whatever the gradient is
     cost: str = "light"  # "light" or "heavy": from which size threads pay, see runtime.THRESHOLDS
     forward_ulp: dict[str, float] | None = None  # None: 2 for both dtypes
+    backward_ulp: dict[str, float] | None = None  # None: 4 for both dtypes
     slope_roots: tuple[float, ...] = ()  # near these the backward error is measured absolutely
     # constants of the slope formula: its function takes them after the parameters, rounded to the dtype like them
     slope_constants: Mapping[str, float] = field(default_factory=dict)
@@ -77,6 +79,10 @@ class Entry:
         """Largest forward error in units in the last place that the library promises, default parameters."""
         return (self.forward_ulp or {}).get(np.dtype(dtype).name, 2.0)
 
+    def backward_bound(self, dtype: np.dtype | type) -> float:
+        """Largest backward error against grad * slope(saved) that the library promises, default parameters."""
+        return (self.backward_ulp or {}).get(np.dtype(dtype).name, 4.0)
+
     @property
     def defaults(self) -> tuple[float, ...]:
         """The parameters' default values."""
@@ -88,15 +94,19 @@ SELU_LAMBDA = 1.0507009873554804934193349852946
 SELU_LIMIT = 1.7580993408473768599402175208123  # their product
 
 # Chebyshev coefficients in (t - 2) / (t + 2) of (1 + 2 t) exp(t^2) erfc(t), t >= 0; made with mpmath.
-_ERFCX = (
-    1.1760066555883004, 0.025779673870048207, -0.10659315067778503, 0.03880887957448382, -0.005414899930893725,
-    -0.00040815257282372384, 0.00019843768248553527, 9.842532776048127e-06, -7.763265561062859e-06,
-    -7.174001457529682e-07, 3.140694955581843e-07, 6.188423669546144e-08, -9.890619934492214e-09,
-    -4.59539962251018e-09, -7.180587728177086e-11, 2.6296183336364044e-10, 4.867734056607904e-11,
-    -8.02680419375902e-12, -4.779133570845307e-12, -4.3470126478466955e-13, 2.412314273846161e-13,
-    8.610900521300076e-14, 2.5947648992461794e-15, -5.872254380501717e-15, -1.7019328861788628e-15,
-    1.3873559035613275e-17, 1.4092169115304897e-16, 3.8412848177604354e-17, -3.47817757654455e-18,
-)  # fmt: skip
+_ERFCX_DIGITS = """
+1.17600665558830035607 2.577967387004820807716e-2 -0.1065931506777850334784 3.880887957448382112518e-2
+-5.414899930893725018528e-3 -4.081525728237238507779e-4 1.98437682485535262672e-4 9.842532776048126748735e-6
+-7.763265561062858443615e-6 -7.17400145752968297998e-7 3.140694955581843148917e-7 6.188423669546144265349e-8
+-9.890619934492214408874e-9 -4.595399622510179845679e-9 -7.180587728177085436672e-11 2.629618333636404435685e-10
+4.867734056607903730586e-11 -8.0268041937590186253e-12 -4.779133570845297723531e-12 -4.347012647846443438955e-13
+2.412314273846193997993e-13 8.610900521277246770048e-14 2.594764898371219964784e-15 -5.87225438150105060557e-15
+-1.70193288123443176054e-15 1.387358712117344869142e-17 1.409217440725963280182e-16 3.841275493999389802492e-17
+-7.115293125772235396178e-19 -3.480409461122767047258e-18 -9.926781381246147459511e-19 -1.380914555814585226706e-21
+8.824764845437814973423e-20 2.862443327263723287225e-20 1.305723827209458711131e-21 -2.231884578216668494507e-21
+-8.848320521198595162295e-22
+"""
+_ERFCX = np.array(_ERFCX_DIGITS.split(), np.longdouble)
 PI = "3.14159265358979323846264338327950288"
 
 
@@ -121,7 +131,8 @@ def _tail(t: Array) -> tuple[Array, Array]:
     high = t.astype(np.float32).astype(t.dtype)  # high * high is exact, so exp gets no rounded argument
     bell = np.exp(-0.5 * high * high) * np.exp(-0.5 * (t - high) * (t + high))
     u = t * np.sqrt(real(0.5))
-    ratio = np.polynomial.chebyshev.chebval((u - 2) / (u + 2), _ERFCX) / (1 + 2 * u)
+    coefficients = _ERFCX[np.abs(_ERFCX) > np.finfo(t.dtype).eps / 128].astype(t.dtype)
+    ratio = np.polynomial.chebyshev.chebval((u - 2) / (u + 2), coefficients) / (1 + 2 * u)
     return 0.5 * bell * ratio, bell / np.sqrt(2 * real(PI))
 
 
@@ -137,22 +148,48 @@ def _gelu_slope(x: Array) -> Array:
     return np.where(wide < 0, tail, 1 - tail) + wide * density
 
 
-def _gelu_tanh_parts(x: Array) -> tuple[Array, Array, Array]:
-    """x clipped, 2u and its derivative, u = sqrt(2/pi) (x + 0.044715 x^3)."""
+def _product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a * b and what its rounding lost (Dekker 1971)."""
+    factor = a.dtype.type(2 ** ((np.finfo(a.dtype).nmant + 2) // 2) + 1)
+    p, (a1, a2), (b1, b2) = a * b, *((h := t * factor - (t * factor - t), t - h) for t in (a, b))
+    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+def _gelu_tanh_parts(x: Array) -> tuple[Array, Array, Array, Array]:
+    """x clipped, s(2u), s(-2u) and 2u's derivative, u = sqrt(2/pi) (x + 0.044715 x^3).
+
+    2u, which exp takes, is x * (a + b x^2) in two parts.
+    """
     wide = _wide(x)
     real = wide.dtype.type
-    scale, cubic = 2 * np.sqrt(2 / real(PI)), real("0.044715")
-    return wide, scale * (wide + cubic * wide**3), scale * (1 + 3 * cubic * wide**2)
+    scale, scale_low = _in_parts("1.59576912160573071175978423973752747390343452", real)
+    b, b_low = _in_parts("0.0713548162726002487763387522798635409955920748", real)
+    a = np.full_like(wide, scale)
+    square, square_low = _product(wide, wide)
+    rise, rise_low = _product(square, np.full_like(wide, b))
+    factor = a + rise
+    back = factor - a
+    low = (a - (factor - back)) + (rise - back) + rise_low + b * square_low + b_low * square + scale_low
+    v, v_low = _product(wide, factor)
+    v_low = np.clip(v_low + wide * low, -1, 1)  # the limits: where sigmoid has long reached its own
+    s, rest = _sigmoid(v), _sigmoid(-v)
+    return wide, s * (1 + v_low * rest), rest * (1 - v_low * s), a + 3 * rise
+
+
+def _in_parts(digits: str, real: type[np.floating]) -> tuple[np.floating, np.floating]:
+    """A constant as a number and what is left of it."""
+    high = real(digits)
+    return high, real(str(Decimal(digits) - Decimal(np.format_float_positional(high, unique=False, precision=70))))
 
 
 def _gelu_tanh(x: Array) -> Array:
-    wide, v, _ = _gelu_tanh_parts(x)
-    return np.where(x > 1e4, x, wide * _sigmoid(v))
+    wide, s, _, _ = _gelu_tanh_parts(x)
+    return np.where(x > 1e4, x, wide * s)
 
 
 def _gelu_tanh_slope(x: Array) -> Array:
-    wide, v, dv = _gelu_tanh_parts(x)
-    return _sigmoid(v) + wide * dv * _sigmoid(v) * _sigmoid(-v)
+    wide, s, rest, dv = _gelu_tanh_parts(x)
+    return s + wide * dv * s * rest
 
 
 def _selu(x: Array) -> Array:
@@ -401,6 +438,7 @@ _ENTRIES = (
         limits=("0", "inf"),
         cost="heavy",
         forward_ulp={"float32": 3, "float64": 3},
+        backward_ulp={"float64": 4.5},
         slope_roots=(-1.2784645427610738,),
     ),
     Entry(
@@ -414,6 +452,7 @@ _ENTRIES = (
         limits=("0", "inf"),
         cost="heavy",
         forward_ulp={"float32": 3, "float64": 4},
+        backward_ulp={"float64": 4.5},
         slope_roots=(-1.1924312144660634,),
     ),
     Entry(

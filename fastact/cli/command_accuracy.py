@@ -16,7 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measures the largest error of every kernel in units in the last place: forward; backward against the slope at "
         "what was saved; backward against the true derivative at x. float32 against NumPy in float64, float64 against "
-        "mpmath (extra: bench). Within 0.25 of a root of the slope backward is measured in eps * |grad| (near root)."
+        "mpmath (extra: bench), on the worst of a guided search too. Within 0.25 of a root of the slope backward is "
+        "measured in eps * |grad| (near root)."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="activations, default parameters (all)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="one dtype only")
@@ -24,6 +25,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--exhaustive", action="store_true", help="all 2^32 float32 inputs, a minute or more a function"
     )
     parser.add_argument("--points", type=parse_whole(30), default=3000, metavar="N", help="float64 inputs (3000)")
+    parser.add_argument(
+        "--search", type=parse_whole(0), default=1_000_000, metavar="N", help="float64 inputs of the search (1000000)"
+    )
     add_json_file(parser, "merge the results into")
 
 
@@ -50,8 +54,9 @@ def run(options: argparse.Namespace) -> int:
             )  # fmt: skip
             with user_errors(), bar:
                 result = measure(
-                    ACTIVATIONS[name], dtype, exhaustive=options.exhaustive, points=options.points, progress=bar.update
-                )
+                    ACTIVATIONS[name], dtype, exhaustive=options.exhaustive, points=options.points,
+                    searched=options.search, progress=bar.update,
+                )  # fmt: skip
             results.append(result)
             if show:
                 sys.stdout.write(

@@ -5,7 +5,8 @@ Three columns: ``forward``; ``backward``, against grad * slope(saved), which is 
 does.
 
 float32 is measured against the registry's NumPy formulas in float64, on every bit pattern when asked. float64 is
-measured against the registry's formula texts evaluated by mpmath in 50 digits, on dense, random and hard points.
+measured against the registry's formula texts evaluated by mpmath in 50 digits, on dense, random and hard points and on
+the worst that a guided search finds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 from .. import backends, functional, registry, runtime
 from ..registry import ACTIVATIONS, Entry
 from .processes import dumps
+from .search import near_root, worst
 
 __all__ = ["Column", "Measurement", "measure", "ulp_error"]
 
@@ -77,20 +79,22 @@ class Column:
 
     ulp: float = 0.0
     at: float = math.nan
+    grad: float | None = None  # what backward was given there
     count: int = 0
     near_root: float = 0.0  # largest error in units of eps * |grad| within ROOT_WIDTH of a root of the slope
 
-    def take(self, errors: np.ndarray, x: np.ndarray) -> None:
-        """Look at the errors of the values at x."""
+    def take(self, errors: np.ndarray, x: np.ndarray, grad: np.ndarray | None = None) -> None:
+        """Look at the errors of the values at x, backward's with grad."""
         self.count += errors.size
-        if errors.size and (worst := int(np.argmax(errors))) >= 0 and errors.flat[worst] > self.ulp:
-            self.ulp, self.at = float(errors.flat[worst]), float(x.flat[worst])
+        if errors.size and (most := int(np.argmax(errors))) >= 0 and errors.flat[most] > self.ulp:
+            self.ulp, self.at = float(errors.flat[most]), float(x.flat[most])
+            self.grad = None if grad is None else float(grad.flat[most])
 
     def merge(self, other: Column) -> None:
         self.count += other.count
         self.near_root = max(self.near_root, other.near_root)
         if other.ulp > self.ulp:
-            self.ulp, self.at = other.ulp, other.at
+            self.ulp, self.at, self.grad = other.ulp, other.at, other.grad
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Measurement:
     dtype: str
     parameters: dict[str, float] = field(default_factory=dict)
     exhaustive: bool = False
+    searched: int = 0  # points that a guided search looked at, forward and backward each
     forward: Column = field(default_factory=Column)
     backward: Column = field(default_factory=Column)
     derivative: Column = field(default_factory=Column)
@@ -148,11 +153,9 @@ def _take_backward(
     errors = ulp_error(got, reference)
     size = np.abs(reference)
     errors[(size < float(kind.smallest_normal)) & (size > 0)] = 0
-    near = np.zeros(x.shape, bool)
-    for root in entry.slope_roots:
-        near |= np.abs(x - root) <= ROOT_WIDTH
+    near = near_root(entry, x, ROOT_WIDTH)
     errors[near] = 0
-    column.take(errors, x)
+    column.take(errors, x, grad)
     if near.any():
         distance = np.abs(np.asarray(got, np.float64)[near] - reference[near])
         scaled = distance / (float(kind.eps) * np.abs(grad[near].astype(np.float64)))
@@ -266,14 +269,17 @@ def _exact(formula: str) -> CodeType:
     return compile(ast.fix_missing_locations(tree), "<formula>", "eval")
 
 
-def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Measurement:
+def _measure_float64(entry: Entry, values: tuple[float, ...], count: int, searched: int) -> Measurement:
     """All three columns against the formula texts in mpmath."""
     import mpmath as mp
 
-    result = Measurement(entry.name, "float64")
+    result = Measurement(entry.name, "float64", searched=searched)
     x = _float64_points(entry, count)
-    y = _forward(entry, x, values)
     grad = _gradients(x)
+    if searched:
+        found = worst(entry, values, searched, ROOT_WIDTH)
+        x, grad = np.concatenate([x, found[0]]), np.concatenate([grad, found[1]])
+    y = _forward(entry, x, values)
     saved = x if entry.saves == "x" else y
     dx = _backward(entry, grad, saved, values)
     formula, slope_formula = _exact(entry.formula), _exact(entry.slope_formula)
@@ -284,12 +290,12 @@ def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Mea
         }
         # backward is measured with its constants rounded to the dtype, as the kernel has them
         as_rounded = {name: mp.mpf(c) for name, c in entry.slope_constants.items()}
-        unit_of = [float(u) for u in _units(y)]
+        near = near_root(entry, x, ROOT_WIDTH)
         for i, at in enumerate(x.tolist()):
             if 0 < abs(at) < 1:  # as many digits more as x - tanh(x) cancels
                 mp.mp.dps = 50 + int(-2 * math.log10(abs(at)))
             exact = mp.mpf(eval(formula, names, {"x": mp.mpf(at)}))
-            result.forward.take(np.array([_distance(y[i], exact, unit_of[i])]), x[i : i + 1])
+            result.forward.take(_distance(y[i : i + 1], exact), x[i : i + 1])
             known = saved[i].item()
             exact_saved = mp.mpf(at) if entry.saves == "x" else exact
             for column, argument, given in (
@@ -299,28 +305,23 @@ def _measure_float64(entry: Entry, values: tuple[float, ...], count: int) -> Mea
                 true = grad[i].item() * mp.mpf(eval(slope_formula, given, {entry.saved_name: argument}))
                 if true != 0 and abs(true) < mp.mpf(2) ** -1022:
                     continue
-                if any(abs(at - root) <= ROOT_WIDTH for root in entry.slope_roots):
+                if near[i]:
                     eps = float(np.finfo(np.float64).eps) * abs(grad[i].item())
                     column.near_root = max(column.near_root, float(abs(mp.mpf(dx[i].item()) - true) / eps))
                     continue
-                column.take(np.array([_distance(dx[i], true, float(_units(dx[i : i + 1])[0]))]), x[i : i + 1])
+                column.take(_distance(dx[i : i + 1], true), x[i : i + 1], grad[i : i + 1])
     return result
 
 
-def _units(values: np.ndarray) -> np.ndarray:
-    """The unit in the last place of float64 numbers."""
-    _, exponent = np.frexp(np.where(np.isfinite(values), values, 0.0))
-    return np.ldexp(1.0, np.maximum(exponent - 53, -1074))
-
-
-def _distance(got: Any, exact: Any, unit: float) -> float:
-    """Units in the last place between a float64 and an mpmath number."""
+def _distance(got: np.ndarray, exact: Any) -> np.ndarray:
+    """Units in the last place, at the exact value, between a float64 and an mpmath number, in an array."""
     import mpmath as mp
 
-    value = float(got)
+    value = got.item()
     if not math.isfinite(value):
-        return 0.0 if float(exact) == value else math.inf
-    return float(abs(mp.mpf(value) - exact) / mp.mpf(unit))
+        return np.array([0.0 if float(exact) == value else math.inf])
+    _, exponent = mp.frexp(exact)
+    return np.array([float(mp.ldexp(abs(mp.mpf(value) - exact), -max(exponent - 53, -1074)))])
 
 
 def measure(
@@ -330,6 +331,7 @@ def measure(
     *,
     exhaustive: bool = False,
     points: int = 3000,
+    searched: int = 0,
     workers: int | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> Measurement:
@@ -337,15 +339,17 @@ def measure(
 
     ``exhaustive`` goes through all 2^32 float32 inputs in ``workers`` processes (default: one for each CPU this process
     may use); a function takes up to a quarter of an hour, divided by their number. float64 looks at about ``points``
-    inputs. ``progress`` is called with the number of inputs done.
+    inputs and at the worst of ``searched`` more (a second or two a million). ``progress`` is called with the number of
+    inputs done.
     """
     values = entry.defaults if values is None else values
     total = Measurement(
         entry.name, dtype, dict(zip((p.name for p in entry.parameters), values, strict=True)), exhaustive
     )
     if dtype == "float64":
-        total.merge(_measure_float64(entry, values, points))
-        total.exhaustive = False
+        with runtime.num_threads(1):
+            total.merge(_measure_float64(entry, values, points, searched))
+        total.exhaustive, total.searched = False, searched
         return total
     count = workers or (runtime._usable_cpus() if exhaustive else 1)
     if count > 1 and exhaustive and ACTIVATIONS.get(entry.name) is entry:
