@@ -184,12 +184,14 @@ def forward_bound(entry, dtype, instruction_set=None, values=None):
     if values is not None and values != entry.defaults:
         bound = max(bound, 8.0)
     if dtype is np.float64 and instruction_set == "baseline" and "baseline" not in FMA_SETS:
-        bound = max(bound, 8.0)
+        bound = max(bound, 3.0)
     return bound + 0.001
 
 
-def backward_bound(dtype, instruction_set=None):
-    return 8.0 if dtype is np.float64 and instruction_set == "baseline" and "baseline" not in FMA_SETS else 4.0
+def backward_bound(entry, dtype, instruction_set=None):
+    """The backward ULP bound of the contract."""
+    without_fma = dtype is np.float64 and instruction_set == "baseline" and "baseline" not in FMA_SETS
+    return 8.0 if without_fma else entry.backward_bound(dtype)
 
 
 # ------------------------------------------------------------------------------------------------ measures

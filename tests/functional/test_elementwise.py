@@ -44,7 +44,7 @@ def test_backward(entry, dtype, instruction_set):
         pool = saved_by(entry, x, forward(entry, x, values))
         grad_pool = gradients(dtype, pool.size, seed)
         truth = reference_backward(entry, grad_pool, pool, values)
-        bound = backward_bound(dtype, instruction_set) + slack(entry, dtype, values)
+        bound = backward_bound(entry, dtype, instruction_set) + slack(entry, dtype, values)
         for n in LENGTHS:
             start = (pool.size - n) // 2
             place = slice(start, start + n)

@@ -48,6 +48,17 @@ def test_forward_of_each_special_value(entry, dtype, instruction_set):
         assert_ulp(y, reference_forward(entry, x, values), dtype, bound, x)
 
 
+def test_exact_at_landmarks(dtype, engine):
+    """At zero the result is the nearest number, and 0 itself where the function goes through it."""
+    zero = np.zeros(1, dtype)
+    log_2 = dtype("0.69314718055994530941723212145817656807550013436026")
+    landmarks = {"sigmoid": 0.5, "softplus": log_2, "log_sigmoid": -log_2, "hard_sigmoid": 0.5}
+    through = ("gelu", "gelu_tanh", "silu", "mish", "tanh", "elu", "celu", "selu", "softsign", "tanh_shrink")
+    for name, expected in (landmarks | dict.fromkeys(through, 0)).items():
+        for x in (zero, -zero):
+            assert getattr(fa, name)(x)[0] == expected, name
+
+
 def test_forward_special_values_anywhere(entry, dtype, instruction_set):
     special = special_values(dtype)
     alone = by_rows(lambda x, out: forward(entry, x, out=out), special[:, None])

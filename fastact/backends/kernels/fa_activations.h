@@ -253,8 +253,8 @@ FA_INLINE vreal FN(softplus_value)(vreal x, FN(parameters) p) {
     vreal lost = FN(product_error)(FN(vabs)(x), FN(vset)(p.a), t);
     lost = FN(vselect)(FN(vlt)(t, FN(vset)(-FA_EXP_LOWEST)), lost, FN(vset)(0));
     FN(exp_reduced) e = FN(exp_reduce)(-FN(vmin)(FN(vset)(-FA_EXP_LOWEST), t), FA_EXP_SHIFT);
-    vreal power = FN(vfma)(e.scale, FN(expm1_core)(e.r - lost), e.scale);
-    return FN(vfma)(FN(log1p_scaled)(power) * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
+    vreal tail = FN(log1p_scaled)(e.scale, FN(expm1_core)(e.r - lost));
+    return FN(vfma)(tail * first, FN(vset)(second), FN(vmax)(x, FN(vset)(0)));
 }
 #if !FA_DOUBLE
 FA_INLINE vmask FN(softplus_is_near)(vreal x, FN(parameters) p) {
@@ -280,7 +280,8 @@ FA_INLINE vreal FN(softplus_gradient)(vreal grad, vreal y, FN(parameters) p) {
 /* -softplus(-x) */
 FA_INLINE vreal FN(log_sigmoid_value)(vreal x, FN(parameters) p) {
     (void)p;
-    vreal tail = FN(log1p_scaled)(FN(exp_scaled)(-FN(vabs)(x)));
+    FN(exp_reduced) e = FN(exp_reduce)(FN(vmax)(FN(vset)(FA_EXP_LOWEST), -FN(vabs)(x)), FA_EXP_SHIFT);
+    vreal tail = FN(log1p_scaled)(e.scale, FN(expm1_core)(e.r));
     return -FN(vfma)(tail, FN(vset)(FA_UNSCALE), FN(vmax)(-x, FN(vset)(0)));
 }
 #if !FA_DOUBLE
@@ -370,31 +371,26 @@ FA_INLINE vreal FN(mish_value)(vreal x, FN(parameters) p) {
     return FN(vsigned)(FN(vselect)(upper, y, y * FA_TAIL_UNSCALE), x); /* -0 for -0 */
 }
 #if FA_DOUBLE
-/* grad (1 + q) with one rounding where upper (1 + q > 0 there), else grad q 2^-FA_TAIL */
-FA_INLINE vreal FN(gated)(vreal grad, vreal q, vmask upper) {
-    /* an infinite grad would be inf - inf */
-    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY));
-    vreal above = FN(vselect)(finite, FN(vfma)(grad, q, grad), grad);
-    return FN(vselect)(upper, above, grad * q * FA_TAIL_UNSCALE);
-}
-
-/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; where that is
- * more accurate, 1 + (4 w (x - 1) + w^2 (4x - 2) - 4) / (n + 2)^2. Both sides of the quotient times 47/256, where their
- * rounding costs least. */
+/* w (4 (1 + x) + w (6 + 4x + w (4 + w))) / (n + 2)^2, with hardly any cancellation away from the root; from -0.55 on
+ * 1/2 + (w (4x + w (4x + 2 + w (2 + w/2))) - 2) / (n + 2)^2, in which the quotient's errors count less. Both sides of the
+ * quotients times 53/256, where their rounding costs least. */
 FA_INLINE vreal FN(mish_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;
-    vmask positive = FN(vlt)(FN(vset)((real)-0.21875), x);
+    const real half = (real)0.5;
+    vmask upper = FN(vlt)(FN(vset)((real)-0.55), x);
     vreal t = FN(vmin)(FN(vset)(FA_WIDE), FN(vmax)(FN(vset)(FA_LOWEST), x));
     FN(exp_reduced) e = FN(exp_reduce)(t, FA_TAIL);
     vreal f = FN(expm1_core)(e.r), w = FN(vfma)(e.scale, f, e.scale) * FA_TAIL_UNSCALE;
-    const vreal k = FN(vset)((real)0.734375), k2 = k + k;
+    const vreal k = FN(vset)((real)0.828125), k2 = k + k;
     vreal a = FN(vfma)(w, k * (real)0.25, k);
     vreal below = FN(vfma)(w, FN(vfma)(w, a, FN(vfma)(t, k, k * (real)1.5)), FN(vfma)(t, k, k));
-    vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(t, k, k * (real)-0.5), FN(vfma)(t, k, -k)), -k);
+    vreal above = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a * half, FN(vfma)(t, k, k * half)), t * k), k * -half);
     vreal square = FN(vfma)(w, FN(vfma)(w, FN(vfma)(w, a, k2), k2), k);
     below = FN(vfma)(f, below, below) * e.scale;
-    vreal q = FN(vselect)(positive, above, below) / square;
-    return FN(gated)(grad, q, positive);
+    vreal q = FN(vselect)(upper, above, below) / square;
+    vmask finite = FN(vlt)(FN(vabs)(grad), FN(vset)((real)INFINITY)); /* an infinite grad would be inf - inf */
+    vreal gated = FN(vselect)(finite, FN(vfma)(grad, q, grad * half), grad);
+    return FN(vselect)(upper, gated, grad * q * FA_TAIL_UNSCALE);
 }
 #else
 FA_INLINE vmask FN(mish_is_near)(vreal x, FN(parameters) p) {
@@ -441,6 +437,7 @@ FA_INLINE vreal FN(clipped_gradient)(vreal inner, vreal y, real low, real high) 
 FA_INLINE vreal FN(over_six)(vreal x) {
     const real high = FA_DOUBLE ? FA_SIXTH : (real)0x1.555554p-3;
     const real low = FA_DOUBLE ? (real)0x1.5555555555555p-57 : (real)0x1.555556p-27;
+    if (FA_DOUBLE && !FA_FMA) return x / (real)6;
     return FN(vfma)(x, FN(vset)(high), x * low);
 }
 FA_INLINE vreal FN(hard_sigmoid_value)(vreal x, FN(parameters) p) {
@@ -537,12 +534,15 @@ FA_INLINE vreal FN(one_plus_exp)(vreal t) {
     return FN(vfma)(scale, power, FN(vset)(1));
 }
 
-/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more accurate than tanh needs it */
+/* 1 - tanh(t) = 2 / (1 + exp(2t)) for t >= 0, more accurate than tanh needs it. Both sides of the quotient times c, with
+ * which the denominator does not round worst, as it does above 4, where most of tanh is this. */
 FA_INLINE vreal FN(one_minus_tanh)(vreal t) {
+    const real c = FA_EITHER(1, 0.78125);
     FN(exp_reduced) e = FN(exp_reduce)(FN(vmin)(FN(vset)(40), t * (real)2), 0); /* nothing beside 1 */
-    return (real)2 / FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale + (real)1);
+    vreal scale = e.scale * c;
+    return (c + c) / FN(vfma)(scale, FN(expm1_core)(e.r), scale + c);
 }
-/* x (x^2 (1/3 + x^2 P(x^2))) below 1.02 (where it is 1/4), with 1/3 in two parts and what the square's rounding lost
+/* x (x^2 (1/3 + x^2 P(x^2))) up to where it is 1/4, with 1/3 in two parts and what the square's rounding lost
  * put back (times 1/4 for what goes from 0.33 to 0.23: near enough); above it (x - 1) + (1 - tanh(x)) */
 FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     (void)p;
@@ -552,7 +552,7 @@ FA_INLINE vreal FN(tanh_shrink_value)(vreal x, FN(parameters) p) {
     vreal tail = FN(vfma)(square, FA_POLYNOMIAL(square, FN(tanh_shrink_tail)), FN(vset)(rest));
     vreal small = x * FN(vfma)(square, FN(vset)(third), FN(vfma)(square, tail, lost * (real)0.25));
     vreal large = (t - (real)1) + (real)2 / FN(one_plus_exp)(t);
-    return FN(vselect)(FN(vlt)(t, FN(vset)((real)1.01953125)), small, FN(vsigned)(large, x));
+    return FN(vselect)(FN(vlt)(t, FN(vset)((real)0x1.050ff6p0)), small, FN(vsigned)(large, x));
 }
 FA_INLINE vreal FN(tanh_shrink_gradient)(vreal grad, vreal x, FN(parameters) p) {
     (void)p;

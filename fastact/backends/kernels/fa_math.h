@@ -115,26 +115,28 @@ FA_INLINE vreal FN(one_minus_exp)(vreal x) {
     return FN(vfma)(-e.scale, FN(expm1_core)(r), (real)1 - e.scale);
 }
 
-/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e <= 1, given 2^FA_EXP_SHIFT e. Coefficients from fit/polynomials.py. */
+/* 2^FA_EXP_SHIFT log(1 + e) for 0 <= e = scale (1 + f) <= 1, given 2^FA_EXP_SHIFT scale and f. Coefficients from
+ * fit/polynomials.py. */
 #if FA_DOUBLE
-/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9]; with s = e / (2 + e), log(1 + e) = 2 atanh(s) is then right to 2^-59 */
-static const real FN(atanh_tail)[] = {0x1.5555555555535p-1, 0x1.99999999a0726p-2, 0x1.249249208f244p-2,
-                                      0x1.c71c741a84176p-3, 0x1.745cb4540cc74p-3, 0x1.3b1dd36d9157cp-3,
-                                      0x1.106839210c16fp-3, 0x1.efd09642828dap-4, 0x1.55d4a9320e888p-4,
-                                      0x1.5c566cc5f214dp-3};
-/* 2s = e - s e, so that the quotient's error only enters a correction */
-FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
-    vreal e = e_scaled * FA_UNSCALE;
-    vreal s = e / (e + (real)2), w = s * s;
-    vreal correction = s * FN(vfma)(-w, FA_POLYNOMIAL(w, FN(atanh_tail)), e);
-    return FN(vfma)(correction, FN(vset)(-1 / FA_UNSCALE), e_scaled);
+/* (2 atanh(s) - 2s) / s^3 in s^2 on [0, 1/9], times 2^FA_EXP_SHIFT; with s = e / (2 + e), log(1 + e) = 2 atanh(s) is
+ * then right to 2^-57 (the first coefficient is a last place lower than fitted, with which e = 1 gives log 2) */
+static const real FN(atanh_tail)[] = {0x1.5555555555534p511, 0x1.99999999a0726p510, 0x1.249249208f244p510,
+                                      0x1.c71c741a84176p509, 0x1.745cb4540cc74p509, 0x1.3b1dd36d9157cp509,
+                                      0x1.106839210c16fp509, 0x1.efd09642828dap508, 0x1.55d4a9320e888p508,
+                                      0x1.5c566cc5f214dp509};
+/* 2s = e - s e, so that the quotient's error only enters a correction, and so does that of e, of which scale is exact */
+FA_INLINE vreal FN(log1p_scaled)(vreal scale, vreal f) {
+    vreal e = FN(vfma)(scale, f, scale);
+    vreal s = e / (e + 2 / FA_UNSCALE), w = s * s;
+    return FN(vfma)(-s, FN(vfma)(-w, FA_POLYNOMIAL(w, FN(atanh_tail)), e), scale * f) + scale;
 }
 #else
 /* (log(1 + e) - e) / e^2 to 2^-27.5: here a longer polynomial costs no more than the quotient, and is more accurate */
 static const real FN(log1p_tail)[] = {-0x1.ffffd2p-2f, 0x1.554dd4p-2f,  -0x1.ff2498p-3f,
                                       0x1.9350c2p-3f,  -0x1.3a5824p-3f, 0x1.b5051ap-4f,
                                       -0x1.d77c88p-5f, 0x1.4a1274p-6f,  -0x1.b1410cp-9f};
-FA_INLINE vreal FN(log1p_scaled)(vreal e_scaled) {
+FA_INLINE vreal FN(log1p_scaled)(vreal scale, vreal f) {
+    vreal e_scaled = FN(vfma)(scale, f, scale);
     /* less than 2^-40 is nothing beside 1, and slow, as a subnormal */
     vreal e = FN(vmax)(FN(vset)(0x1p-40f / FA_UNSCALE), e_scaled) * FA_UNSCALE;
     return FN(vfma)(e_scaled * e, FA_POLYNOMIAL(e, FN(log1p_tail)), e_scaled);
@@ -425,7 +427,10 @@ FA_INLINE FN(gelu_tanh_parts) FN(gelu_tanh_at)(vreal x) {
     vreal inverse_low = FN(vfma)(inverse, -sum_low, FN(vfma)(inverse, -sum, one));
     const vreal triple = FN(vset)(3 * cubic / FA_TAIL_UNSCALE), first = FN(vset)(linear / FA_TAIL_UNSCALE);
     vreal derivative = FN(vfma)(triple, square, first);
+    const vreal triple_low = FN(vset)((real)-0x1.bba7351828aabp-57 / FA_TAIL_UNSCALE);
     vreal derivative_low = FN(product_error)(triple, square, derivative - first) + linear_low / FA_TAIL_UNSCALE;
+    derivative_low = FN(vfma)(triple_low, square, derivative_low);
+    derivative_low = FN(vfma)(triple, FN(product_error)(g.t, g.t, square), derivative_low);
     vreal product = g.t * derivative, middle = product + sum;
     vreal middle_low = FN(product_error)(g.t, derivative, product) + (((product - middle) + sum) + sum_low);
     middle_low = FN(vfma)(middle * (real)2, inverse_low, FN(vfma)(g.t, derivative_low, middle_low));
