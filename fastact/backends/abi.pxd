@@ -29,6 +29,7 @@ cdef extern from "fa_interface.h" nogil:
         const void *bias
         void *y
         void *mean
+        void *rest
         void *rstd
         Py_ssize_t columns
         double eps

@@ -20,15 +20,16 @@ cdef struct norm_call:
     int team
 
 
-cdef norm_call norm_of(cnp.ndarray x, object grad, object weight, object bias, object y, object mean, object rstd,
-                       double eps) except *:
+cdef norm_call norm_of(cnp.ndarray x, object grad, object weight, object bias, object y, object mean, object rest,
+                       object rstd, double eps) except *:
     cdef norm_call c
     memset(&c, 0, sizeof(norm_call))
     c.kernels, c.rows, c.columns, c.size = kernels_of(x), x.shape[0], x.shape[1], cnp.PyArray_ITEMSIZE(x)
     c.team = team_for(c.rows * c.columns, row_threshold)
     c.blocks, c.step = (c.rows + ROWS - 1) // ROWS, blocks_or_all(c.rows, c.team, ROWS)
     c.norm.x, c.norm.grad, c.norm.weight, c.norm.bias, c.norm.y = data(x), data(grad), data(weight), data(bias), data(y)
-    c.norm.mean, c.norm.rstd, c.norm.columns, c.norm.eps = data(mean), data(rstd), c.columns, eps
+    c.norm.mean, c.norm.rest, c.norm.rstd = data(mean), data(rest), data(rstd)
+    c.norm.columns, c.norm.eps = c.columns, eps
     return c
 
 
@@ -69,9 +70,9 @@ cdef int norm_gradients(task steps, norm_call *c, object dweight, object dbias) 
     return 0
 
 
-def layer_norm(cnp.ndarray x, weight, bias, cnp.ndarray y, mean, rstd, double eps):
-    """y = (x - mean) * rstd * weight + bias in each row; mean and rstd (both or none) are stored for backward."""
-    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, rstd, eps)
+def layer_norm(cnp.ndarray x, weight, bias, cnp.ndarray y, mean, rest, rstd, double eps):
+    """y = (x - mean - rest) * rstd * weight + bias in each row; mean, rest and rstd (or none) are kept for backward."""
+    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, rest, rstd, eps)
     c.forward = c.kernels.layer_norm
     if c.columns > 0:
         perform(norm_rows_task, &c, c.rows, c.step, c.team)
@@ -81,10 +82,10 @@ cdef void layer_norm_backward_task(const void *context, Py_ssize_t first, Py_ssi
     norm_sums(<const norm_call *>context)
 
 
-def layer_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd, weight, dx, dweight,
-                        dbias):
+def layer_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rest, cnp.ndarray rstd, weight,
+                        dx, dweight, dbias):
     """dx (which may be grad), and dweight and dbias: both or none."""
-    cdef norm_call c = norm_of(x, grad, weight, None, dx, mean, rstd, 0)
+    cdef norm_call c = norm_of(x, grad, weight, None, dx, mean, rest, rstd, 0)
     c.sums = c.kernels.layer_norm_backward
     if c.rows > 0 and c.columns > 0:
         norm_gradients(layer_norm_backward_task, &c, dweight, dbias)
@@ -95,7 +96,7 @@ def layer_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.n
 
 cdef void batch_moments_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
     cdef const norm_call *c = <const norm_call *>context
-    c.kernels.batch_moments(&c.norm, first, n, <double *>c.parts + 2 * (first // ROWS) * c.columns)
+    c.kernels.batch_moments(&c.norm, first, n, <double *>c.parts + 3 * (first // ROWS) * c.columns)
 
 
 cdef void batch_norm_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
@@ -105,16 +106,16 @@ cdef void batch_norm_task(const void *context, Py_ssize_t first, Py_ssize_t n, i
     spread(norm_rows_task, c, c.rows, c.step, c.team)
 
 
-def batch_norm(cnp.ndarray x, weight, bias, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray rstd,
+def batch_norm(cnp.ndarray x, weight, bias, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray rest, cnp.ndarray rstd,
                cnp.ndarray running_mean, cnp.ndarray running_variance, double eps, double factor):
-    """y from the batch's mean and rstd, which are stored, and the running statistics moved towards them.
+    """y from the batch's mean, rest and rstd, which are stored, and the running statistics moved towards them.
 
     At least two rows.
     """
-    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, rstd, eps)
+    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, rest, rstd, eps)
     c.forward, c.factor = c.kernels.batch_norm, factor
     c.running_mean, c.running_variance = data(running_mean), data(running_variance)
-    take_parts(&c, 2 * c.blocks * c.columns * sizeof(double))
+    take_parts(&c, 3 * c.blocks * c.columns * sizeof(double))
     perform_steps(batch_norm_task, &c, c.team)
     fa_give(FA_GRADIENT, c.parts)
 
@@ -122,7 +123,7 @@ def batch_norm(cnp.ndarray x, weight, bias, cnp.ndarray y, cnp.ndarray mean, cnp
 def batch_norm_inference(cnp.ndarray x, weight, bias, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray variance,
                          double eps):
     """y (which may be x) from a given mean and variance."""
-    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, None, eps)
+    cdef norm_call c = norm_of(x, None, weight, bias, y, mean, None, None, eps)
     take_parts(&c, c.columns * c.size)
     c.forward, c.norm.rstd = c.kernels.batch_norm, c.parts
     c.kernels.batch_rstd(data(variance), c.norm.rstd, c.columns, eps)
@@ -143,10 +144,13 @@ cdef void batch_norm_backward_task(const void *context, Py_ssize_t first, Py_ssi
         spread(batch_dx_task, c, c.rows, c.step, c.team)
 
 
-def batch_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd, weight, dx, dweight,
+def batch_norm_backward(cnp.ndarray grad, cnp.ndarray x, cnp.ndarray mean, rest, cnp.ndarray rstd, weight, dx, dweight,
                         dbias, bint given):
-    """dx (which may be grad), dweight and dbias (both or, where mean and rstd are given, none). At least one row."""
-    cdef norm_call c = norm_of(x, grad, weight, None, dx, mean, rstd, 0)
+    """dx (which may be grad), dweight and dbias (both or, where mean and rstd are given, none). At least one row.
+
+    Where they are given, the mean may be without rest.
+    """
+    cdef norm_call c = norm_of(x, grad, weight, None, dx, mean, rest, rstd, 0)
     c.followed = 0 if given else c.rows
     c.sums = c.kernels.batch_norm_sums
     norm_gradients(batch_norm_backward_task, &c, dweight, dbias)

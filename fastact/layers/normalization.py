@@ -11,6 +11,8 @@ from ..memory import ParameterSpec, Workspace
 from .base import SameWidth
 from .catalogue import listed
 
+MOMENTS = "mean", "rest", "rstd"  # what forward keeps: the mean in two parts, mean + rest, and 1 / sqrt(variance + eps)
+
 
 class Normalization(SameWidth):
     """Base of the normalisations: z * weight + bias, z the normalised x."""
@@ -68,20 +70,19 @@ class LayerNorm(Normalization):
 
     def make_workspaces(self, dtype: np.dtype) -> None:
         super().make_workspaces(dtype)
-        self.workspaces["mean"], self.workspaces["rstd"] = Workspace(None, dtype), Workspace(None, dtype)
+        self.workspaces |= {name: Workspace(None, dtype) for name in MOMENTS}
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        mean, rstd = self.workspaces["mean"].rows(len(x)), self.workspaces["rstd"].rows(len(x))
-        backends.current().layer_norm(x, *self._affine(), y, mean, rstd, self.eps)
-        self._save((x, mean, rstd), len(x))
+        moments = [self.workspaces[name].rows(len(x)) for name in MOMENTS]
+        backends.current().layer_norm(x, *self._affine(), y, *moments, self.eps)
+        self._save((x, *moments), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        backends.current().layer_norm(x, *self._affine(), y, None, None, self.eps)
+        backends.current().layer_norm(x, *self._affine(), y, None, None, None, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         changes = (None, None) if self._all_frozen() else self._sums()
-        x, mean, rstd = saved
-        backends.current().layer_norm_backward(grad, x, mean, rstd, self.parameters.get("weight"), dx, *changes)
+        backends.current().layer_norm_backward(grad, *saved, self.parameters.get("weight"), dx, *changes)
 
 
 @listed
@@ -91,7 +92,8 @@ class BatchNorm(Normalization):
 
     In training with the mean and the biased variance of the batch, of two rows at least; in inference with the
     ``buffers`` "running_mean" and "running_var", which each training forward moves by ``momentum`` towards the batch's
-    mean and unbiased variance. Where these are frozen (``net.freeze(layer)``, which freezes weight and bias too, or
+    mean and unbiased variance (at most to the dtype's largest number: in float32 a spread of 1.8e19). Where these are
+    frozen (``net.freeze(layer)``, which freezes weight and bias too, or
     ``net.freeze("1.running_*")`` alone) training normalises with them as inference does, and leaves them as they are.
 
     Parameters
@@ -134,7 +136,7 @@ class BatchNorm(Normalization):
 
     def make_workspaces(self, dtype: np.dtype) -> None:
         super().make_workspaces(dtype)
-        self.scratch["mean"], self.scratch["rstd"] = np.empty(self.inputs, dtype), np.empty(self.inputs, dtype)
+        self.scratch |= {name: np.empty(self.inputs, dtype) for name in MOMENTS}
 
     def initialize(self, rng: np.random.Generator) -> None:
         super().initialize(rng)
@@ -145,12 +147,12 @@ class BatchNorm(Normalization):
         return {**super().describe(), "momentum": self.momentum}
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
-        buffers, mean, rstd = self.buffers, self.scratch["mean"], self.scratch["rstd"]
+        buffers, (mean, rest, rstd) = self.buffers, (self.scratch[name] for name in MOMENTS)
         running = buffers["running_mean"], buffers["running_var"]
         if self.given:
             mean[...], rstd[...] = running[0], 1 / np.sqrt(np.add(running[1], self.eps, dtype=np.float64))
             self.infer_into(x, y)
-            self._save((x, mean, rstd, True), len(x))
+            self._save((x, mean, None, rstd, True), len(x))
             return
         if len(x) < 2:
             raise ValueError(
@@ -159,16 +161,15 @@ class BatchNorm(Normalization):
             )
         seen = float(buffers["num_batches_tracked"][0]) + 1
         factor = 1 / seen if self.momentum is None else self.momentum
-        backends.current().batch_norm(x, *self._affine(), y, mean, rstd, *running, self.eps, factor)
+        backends.current().batch_norm(x, *self._affine(), y, mean, rest, rstd, *running, self.eps, factor)
         buffers["num_batches_tracked"][0] = seen
-        self._save((x, mean, rstd, False), len(x))
+        self._save((x, mean, rest, rstd, False), len(x))
 
     def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
         running = self.buffers["running_mean"], self.buffers["running_var"]
         backends.current().batch_norm_inference(x, *self._affine(), y, *running, self.eps)
 
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
-        x, mean, rstd, given = saved
+        *moments, given = saved
         sums = (None, None) if given and self._all_frozen() else self._sums()
-        weight = self.parameters.get("weight")
-        backends.current().batch_norm_backward(grad, x, mean, rstd, weight, dx, *sums, given)
+        backends.current().batch_norm_backward(grad, *moments, self.parameters.get("weight"), dx, *sums, given)

@@ -67,21 +67,22 @@ typedef void fa_maxout_backward(const void *grad, const uint8_t *index, void *dx
 typedef void fa_relu_masked(const void *x, void *y, uint8_t *mask, ptrdiff_t n);
 typedef void fa_relu_masked_backward(const void *grad, const uint8_t *mask, void *dx, ptrdiff_t n);
 
-/* Normalisation of rows x columns: mean and rstd = 1 / sqrt(variance + eps) are one a row (layer) or one a column
- * (batch). weight and bias may be NULL (1 and 0). y is forward's result, or backward's dx. */
+/* Normalisation of rows x columns: the mean in two parts, mean + rest, and rstd = 1 / sqrt(variance + eps) are one a row
+ * (layer) or one a column (batch; rest may be NULL: 0). weight and bias may be NULL (1 and 0). y is forward's result, or
+ * backward's dx. */
 typedef struct {
     const void *x, *grad, *weight, *bias;
-    void *y, *mean, *rstd;
+    void *y, *mean, *rest, *rstd;
     ptrdiff_t columns;
     double eps;
 } fa_norm;
-/* rows from row on; layer: computes mean and rstd, and stores them unless NULL; batch: reads them */
+/* rows from row on; layer: computes mean, rest and rstd, and stores them unless NULL; batch: reads them */
 typedef void fa_norm_forward(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows);
 /* the column sums over these rows of grad times the normalised x, and of grad; layer: dx too, unless y is NULL */
 typedef void fa_norm_sums(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, void *dweight, void *dbias);
 typedef void fa_norm_backward(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, const void *dweight, const void *dbias,
                               ptrdiff_t count);
-/* a block's column means and sums of squares about them, and all blocks' together as mean and rstd */
+/* a block's column means, in two parts, and sums of squares about them, and all blocks' together as mean, rest, rstd */
 typedef void fa_batch_moments(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts);
 typedef void fa_batch_combine(const fa_norm *a, double *parts, ptrdiff_t rows, ptrdiff_t block, void *running_mean,
                               void *running_variance, double factor);

@@ -1,12 +1,59 @@
 /* Layer and batch normalisation, and dropout.
  *
- * Means and variances take two passes and are then corrected by what the second one finds (Chan, Golub and LeVeque 1983),
- * so that numbers far from zero lose nothing. Sums along a row go in 64 bytes of lanes, sums down a column from row to
+ * Means and variances take two passes and are then corrected by what the second one finds (Chan, Golub and LeVeque 1983).
+ * A mean stays in the two parts that come of this, mean and rest: x - mean is exact where x is near the mean, and so
+ * numbers far from zero lose nothing. Sums along a row go in 64 bytes of lanes, sums down a column from row to
  * row: either order is the same on every instruction set. The callers add blocks of rows in order.
  */
 
-/* Mean of a row and 1 / sqrt(variance + eps). */
-FA_INLINE void FN(row_moments)(const real *x, ptrdiff_t n, double eps, real *mean, real *rstd) {
+/* Moments of n numbers, `step` apart, whose squares overflow (or of which one is not finite): the mean in two parts, times
+ * FA_FAR_SCALE, and the sum of squares about it, times its square. */
+#define FA_FAR_SCALE FA_EITHER(1.0, 0x1p-600)
+typedef struct {
+    double mean, rest, squares;
+} FN(moments);
+static FN(moments) FN(far_moments)(const real *x, ptrdiff_t n, ptrdiff_t step) {
+    FN(moments) m = {0, 0, 0};
+    for (ptrdiff_t i = 0; i < n; i++) m.mean += (double)x[i * step] * FA_FAR_SCALE;
+    m.mean /= (double)n;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double d = (double)x[i * step] * FA_FAR_SCALE - m.mean;
+        m.rest += d;
+        m.squares += d * d;
+    }
+    m.squares -= m.rest * (m.rest / (double)n);
+    m.rest /= (double)n;
+    return m;
+}
+FA_INLINE int FN(is_finite)(double x) {
+    return x - x == 0;
+}
+/* mean + rest as a real and what is left of it */
+FA_INLINE void FN(in_two_parts)(double mean, double rest, real *high, real *low) {
+    *high = (real)(mean + rest);
+    *low = (real)((mean - (double)*high) + rest);
+}
+/* scale / sqrt(variance + eps) of numbers that are so many times as large */
+FA_INLINE real FN(rstd_of)(double variance, double eps, double scale) {
+    return (real)(scale / sqrt((variance < 0 ? 0 : variance) + eps * scale * scale));
+}
+
+/* Of elements i to end of a row of n: deviations from a number, and their squares, added to sums. */
+FA_INLINE void FN(add_deviations)(const real *x, ptrdiff_t i, ptrdiff_t end, ptrdiff_t n, real about, vreal *first,
+                                  vreal *second) {
+    vreal v[FA_GROUP];
+    for (; i < end; i += FA_GROUP * FN(lanes)) {
+        FN(load_group)(v, x, i, n, about); /* padding is at the mean */
+        for (int j = 0; j < FA_GROUP; j++) {
+            vreal d = v[j] - about;
+            first[j] += d;
+            second[j] = FN(vmul_add)(d, d, second[j]);
+        }
+    }
+}
+
+/* Mean of a row, in two parts, and 1 / sqrt(variance + eps). */
+FA_INLINE void FN(row_moments)(const real *x, ptrdiff_t n, double eps, real *mean, real *rest, real *rstd) {
     const ptrdiff_t step = FA_GROUP * FN(lanes);
     vreal v[FA_GROUP], first[FA_GROUP], second[FA_GROUP];
     for (int j = 0; j < FA_GROUP; j++) first[j] = FN(vset)(0);
@@ -16,18 +63,22 @@ FA_INLINE void FN(row_moments)(const real *x, ptrdiff_t n, double eps, real *mea
     }
     const real about = FN(group_sum)(first) / (real)n;
     for (int j = 0; j < FA_GROUP; j++) first[j] = second[j] = FN(vset)(0);
-    for (ptrdiff_t i = 0; i < n; i += step) {
-        FN(load_group)(v, x, i, n, about); /* padding is at the mean */
-        for (int j = 0; j < FA_GROUP; j++) {
-            vreal d = v[j] - about;
-            first[j] += d;
-            second[j] = FN(vmul_add)(d, d, second[j]);
-        }
+    ptrdiff_t i = 0;
+    for (; n - i > 16 * step; i += 16 * step) { /* sums of sums round less */
+        vreal part[FA_GROUP];
+        for (int j = 0; j < FA_GROUP; j++) part[j] = FN(vset)(0);
+        FN(add_deviations)(x, i, i + 16 * step, n, about, first, part);
+        for (int j = 0; j < FA_GROUP; j++) second[j] += part[j];
     }
-    const real rest = FN(group_sum)(first) / (real)n;
-    const real variance = FN(group_sum)(second) / (real)n - rest * rest;
-    *mean = about + rest;
-    *rstd = (real)(1 / sqrt((double)(variance < 0 ? 0 : variance) + eps));
+    FN(add_deviations)(x, i, n, n, about, first, second);
+    *mean = about, *rest = FN(group_sum)(first) / (real)n;
+    const real variance = FN(group_sum)(second) / (real)n - *rest * *rest;
+    *rstd = FN(rstd_of)((double)variance, eps, 1);
+    if (FA_RARELY(!FN(is_finite)((double)variance))) {
+        const FN(moments) m = FN(far_moments)(x, n, 1);
+        FN(in_two_parts)(m.mean / FA_FAR_SCALE, m.rest / FA_FAR_SCALE, mean, rest);
+        *rstd = FN(rstd_of)(m.squares / (double)n, eps, FA_FAR_SCALE);
+    }
 }
 
 static void FN(layer_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
@@ -37,15 +88,16 @@ static void FN(layer_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
     vreal v[FA_GROUP], w[FA_GROUP], b[FA_GROUP];
     for (int j = 0; j < FA_GROUP; j++) w[j] = FN(vset)(1), b[j] = FN(vset)(0);
     for (ptrdiff_t r = row; r < row + rows; r++, x += n, y += n) {
-        real mean, rstd;
-        FN(row_moments)(x, n, a->eps, &mean, &rstd);
-        if (a->mean) ((real *)a->mean)[r] = mean;
-        if (a->mean) ((real *)a->rstd)[r] = rstd;
+        real mean, rest, rstd;
+        FN(row_moments)(x, n, a->eps, &mean, &rest, &rstd);
+        if (a->mean) ((real *)a->mean)[r] = mean, ((real *)a->rest)[r] = rest, ((real *)a->rstd)[r] = rstd;
+        const vreal shift = FN(vset)(-rest * rstd), scale = FN(vset)(rstd);
         for (ptrdiff_t i = 0; i < n; i += step) {
             FN(load_group)(v, x, i, n, 0);
             if (weight) FN(load_group)(w, weight, i, n, 0);
             if (bias) FN(load_group)(b, bias, i, n, 0);
-            for (int j = 0; j < FA_GROUP; j++) v[j] = FN(vmul_add)((v[j] - mean) * rstd, w[j], b[j]);
+            for (int j = 0; j < FA_GROUP; j++)
+                v[j] = FN(vmul_add)(FN(vmul_add)(v[j] - mean, scale, shift), w[j], b[j]);
             FN(store_group)(y, i, n, v);
         }
     }
@@ -63,11 +115,12 @@ static void FN(layer_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t r
     if (dw) memset(db, 0, (size_t)n * sizeof(real));
     for (ptrdiff_t r = row; r < row + rows; r++, x += n, grad += n, dx += dx ? n : 0) {
         const real mean = ((const real *)a->mean)[r], rstd = ((const real *)a->rstd)[r];
+        const vreal rest = FN(vset)(-((const real *)a->rest)[r] * rstd), scale = FN(vset)(rstd);
         for (int j = 0; j < FA_GROUP; j++) sum[j] = product[j] = FN(vset)(0);
         for (ptrdiff_t i = 0; i < n; i += step) {
             FN(load_group)(z, x, i, n, mean);
             FN(load_group)(g, grad, i, n, 0);
-            for (int j = 0; j < FA_GROUP; j++) z[j] = (z[j] - mean) * rstd;
+            for (int j = 0; j < FA_GROUP; j++) z[j] = FN(vmul_add)(z[j] - mean, scale, rest);
             if (dw) {
                 FN(load_group)(s, dw, i, n, 0);
                 for (int j = 0; j < FA_GROUP; j++) s[j] = FN(vmul_add)(g[j], z[j], s[j]);
@@ -93,7 +146,7 @@ static void FN(layer_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t r
             if (weight) FN(load_group)(w, weight, i, n, 0);
             for (int j = 0; j < FA_GROUP; j++) {
                 vreal h = g[j] * w[j] - shift;
-                g[j] = ((z[j] - mean) * rstd * -slant + h) * rstd;
+                g[j] = (FN(vmul_add)(z[j] - mean, scale, rest) * -slant + h) * rstd;
             }
             FN(store_group)(dx, i, n, g);
         }
@@ -130,24 +183,32 @@ FA_INLINE void FN(moments_of)(const real *x, ptrdiff_t n, ptrdiff_t rows, double
     }
     FA_UNROLL
     for (int k = 0; k < count; k++) about[k] /= (real)rows;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        FN(load_columns_of)(v, x + r * n, count, left);
+    for (ptrdiff_t r = 0; r < rows;) {
+        vreal part[FN(abreast)]; /* sums of sums round less */
         FA_UNROLL
-        for (int k = 0; k < count; k++) {
-            v[k] -= about[k];
-            first[k] += v[k];
-            second[k] = FN(vmul_add)(v[k], v[k], second[k]);
+        for (int k = 0; k < count; k++) part[k] = FN(vset)(0);
+        for (const ptrdiff_t end = r + 8 < rows ? r + 8 : rows; r < end; r++) {
+            FN(load_columns_of)(v, x + r * n, count, left);
+            FA_UNROLL
+            for (int k = 0; k < count; k++) {
+                v[k] -= about[k];
+                first[k] += v[k];
+                part[k] = FN(vmul_add)(v[k], v[k], part[k]);
+            }
         }
+        FA_UNROLL
+        for (int k = 0; k < count; k++) second[k] += part[k];
     }
     for (int k = 0; k < count; k++)
         for (ptrdiff_t j = 0; j < FN(lanes) && k * FN(lanes) + j < left; j++) {
             const double rest = (double)first[k][j] / (double)rows;
-            parts[k * FN(lanes) + j] = (double)about[k][j] + rest;
-            parts[n + k * FN(lanes) + j] = (double)second[k][j] - rest * (double)first[k][j];
+            parts[k * FN(lanes) + j] = (double)about[k][j];
+            parts[n + k * FN(lanes) + j] = rest;
+            parts[2 * n + k * FN(lanes) + j] = (double)second[k][j] - rest * (double)first[k][j];
         }
 }
 
-/* Of each column: the mean and the sum of squares about it, in double, into parts: `columns` of each. */
+/* Of each column: the mean in two parts and the sum of squares about it, in double, into parts: `columns` of each. */
 static void FN(batch_moments)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, double *parts) {
     const ptrdiff_t n = a->columns, step = FN(abreast) * FN(lanes);
     const real *x = (const real *)a->x + row * n;
@@ -156,30 +217,45 @@ static void FN(batch_moments)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, d
     for (; i < n; i += FN(lanes)) FN(moments_of)(x + i, n, rows, parts + i, 1, n - i);
 }
 
-/* From the blocks' moments (the first block's are overwritten): mean and rstd of each column, and the running statistics
- * moved by the factor towards the batch's, with the unbiased variance. */
+/* From the blocks' moments (the first block's are overwritten): mean, rest and rstd of each column, and the running
+ * statistics moved by the factor towards the batch's, with the unbiased variance. */
+#define FA_LARGEST FA_EITHER(0x1.fffffep127, 0x1.fffffffffffffp1023)
 static void FN(batch_combine)(const fa_norm *a, double *parts, ptrdiff_t rows, ptrdiff_t block, void *running_mean,
                               void *running_variance, double factor) {
     const ptrdiff_t n = a->columns;
-    real *mean = a->mean, *rstd = a->rstd, *rm = running_mean, *rv = running_variance;
+    real *mean = a->mean, *rest = a->rest, *rstd = a->rstd, *rm = running_mean, *rv = running_variance;
     double *all = parts;
     for (ptrdiff_t done = block; done < rows; done += block) {
-        const double *part = parts + done / block * 2 * n;
+        const double *part = parts + done / block * 3 * n;
         const double more = (double)(rows - done < block ? rows - done : block);
         const double share = more / ((double)done + more);
         for (ptrdiff_t i = 0; i < n; i++) {
-            const double d = part[i] - all[i];
-            all[i] += d * share;
-            all[n + i] += part[n + i] + d * d * (double)done * share;
+            const double d = (part[i] - all[i]) + (part[n + i] - all[n + i]);
+            all[n + i] += d * share;
+            all[2 * n + i] += part[2 * n + i] + d * d * (double)done * share;
         }
     }
+    double *centre = all, *apart = all + n, *squares = all + 2 * n;
+    int far = 0;
+    for (ptrdiff_t i = 0; i < n; i++) far |= !FN(is_finite)(squares[i]);
+    for (ptrdiff_t i = 0; far && i < n; i++)
+        if (!FN(is_finite)(squares[i])) {
+            const FN(moments) m = FN(far_moments)((const real *)a->x + i, rows, n);
+            centre[i] = m.mean / FA_FAR_SCALE, apart[i] = m.rest / FA_FAR_SCALE;
+            squares[i] = m.squares / FA_FAR_SCALE / FA_FAR_SCALE;
+        }
     for (ptrdiff_t i = 0; i < n; i++) {
-        const double squares = all[n + i] < 0 ? 0 : all[n + i];
-        mean[i] = (real)all[i];
-        rstd[i] = (real)(1 / sqrt(squares / (double)rows + a->eps));
-        rm[i] = (real)((double)rm[i] + factor * (all[i] - (double)rm[i]));
-        rv[i] = (real)((double)rv[i] + factor * (squares / ((double)rows - 1) - (double)rv[i]));
+        const double variance = (squares[i] < 0 ? 0 : squares[i]) / ((double)rows - 1);
+        const double moved = (double)rv[i] + factor * (variance - (double)rv[i]);
+        rstd[i] = FN(rstd_of)(squares[i] / (double)rows, a->eps, 1);
+        FN(in_two_parts)(centre[i], apart[i], mean + i, rest + i);
+        rm[i] = (real)((double)rm[i] + factor * ((centre[i] - (double)rm[i]) + apart[i]));
+        rv[i] = (real)(moved > FA_LARGEST ? FA_LARGEST : moved); /* infinity would be there to stay */
     }
+    for (ptrdiff_t i = 0; far && i < n; i++)
+        if (!FN(is_finite)(squares[i])) /* in double, beyond its square root */
+            rstd[i] = FN(rstd_of)(FN(far_moments)((const real *)a->x + i, rows, n).squares / (double)rows, a->eps,
+                                  FA_FAR_SCALE);
 }
 
 /* rstd from a variance, for inference */
@@ -187,20 +263,30 @@ static void FN(batch_rstd)(const void *variance, void *rstd, ptrdiff_t n, double
     for (ptrdiff_t i = 0; i < n; i++) ((real *)rstd)[i] = (real)(1 / sqrt((double)((const real *)variance)[i] + eps));
 }
 
-/* y = (x - mean) * (rstd * weight) + bias */
+/* Columns whose constants are computed at a time, before all their rows */
+enum { FN(columns) = 64 * FN(lanes) };
+
+/* y = (x - mean - rest) * (rstd * weight) + bias; no rest: 0 */
 static void FN(batch_norm)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows) {
-    const ptrdiff_t n = a->columns;
-    const real *x = (const real *)a->x + row * n, *weight = a->weight, *bias = a->bias;
-    real *y = (real *)a->y + row * n;
-    for (ptrdiff_t r = 0; r < rows; r++, x += n, y += n)
+    real scale[FN(columns)], shift[FN(columns)];
+    for (ptrdiff_t first = 0; first < a->columns; first += FN(columns)) {
+        const ptrdiff_t n = a->columns - first < FN(columns) ? a->columns - first : FN(columns);
+        const real *x = (const real *)a->x + row * a->columns + first, *mean = (const real *)a->mean + first;
+        real *y = (real *)a->y + row * a->columns + first;
         for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-            const ptrdiff_t left = n - i;
-            vreal v = FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left);
-            vreal scale = FN(load_lanes)((const real *)a->rstd + i, left);
-            if (weight) scale *= FN(load_lanes)(weight + i, left);
-            v = bias ? FN(vmul_add)(v, scale, FN(load_lanes)(bias + i, left)) : v * scale;
-            FN(store_lanes)(y + i, v, left);
+            vreal s = FN(load_lanes)((const real *)a->rstd + first + i, n - i);
+            if (a->weight) s *= FN(load_lanes)((const real *)a->weight + first + i, n - i);
+            vreal b = a->bias ? FN(load_lanes)((const real *)a->bias + first + i, n - i) : FN(vset)(-(real)0);
+            if (a->rest) b = FN(vmul_add)(FN(load_lanes)((const real *)a->rest + first + i, n - i), -s, b);
+            FN(vstore)(scale + i, s);
+            FN(vstore)(shift + i, b);
         }
+        for (ptrdiff_t r = 0; r < rows; r++, x += a->columns, y += a->columns)
+            for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+                vreal v = FN(load_lanes)(x + i, n - i) - FN(load_lanes)(mean + i, n - i);
+                FN(store_lanes)(y + i, FN(vmul_add)(v, FN(vload)(scale + i), FN(vload)(shift + i)), n - i);
+            }
+    }
 }
 
 FA_INLINE void FN(norm_sums_of)(const fa_norm *a, const real *x, const real *grad, ptrdiff_t i, ptrdiff_t rows,
@@ -217,6 +303,11 @@ FA_INLINE void FN(norm_sums_of)(const fa_norm *a, const real *x, const real *gra
             sum[k] += g[k];
             product[k] = FN(vmul_add)(g[k], v[k] - mean[k], product[k]);
         }
+    }
+    if (a->rest) {
+        FN(load_columns_of)(g, (const real *)a->rest + i, count, left);
+        FA_UNROLL
+        for (int k = 0; k < count; k++) product[k] = FN(vmul_add)(-g[k], sum[k], product[k]);
     }
     FN(load_columns_of)(v, (const real *)a->rstd + i, count, left);
     FA_UNROLL
@@ -239,24 +330,35 @@ static void FN(batch_norm_sums)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows,
  * statistics do not follow x, and dx = rstd weight grad. */
 static void FN(batch_norm_backward)(const fa_norm *a, ptrdiff_t row, ptrdiff_t rows, const void *dweight,
                                     const void *dbias, ptrdiff_t count) {
-    const ptrdiff_t n = a->columns;
-    const real *x = (const real *)a->x + row * n, *grad = (const real *)a->grad + row * n, *weight = a->weight;
     const real share = count ? 1 / (real)count : 0;
-    real *dx = (real *)a->y + row * n;
-    for (ptrdiff_t r = 0; r < rows; r++, x += n, grad += n, dx += n)
+    real scale[FN(columns)], slant[FN(columns)], shift[FN(columns)];
+    for (ptrdiff_t first = 0; first < a->columns; first += FN(columns)) {
+        const ptrdiff_t n = a->columns - first < FN(columns) ? a->columns - first : FN(columns);
+        const ptrdiff_t start = row * a->columns + first;
+        const real *x = (const real *)a->x + start, *grad = (const real *)a->grad + start;
+        const real *mean = (const real *)a->mean + first;
+        real *dx = (real *)a->y + start;
         for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
-            const ptrdiff_t left = n - i;
-            const vreal rstd = FN(load_lanes)((const real *)a->rstd + i, left);
-            vreal g = FN(load_lanes)(grad + i, left);
+            vreal s = FN(load_lanes)((const real *)a->rstd + first + i, n - i);
             if (count) {
-                const vreal z = (FN(load_lanes)(x + i, left) - FN(load_lanes)((const real *)a->mean + i, left)) * rstd;
-                const vreal slant = FN(load_lanes)((const real *)dweight + i, left) * share;
-                g = FN(vmul_add)(-slant, z, g - FN(load_lanes)((const real *)dbias + i, left) * share);
+                vreal d = FN(load_lanes)((const real *)dweight + first + i, n - i) * -share * s;
+                vreal b = FN(load_lanes)((const real *)dbias + first + i, n - i) * share;
+                FN(vstore)(shift + i, FN(vmul_add)(FN(load_lanes)((const real *)a->rest + first + i, n - i), d, b));
+                FN(vstore)(slant + i, d);
             }
-            g *= rstd;
-            if (weight) g *= FN(load_lanes)(weight + i, left);
-            FN(store_lanes)(dx + i, g, left);
+            if (a->weight) s *= FN(load_lanes)((const real *)a->weight + first + i, n - i);
+            FN(vstore)(scale + i, s);
         }
+        for (ptrdiff_t r = 0; r < rows; r++, x += a->columns, grad += a->columns, dx += a->columns)
+            for (ptrdiff_t i = 0; i < n; i += FN(lanes)) {
+                vreal g = FN(load_lanes)(grad + i, n - i);
+                if (count) {
+                    vreal v = FN(load_lanes)(x + i, n - i) - FN(load_lanes)(mean + i, n - i);
+                    g = FN(vmul_add)(v, FN(vload)(slant + i), g - FN(vload)(shift + i));
+                }
+                FN(store_lanes)(dx + i, g * FN(vload)(scale + i), n - i);
+            }
+    }
 }
 
 /* ---- dropout */

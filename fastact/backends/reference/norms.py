@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 
 def layer_norm(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray | None,
-    rstd: np.ndarray | None, eps: float,
+    rest: np.ndarray | None, rstd: np.ndarray | None, eps: float,
 ) -> None:  # fmt: skip
     """y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(variance + eps), over each row.
 
-    mean and rstd, of a number a row, are filled unless None. y may be x.
+    mean and rest, whose sum is the mean, and rstd, of a number a row, are filled unless None. y may be x.
     """
+    if not x.shape[1]:
+        return
     with np.errstate(all="ignore"):
-        centre: Any = np.mean(x, axis=1, dtype=np.float64, keepdims=True) if x.shape[1] else np.zeros((len(x), 1))
-        apart = x - centre
-        inverse: np.ndarray = 1 / np.sqrt((apart * apart).mean(axis=1, keepdims=True) + eps) if x.shape[1] else centre
-        if mean is not None and rstd is not None:
-            mean[...], rstd[...] = centre[:, 0], inverse[:, 0]
-        _affine(apart * inverse, weight, bias, y)
+        moments = _Moments(x.T, eps)
+        if mean is not None and rest is not None and rstd is not None:
+            moments.store(mean, rest, rstd)
+        _affine(moments.normalized.T, weight, bias, y)
 
 
 def layer_norm_backward(
-    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
+    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rest: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
     dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None,
 ) -> None:  # fmt: skip
     """With h = grad * weight and z the normalised x: dx = rstd (h - mean(h) - z mean(h z)), over each row.
@@ -33,7 +31,7 @@ def layer_norm_backward(
     dx may be grad; dweight and dbias are the column sums of grad z and of grad (both None: not computed).
     """
     with np.errstate(all="ignore"):
-        z = (x - mean[:, np.newaxis].astype(np.float64)) * rstd[:, np.newaxis]
+        z = _normalized(x.T, mean, rest, rstd).T
         if dweight is not None and dbias is not None:
             dweight[...], dbias[...] = (grad * z).sum(axis=0), grad.sum(axis=0, dtype=np.float64)
         if dx is not None and x.shape[1]:
@@ -44,21 +42,22 @@ def layer_norm_backward(
 
 def batch_norm(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray, mean: np.ndarray,
-    rstd: np.ndarray, running_mean: np.ndarray, running_variance: np.ndarray, eps: float, factor: float,
+    rest: np.ndarray, rstd: np.ndarray, running_mean: np.ndarray, running_variance: np.ndarray, eps: float,
+    factor: float,
 ) -> None:  # fmt: skip
-    """Each column normalised as layer_norm does rows, from at least two rows; mean and rstd are filled.
+    """Each column normalised as layer_norm does rows, from at least two rows; mean, rest and rstd are filled.
 
-    The running statistics move by the factor towards the batch's mean and unbiased variance.
+    The running statistics move by the factor towards the batch's mean and unbiased variance, at most to the largest
+    number.
     """
     with np.errstate(all="ignore"):
-        centre = x.mean(axis=0, dtype=np.float64)
-        apart = x - centre
-        squares = (apart * apart).sum(axis=0)
-        inverse = 1 / np.sqrt(squares / len(x) + eps)
-        mean[...], rstd[...] = centre, inverse
-        running_mean[...] = running_mean + factor * (centre - running_mean)
-        running_variance[...] = running_variance + factor * (squares / (len(x) - 1) - running_variance)
-        _affine(apart * inverse, weight, bias, y)
+        moments = _Moments(x, eps)
+        moments.store(mean, rest, rstd)
+        variance = moments.squares / (len(x) - 1) / moments.scale / moments.scale
+        running_mean[...] = running_mean + factor * ((moments.mean - running_mean) + moments.rest)
+        moved = running_variance + factor * (variance - running_variance)
+        running_variance[...] = np.minimum(moved, np.finfo(x.dtype).max)
+        _affine(moments.normalized, weight, bias, y)
 
 
 def batch_norm_inference(
@@ -71,21 +70,51 @@ def batch_norm_inference(
 
 
 def batch_norm_backward(
-    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: np.ndarray | None,
-    dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, given: bool,
+    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, rest: np.ndarray | None, rstd: np.ndarray,
+    weight: np.ndarray | None, dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None,
+    given: bool,
 ) -> None:  # fmt: skip
     """dx = rstd weight (grad - mean(grad) - z mean(grad z)), over each column; dx may be grad or None.
 
-    Where mean and rstd are given, and do not follow x, dx = rstd weight grad; dweight and dbias may then be None.
+    Where mean and rstd are given, and do not follow x, dx = rstd weight grad; rest, dweight and dbias may then be None.
     """
     with np.errstate(all="ignore"):
-        z = (x - mean.astype(np.float64)) * rstd
+        z = _normalized(x, mean, rest, rstd)
         slant, shift = (grad * z).sum(axis=0), grad.sum(axis=0, dtype=np.float64)
         if dweight is not None and dbias is not None:
             dweight[...], dbias[...] = slant, shift
         if dx is not None:
             g = grad if given else grad - shift / len(x) - z * (slant / len(x))
             dx[...] = g * (rstd if weight is None else rstd * weight)
+
+
+class _Moments:
+    """Of each column: the mean in two parts, 1 / sqrt(variance + eps), and the column normalised.
+
+    Squares are of numbers times `scale`, a power of two that keeps them finite.
+    """
+
+    def __init__(self, x: np.ndarray, eps: float) -> None:
+        _, exponent = np.frexp(np.abs(x).max(axis=0).astype(np.float64))
+        self.scale = np.ldexp(1.0, -np.maximum(exponent, 0))
+        scaled = x * self.scale
+        mean = scaled.mean(axis=0)
+        apart = scaled - mean
+        rest = apart.mean(axis=0)
+        apart -= rest
+        self.squares = (apart * apart).sum(axis=0)
+        self.mean, self.rest = mean / self.scale, rest / self.scale
+        inverse = 1 / np.sqrt(self.squares / len(x) + eps * self.scale * self.scale)
+        self.rstd, self.normalized = inverse * self.scale, apart * inverse
+
+    def store(self, mean: np.ndarray, rest: np.ndarray, rstd: np.ndarray) -> None:
+        mean[...] = self.mean
+        rest[...], rstd[...] = (self.mean - mean) + self.rest, self.rstd
+
+
+def _normalized(x: np.ndarray, mean: np.ndarray, rest: np.ndarray | None, rstd: np.ndarray) -> np.ndarray:
+    apart = x - mean.astype(np.float64)
+    return (apart if rest is None else apart - rest) * rstd
 
 
 def _affine(z: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, y: np.ndarray) -> None:
