@@ -110,10 +110,12 @@ def checked_place(function: str, file: Path) -> None:
     try:
         folder = file.is_dir()
         temporary = _beside(Path(os.path.realpath(file)))
-        temporary.open("xb").close()
+        try:
+            temporary.open("xb").close()
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise type(error)(f"{function}: cannot write {str(file)!r} ({error.strerror}); pass another path") from error
-    temporary.unlink()
     if folder:
         raise IsADirectoryError(f"{function}: {str(file)!r} is a folder; pass the path of a file")
 
