@@ -5,6 +5,7 @@ Where to look (``help`` of each name tells all of it)::
     a network         fa.Sequential(fa.Dense(64, 128, "gelu"), fa.Dense(128, 10)), fa.layers
     training it       fa.fit, fa.evaluate, fa.predict; fa.optim, fa.EarlyStopping, fa.training
     by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
+    several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v)
     losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
     activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
     rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
@@ -50,6 +51,7 @@ from .layers import (
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
 from .memory import ParameterSpec
 from .network import Sequential
+from .optim import clip_grad_norm
 from .persistence import load
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
@@ -82,6 +84,7 @@ __all__ = [
     "absolute_error",
     "bce_with_logits",
     "check_gradients",
+    "clip_grad_norm",
     "diagnostics",
     "evaluate",
     "fit",

@@ -72,6 +72,11 @@ def save(
     }
     if optimizer is not None:
         state = optimizer.state_dict()
+        if "networks" in state:
+            raise ValueError(
+                f"save: expected an optimiser of this network, got one of {len(state['networks'])} networks; keep its "
+                "state_dict() by other means"
+            )
         flats = state.pop("state")
         content["optimizer"] = {**state, "states": list(flats)}
         for key, flat in flats.items():

@@ -2,10 +2,12 @@
 
 What all of them share (``Optimizer``): the learning rate may follow a schedule, gradients may be clipped, weights decay
 (biases and normalisation parameters do not, unless a group says so), groups of parameters have rates of their own,
-frozen parameters stay as they are, and the state can be saved and restored exactly.
+frozen parameters stay as they are, and the state can be saved and restored exactly. Several networks of one loss (an
+actor and a critic on a trunk) take a step together, ``Adam().step(trunk, pi, v)``; ``clip_grad_norm`` does by hand what
+``clip_norm`` does in a step.
 """
 
-from .optimizer import Group, Optimizer, gradient_norm
+from .optimizer import Group, Optimizer, clip_grad_norm, gradient_norm
 from .rules import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, named_optimizer
 from .schedules import Constant, Cosine, OneCycle, StepDecay, WarmUp
 
@@ -23,6 +25,7 @@ __all__ = [
     "RMSprop",
     "StepDecay",
     "WarmUp",
+    "clip_grad_norm",
     "gradient_norm",
     "named_optimizer",
 ]

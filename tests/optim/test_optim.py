@@ -609,3 +609,171 @@ def test_a_schedule_is_asked_once_a_step():
         assert optimizer.last_rate == history["rate"][-1]
     assert optim.SGD(0.25).last_rate == 0.25
     assert optim.SGD(optim.StepDecay(0.5, 10)).last_rate == 0.5
+
+
+# ---------------------------------------------------------------------------------------------- several networks
+
+
+def three(dtype="float64"):
+    return [
+        fa.Sequential(fa.Dense(*shape), *more, dtype=dtype, rng=rng)
+        for rng, (shape, more) in enumerate([((5, 7), [fa.LayerNorm()]), ((7, 3), []), ((7, 1), [fa.PReLU()])])
+    ]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_several_networks_step_as_each_alone(engine, dtype, name):
+    """Of other shapes and both dtypes, with one that is frozen for a while; and as PyTorch's one over all of them."""
+    nets, rng = [*three(dtype), network("float32")], np.random.default_rng(0)
+    twins = copy.deepcopy(nets)
+    together, alone = MAKERS[name](weight_decay=0.1), [MAKERS[name](weight_decay=0.1) for _ in nets]
+    for step in range(6):
+        if step == 2:
+            nets[1].freeze("*.bias"), twins[1].freeze("*.bias")
+        if step == 4:
+            nets[1].unfreeze(), twins[1].unfreeze()
+        for net, twin in zip(nets, twins, strict=True):
+            fill_gradients(net, rng)
+            twin.gradients[...] = net.gradients
+        together.step(*nets)
+        for twin, optimizer in zip(twins, alone, strict=True):
+            optimizer.step(twin)
+    for net, twin in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(net.parameters, twin.parameters)
+    assert together.steps == 6
+
+
+def test_the_norm_over_all_networks_is_clipped(engine, dtype):
+    nets, rng = three(dtype), np.random.default_rng(0)
+    for net in nets:
+        fill_gradients(net, rng)
+    nets[0].freeze("0.bias")
+    counted = [g for net in nets for n, g in net.named_gradients().items() if net is not nets[0] or n != "0.bias"]
+    norm = np.linalg.norm(np.concatenate([g.ravel() for g in counted]).astype(np.float64))
+    before = [net.parameters.copy() for net in nets]
+    gradients = [net.gradients.copy() for net in nets]
+    optim.SGD(1.0, clip_norm=norm / 4).step(*nets)
+    frozen = nets[0].segments[[s.name for s in nets[0].segments].index("0.bias")]
+    for net, p, g in zip(nets, before, gradients, strict=True):
+        np.testing.assert_array_equal(net.gradients, g)
+        if net is nets[0]:
+            g[frozen.start : frozen.stop] = 0
+        np.testing.assert_allclose(p - net.parameters, g / 4, rtol=1e-4 if dtype == "float32" else 1e-9, atol=1e-6)
+
+
+def test_clip_grad_norm(engine, dtype):
+    """As PyTorch's: the norm before; gradients scaled in place where it is longer, and frozen ones left out."""
+    nets, rng = three(dtype), np.random.default_rng(0)
+    for net in nets:
+        fill_gradients(net, rng)
+    nets[2].freeze(0)
+    counted = lambda: np.concatenate([n.gradients[s.start : s.stop] for n in nets for s in n.segments if not s.frozen])  # noqa: E731
+    before, given = counted().astype(np.float64), [net.gradients.copy() for net in nets]
+    norm = np.linalg.norm(before)
+    for limit in (math.inf, norm * 1.001, 10**9):
+        assert fa.clip_grad_norm(nets, limit) == pytest.approx(norm, rel=1e-13)
+        for net, g in zip(nets, given, strict=True):
+            np.testing.assert_array_equal(net.gradients, g)
+    assert fa.clip_grad_norm(iter(nets), norm / 3) == pytest.approx(norm, rel=1e-13)
+    np.testing.assert_allclose(counted(), before / 3, rtol=1e-6 if dtype == "float32" else 1e-14)
+    frozen = [s for s in nets[2].segments if s.frozen]
+    assert len(frozen) == 2
+    for s in frozen:
+        np.testing.assert_array_equal(nets[2].gradients[s.start : s.stop], given[2][s.start : s.stop])
+    assert fa.clip_grad_norm(nets[1], 1e-3) == pytest.approx(np.linalg.norm(given[1].astype(np.float64)) / 3, rel=1e-6)
+    assert optim.gradient_norm(nets[1]) == pytest.approx(1e-3, rel=1e-6)
+    nets[0].gradients[0] = np.nan
+    assert math.isnan(fa.clip_grad_norm(nets, 1.0))
+    assert np.isnan(counted()).all()
+
+
+def test_clip_grad_norm_errors():
+    nets = three()
+    given = [net.gradients.copy() for net in nets]
+    for kind, which, limit, text in (
+        (ValueError, nets, 0, "max_norm to be a finite number > 0"),
+        (ValueError, nets, math.nan, "max_norm to be a finite number > 0"),
+        (TypeError, nets, "1", "max_norm to be a finite number > 0"),
+        (ValueError, [nets[0], nets[1], nets[0]], 1.0, "each network once"),
+        (TypeError, nets[0].gradients, 1.0, "expected networks"),
+        (TypeError, [nets[0], None], 1.0, "expected networks .*got NoneType"),
+        (TypeError, fa.Sequential, 1.0, "got the class Sequential"),
+    ):
+        with pytest.raises(kind, match=f"clip_grad_norm: expected .*{text}|clip_grad_norm: {text}"):
+            fa.clip_grad_norm(which, limit)
+    for net, g in zip(nets, given, strict=True):
+        np.testing.assert_array_equal(net.gradients, g)
+
+
+@pytest.mark.parametrize("way", ["state_dict", "pickle", "deepcopy"])
+@pytest.mark.parametrize("name", ["dampened", "rmsprop both", "adagrad decay", "adam"])
+def test_state_of_several_networks_is_restored_exactly(name, way):
+    def train(nets, optimizer, seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(3):
+            for net in nets:
+                fill_gradients(net, rng)
+            optimizer.step(*nets)
+
+    nets, first = three(), MAKERS[name](weight_decay=0.01)
+    nets[1].freeze("*.weight")
+    train(nets, first, 0)
+    nets[1].unfreeze()
+    twins = copy.deepcopy(nets)
+    if way == "state_dict":
+        second = MAKERS[name](weight_decay=0.01)
+        second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    else:
+        second = copy.deepcopy(first) if way == "deepcopy" else pickle.loads(pickle.dumps(first))
+    before = [net.parameters.copy() for net in nets]
+    train(twins, second, 1)
+    for net, p in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(net.parameters, p)
+    train(nets, first, 1)
+    for net, twin in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(net.parameters, twin.parameters)
+    a, b = first.state_dict(), second.state_dict()
+    assert a["steps"] == b["steps"] == 6
+    assert [one["segment_steps"] for one in a["networks"]] == [one["segment_steps"] for one in b["networks"]]
+    assert a["networks"][1]["segment_steps"] == {"0.weight": 3, "0.bias": 6}
+
+
+def test_an_optimiser_belongs_to_its_networks():
+    trunk, pi, v = three()
+    optimizer = optim.Adam(groups=optim.Group("1.*", lr=0.1))  # in two of them
+    optimizer.step(trunk, pi, v)
+    before = [net.parameters.copy() for net in (trunk, pi, v)]
+    saved = optimizer.state_dict()
+    for kind, nets, text in (
+        (ValueError, (trunk,), "expected the 3 networks of the steps before, got 1"),
+        (ValueError, (trunk, v, pi), "expected the network of the steps before, got another one"),
+        (ValueError, (trunk, pi, copy.deepcopy(v)), "expected the network of the steps before, got another one"),
+        (ValueError, (trunk, pi, pi), "each network once"),
+        (TypeError, (trunk, pi, None), "expected networks .*got NoneType"),
+        (TypeError, ([trunk, pi, v],), "expected networks .*got list"),
+    ):
+        with pytest.raises(kind, match=f"Adam.step: (expected )?{text}|Adam.step: expected .*{text}"):
+            optimizer.step(*nets)
+    fresh = optim.Adam()
+    fresh.load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"Adam\.step: .*state of a network with"):
+        fresh.step(pi, trunk, v)
+    with pytest.raises(ValueError, match=r"expected the 3 networks"):
+        fresh.step(trunk)
+    for wrong in ({**saved, "networks": []}, {**saved, "networks": 3}, {**saved, "networks": [{}, {}, {}]}):
+        with pytest.raises(ValueError, match="load_state_dict"):
+            fresh.load_state_dict(wrong)
+    for net, p in zip((trunk, pi, v), before, strict=True):
+        np.testing.assert_array_equal(net.parameters, p)
+    assert optimizer.steps == 1
+    with pytest.raises(ValueError, match=r"groups to match among 0\.weight, 0\.bias"):
+        optim.Adam(groups=optim.Group("7.*", lr=0.1)).step(pi, v)
+
+
+def test_one_network_is_saved_and_several_are_refused(tmp_path):
+    _, pi, v = three()
+    optimizer = optim.Adam()
+    optimizer.step(pi, v)
+    with pytest.raises(ValueError, match="save: expected an optimiser of this network"):
+        pi.save(tmp_path / "pi.safetensors", optimizer)
+    assert not list(tmp_path.iterdir())
