@@ -5,7 +5,8 @@ Where to look (``help`` of each name tells all of it)::
     a network         fa.Sequential(fa.Dense(64, 128, "gelu"), fa.Dense(128, 10)), fa.layers
     training it       fa.fit, fa.evaluate, fa.predict; fa.optim, fa.EarlyStopping, fa.training
     by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
-    several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v)
+    several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v),
+                      fa.soft_update(target, net, 0.005), fa.Parameter(n, -0.5)
     losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
     activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
     rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
@@ -50,7 +51,7 @@ from .layers import (
 )
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
 from .memory import ParameterSpec
-from .network import Sequential
+from .network import Parameter, Sequential, soft_update
 from .optim import clip_grad_norm
 from .persistence import load
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
@@ -75,6 +76,7 @@ __all__ = [
     "Maxout",
     "Monitor",
     "PReLU",
+    "Parameter",
     "ParameterSpec",
     "Residual",
     "Run",
@@ -100,6 +102,7 @@ __all__ = [
     "quantile",
     "set_num_threads",
     "show_config",
+    "soft_update",
     "softmax_cross_entropy",
     "squared_error",
     "tables",

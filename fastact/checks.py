@@ -295,6 +295,17 @@ def generator(function: str, value: object) -> np.random.Generator:
         raise TypeError(f"{function}: expected rng to be a seed or a numpy Generator ({error})") from error
 
 
+def float_dtype(function: str, value: object) -> np.dtype:
+    """A dtype that networks can have."""
+    try:
+        dtype = np.dtype(value)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = np.dtype(object)
+    if value is None or dtype not in FLOATS:  # None would be float64
+        raise TypeError(f"{function}: expected dtype float32 or float64, got {value!r}")
+    return dtype
+
+
 def choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """One of the choices."""
     if not isinstance(value, str) or value not in choices:

@@ -1,4 +1,4 @@
-"""``Sequential``: layers one after another over flat arrays of parameters."""
+"""``Sequential``: layers one after another over flat arrays of parameters; and a ``Parameter`` by itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,59 @@ from . import backends, checks, wording
 from .layers import Dense, chain
 from .layers.base import Layer, Plan
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, keep, lay_out, views
+from .optim.optimizer import check_networks
 
-__all__ = ["Sequential"]
+__all__ = ["Parameter", "Sequential", "soft_update"]
 
 
-class Sequential:
+class _Flat:
+    """Flat arrays of parameters and gradients, and of buffers that are not trained, in named segments."""
+
+    parameters: np.ndarray
+    gradients: np.ndarray
+    buffers: np.ndarray
+    segments: tuple[Segment, ...]
+    buffer_segments: tuple[Segment, ...]
+    dtype: np.dtype
+
+    def _flat(self, segments: tuple[Segment, ...]) -> np.ndarray:
+        """A flat array for the segments; the padding between them stays 0."""
+        array = aligned_empty((max((s.stop for s in segments), default=0),), self.dtype)
+        array[...] = 0
+        return array
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters and buffers that ``freeze`` holds still."""
+        return tuple(s.name for s in (*self.segments, *self.buffer_segments) if s.frozen)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable numbers, padding not counted."""
+        return sum(s.stop - s.start for s in self.segments)
+
+    def named_parameters(self) -> dict[str, np.ndarray]:
+        """Views of all parameters by name: "0.weight", "0.bias", ..."""
+        return views(self.segments, self.parameters)
+
+    def named_gradients(self) -> dict[str, np.ndarray]:
+        """Views of all gradients by the parameters' names."""
+        return views(self.segments, self.gradients)
+
+    def named_buffers(self) -> dict[str, np.ndarray]:
+        """Views of all that is not trained, by name: "1.running_mean", ..."""
+        return views(self.buffer_segments, self.buffers)
+
+    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        """Copy named arrays into the parameters; all names, shapes and dtypes must match."""
+        fill("set_parameters", self.named_parameters(), values)
+
+    def set_buffers(self, values: Mapping[str, np.ndarray]) -> None:
+        """Copy named arrays into the buffers; all names, shapes and dtypes must match."""
+        fill("set_buffers", self.named_buffers(), values)
+
+
+class Sequential(_Flat):
     """Layers one after another, over one flat buffer of parameters and one of gradients.
 
     Parameters
@@ -54,12 +102,7 @@ class Sequential:
 
     def _build(self, layers: tuple[Layer, ...], dtype: Any) -> None:
         others = set(vars(self))
-        try:
-            self.dtype = np.dtype(dtype)
-        except TypeError:
-            self.dtype = np.dtype(object)
-        if dtype is None or self.dtype not in checks.FLOATS:  # None would be float64
-            raise TypeError(f"Sequential: expected dtype float32 or float64, got {dtype!r}")
+        self.dtype = checks.float_dtype("Sequential", dtype)
         self.layers = chain.check_layers("Sequential", layers)
         chain.connect("Sequential", self.layers)
         self.metadata: dict[str, str] = {}
@@ -72,12 +115,6 @@ class Sequential:
         self.buffers = self._flat(self.buffer_segments)
         self._attach()
         self._own = frozenset(vars(self)) - others  # what is not a subclass's
-
-    def _flat(self, segments: tuple[Segment, ...]) -> np.ndarray:
-        """A flat array for the segments; the padding between them stays 0."""
-        array = aligned_empty((max((s.stop for s in segments), default=0),), self.dtype)
-        array[...] = 0
-        return array
 
     def _attach(self) -> None:
         """Give each layer views of the flat arrays and its part of the plan."""
@@ -115,11 +152,6 @@ class Sequential:
             stacked.trained = i in trained
 
     @property
-    def frozen(self) -> tuple[str, ...]:
-        """Names of the parameters and buffers that ``freeze`` holds still."""
-        return tuple(s.name for s in (*self.segments, *self.buffer_segments) if s.frozen)
-
-    @property
     def inputs(self) -> int:
         """Features that the network takes."""
         return self.layers[0].inputs
@@ -128,31 +160,6 @@ class Sequential:
     def outputs(self) -> int:
         """Outputs of the last layer."""
         return self.layers[-1].outputs
-
-    @property
-    def parameter_count(self) -> int:
-        """Trainable numbers, padding not counted."""
-        return sum(s.stop - s.start for s in self.segments)
-
-    def named_parameters(self) -> dict[str, np.ndarray]:
-        """Views of all parameters by name: "0.weight", "0.bias", ..."""
-        return views(self.segments, self.parameters)
-
-    def named_gradients(self) -> dict[str, np.ndarray]:
-        """Views of all gradients by the parameters' names."""
-        return views(self.segments, self.gradients)
-
-    def named_buffers(self) -> dict[str, np.ndarray]:
-        """Views of all that is not trained, by name: "1.running_mean", ..."""
-        return views(self.buffer_segments, self.buffers)
-
-    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        """Copy named arrays into the parameters; all names, shapes and dtypes must match."""
-        fill("set_parameters", self.named_parameters(), values)
-
-    def set_buffers(self, values: Mapping[str, np.ndarray]) -> None:
-        """Copy named arrays into the buffers; all names, shapes and dtypes must match."""
-        fill("set_buffers", self.named_buffers(), values)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers as PyTorch names and lays them out: weights of shape (out, in).
@@ -422,6 +429,97 @@ class Sequential:
         parts = [*map(repr, self.layers), f"{self.dtype}, {self.parameter_count} parameters"]
         line = f"Sequential({', '.join(parts)})"
         return line if len(line) <= 120 else "Sequential(\n    " + ",\n    ".join(parts) + "\n)"
+
+
+class Parameter(_Flat):
+    """A trainable parameter that belongs to no layer, such as the state-independent log_std of a policy.
+
+    Parameters
+    ----------
+    shape : whole number, or a tuple of them
+    value : finite number, or numbers of that shape, to start from
+    dtype : "float32" (default) or "float64"
+
+    ``value`` and ``gradient`` are arrays of the shape, which losses take and fill: ``out_log_std=p.gradient``.
+    Optimisers, ``clip_grad_norm`` and ``soft_update`` take it beside networks: ``Adam().step(net, p)``. Weight decay
+    leaves it alone, as it does biases. Its name is "value", for groups. Raises TypeError for another dtype and
+    ValueError for another shape or a value that is not finite.
+    """
+
+    def __init__(self, shape: Any, value: Any = 0.0, dtype: Any = "float32") -> None:
+        """Take the memory and set the value."""
+        lengths = shape if isinstance(shape, (tuple, list)) else (shape,)
+        self.shape = tuple(checks.whole("Parameter", "shape", length, 0) for length in lengths)
+        self.dtype = checks.float_dtype("Parameter", dtype)
+        start = checks.rounded("Parameter", "value", checks.real_array("Parameter", "value", value), self.dtype)
+        if start.shape not in ((), self.shape):
+            raise ValueError(f"Parameter: expected value to be a number or of shape {self.shape}, got {start.shape}")
+        self.segments = (Segment("value", 0, math.prod(self.shape), self.shape, "bias"),)
+        self.buffer_segments = ()
+        self.parameters, self.gradients, self.buffers = (
+            self._flat(segments) for segments in (self.segments, self.segments, self.buffer_segments)
+        )
+        self.value[...] = start
+
+    @property
+    def value(self) -> np.ndarray:
+        """The numbers, as a view."""
+        return self.parameters.reshape(self.shape)
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Their gradient, as a view."""
+        return self.gradients.reshape(self.shape)
+
+    def freeze(self) -> None:
+        """Have optimisers leave it alone."""
+        self.segments = (replace(self.segments[0], frozen=True),)
+
+    def unfreeze(self) -> None:
+        """Undo ``freeze``."""
+        self.segments = (replace(self.segments[0], frozen=False),)
+
+    def __copy__(self) -> Parameter:
+        """A deep copy, as of networks."""
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        """Shape, value and dtype."""
+        text = np.array2string(self.value, threshold=8, separator=", ").replace("\n", "")
+        return f"Parameter({self.shape}, {text}, dtype={str(self.dtype)!r})"
+
+
+def soft_update(target: _Flat, source: _Flat, tau: float) -> None:
+    """Move a target network towards another: target = (1 - tau) * target + tau * source, in place (Polyak averaging).
+
+    Parameters
+    ----------
+    target, source : networks, or ``Parameter`` objects, of the same parameters and buffers and of one dtype
+    tau : number from 0 (target stays) to 1 (target becomes an exact copy)
+
+    Parameters and buffers (BatchNorm's statistics) are averaged, frozen ones too: a target network is often frozen.
+    What is equal stays as it is. Raises TypeError for what is no network or another dtype, ValueError for another
+    layout or tau out of range, with nothing written.
+    """
+    name = "soft_update"
+    check_networks(name, (target, source))
+    fraction = checks.real(name, "tau", tau)
+    if fraction > 1:
+        raise ValueError(f"{name}: expected tau to be a number from 0 to 1, got {fraction!r}")
+    if target.dtype != source.dtype:
+        raise TypeError(f"{name}: expected target and source to have one dtype, got {target.dtype} and {source.dtype}")
+    ours, theirs = ({s.name: s.shape for s in (*net.segments, *net.buffer_segments)} for net in (target, source))
+    for key in {**ours, **theirs}:
+        if ours.get(key) != theirs.get(key):
+            raise ValueError(
+                f"{name}: expected networks of the same layout, got {key} of shape {ours.get(key, 'none')} in target "
+                f"and {theirs.get(key, 'none')} in source"
+            )
+    for mine, other in ((target.parameters, source.parameters), (target.buffers, source.buffers)):
+        if fraction == 1:
+            mine[...] = other
+        elif fraction:
+            np.add(mine, fraction * (other - mine), out=mine)
 
 
 def _single(items: Iterable[Any]) -> Iterable[Any]:

@@ -360,3 +360,111 @@ def test_copies_of_a_subclass_are_of_the_subclass(twin):
     assert other.actions is not policy.actions
     other.parameters += 1
     assert other.parameters[0] != policy.parameters[0]
+
+
+# ------------------------------------------------------------------------------------- a parameter by itself, averages
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [3, (3,), (2, 5), (), (0,), 21])
+def test_a_parameter_is_trained_like_a_network(shape, dtype):
+    """Against Adam's first step, which goes lr against the gradient's sign, beside a network and by itself."""
+    p, net = fa.Parameter(shape, -0.5, dtype), network()
+    lengths = shape if isinstance(shape, tuple) else (shape,)
+    assert p.value.shape == p.gradient.shape == p.shape == lengths
+    assert p.value.dtype == p.gradient.dtype == p.dtype == dtype
+    assert (p.value == -0.5).all()
+    assert np.shares_memory(p.value, p.parameters) or p.value.size == 0
+    p.gradient[...] = 3.0
+    norm = 3 * np.sqrt(np.prod(lengths))
+    assert fa.clip_grad_norm([p, net], 1e9) == pytest.approx(norm)
+    optimizer = fa.optim.AdamW(lr=0.25, weight_decay=0.5)
+    optimizer.step(net, p)
+    np.testing.assert_allclose(p.value, -0.75, rtol=1e-6)  # and is not decayed
+    p.freeze()
+    assert p.frozen == ("value",)
+    assert fa.clip_grad_norm(p, 1.0) == 0
+    twins = copy.copy(p), copy.deepcopy(p), pickle.loads(pickle.dumps(p))
+    for twin in twins:
+        np.testing.assert_array_equal(twin.value, p.value)
+        assert twin.frozen == p.frozen
+        assert not np.shares_memory(twin.parameters, p.parameters)
+        twin.unfreeze()
+        twin.gradient[...] = -3.0
+        before = p.value.copy()
+        fa.optim.SGD(0.5).step(twin)
+        np.testing.assert_array_equal(twin.value, before + 1.5)
+    optimizer.step(net, p)
+    np.testing.assert_array_equal(p.value, before)
+
+
+def test_what_a_parameter_says():
+    assert repr(fa.Parameter(2, [0.5, -1])) == "Parameter((2,), [ 0.5, -1. ], dtype='float32')"
+    assert fa.Parameter((1, 2), np.float32([[1, 2]]), "float64").value.tolist() == [[1.0, 2.0]]
+    for kind, call, text in (
+        (TypeError, lambda: fa.Parameter("3"), "expected shape to be a whole number"),
+        (TypeError, lambda: fa.Parameter(2.0), "expected shape to be a whole number"),
+        (ValueError, lambda: fa.Parameter(-1), "expected shape to be at least 0"),
+        (TypeError, lambda: fa.Parameter(2, dtype="int64"), "expected dtype float32 or float64, got 'int64'"),
+        (TypeError, lambda: fa.Parameter(2, dtype=None), "expected dtype float32 or float64"),
+        (ValueError, lambda: fa.Parameter(2, [1.0, 2.0, 3.0]), r"expected value to be a number or of shape \(2,\)"),
+        (ValueError, lambda: fa.Parameter(2, 1e300), "too large for float32"),
+        (TypeError, lambda: fa.Parameter(2, "a"), "expected value"),
+    ):
+        with pytest.raises(kind, match=f"Parameter: .*{text}"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("tau", [0, 0.005, 0.5, 0.999, 1])
+def test_soft_update(dtype, tau):
+    def made(rng):
+        net = fa.Sequential(fa.Dense(3, 4), fa.BatchNorm(), fa.Dense(4, 2), dtype=dtype, rng=rng)
+        net.forward(np.random.default_rng(rng).normal(rng, 1, (9, 3)).astype(dtype), training=True)
+        return net
+
+    target, source = made(1), made(2)
+    target.freeze()
+    old = {**target.named_parameters(), **target.named_buffers()}
+    old = {name: array.astype(np.float64) for name, array in old.items()}
+    new = {**source.named_parameters(), **source.named_buffers()}
+    kept = {name: array.copy() for name, array in new.items()}
+    fa.soft_update(target, source, tau)
+    assert len(old) == 9
+    for name, array in {**target.named_parameters(), **target.named_buffers()}.items():
+        expected = (1 - tau) * old[name] + tau * new[name].astype(np.float64)
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 if dtype == "float32" else 1e-14)
+        np.testing.assert_array_equal(new[name], kept[name])
+        if tau in (0, 1):
+            np.testing.assert_array_equal(array, new[name] if tau else old[name].astype(dtype))
+    fa.soft_update(target, source, 1.0)
+    for part in ("parameters", "buffers"):  # equal ones stay
+        fa.soft_update(target, source, 0.3)
+        np.testing.assert_array_equal(getattr(target, part), getattr(source, part))
+    p, q = fa.Parameter(3, 1.0, dtype), fa.Parameter(3, 5.0, dtype)
+    fa.soft_update(p, q, 0.25)
+    np.testing.assert_array_equal(p.value, 2.0)
+
+
+def test_soft_update_errors():
+    def made(*layers, **keywords):
+        return fa.Sequential(*layers, rng=0, **keywords)
+
+    target = made(fa.Dense(3, 4), fa.BatchNorm())
+    before = target.parameters.copy(), target.buffers.copy()
+    for kind, source, tau, text in (
+        (ValueError, copy.deepcopy(target), 1.5, "tau to be a number from 0 to 1"),
+        (ValueError, copy.deepcopy(target), -0.1, "tau to be a finite number >= 0"),
+        (TypeError, copy.deepcopy(target), None, "tau to be a finite number >= 0"),
+        (ValueError, target, 0.5, "each network once"),
+        (TypeError, target.parameters, 0.5, "expected networks"),
+        (TypeError, made(fa.Dense(3, 4), fa.BatchNorm(), dtype="float64"), 0.5, "one dtype"),
+        (ValueError, made(fa.Dense(4, 3), fa.BatchNorm()), 0.5, r"same layout, got 0.weight of shape \(3, 4\)"),
+        (ValueError, made(fa.Dense(3, 4)), 0.5, "same layout, got 1.weight of shape .* and none in source"),
+        (ValueError, made(fa.Dense(3, 4), fa.LayerNorm()), 0.5, "same layout, got 1.running_mean"),
+        (ValueError, fa.Parameter(12), 0.5, "same layout"),
+    ):
+        with pytest.raises(kind, match=f"soft_update: .*{text}"):
+            fa.soft_update(target, source, tau)
+    np.testing.assert_array_equal(target.parameters, before[0])
+    np.testing.assert_array_equal(target.buffers, before[1])
