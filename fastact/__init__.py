@@ -12,7 +12,8 @@ Where to look (``help`` of each name tells all of it)::
     rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
     dense layers      fa.dense, fa.dense_forward, fa.dense_backward
     initial weights   fa.init
-    files             net.save(path), fa.load(path), fa.Checkpoint; fa.tables: digits, CSV and NPZ files
+    files             net.save(path), fa.load(path), fa.save({"pi": pi, "v": v}, path), fa.Checkpoint;
+                      fa.tables: digits, CSV and NPZ files
     looking inside    net.summary(), fa.Monitor, fa.check_gradients, fa.diagnostics, fa.plot, history.plot()
     your own          fa.Layer, fa.custom_activation, fa.Callback, any function as a loss
     the machine       fa.show_config(), fa.set_num_threads(n), fa.use_backend("numpy")
@@ -53,7 +54,7 @@ from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cr
 from .memory import ParameterSpec
 from .network import Parameter, Sequential, soft_update
 from .optim import clip_grad_norm
-from .persistence import load
+from .persistence import load, save
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
@@ -100,6 +101,7 @@ __all__ = [
     "plot",
     "predict",
     "quantile",
+    "save",
     "set_num_threads",
     "show_config",
     "soft_update",

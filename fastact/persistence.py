@@ -4,6 +4,9 @@ Arrays are parameters and buffers under their own names, ``optimizer.<state>.<pa
 ``callback.<number>.<name>``; texts are format, versions, architecture and all else as JSON, and a SHA-256 of all of
 it, so that damage is found. Sizes are compared with what the architecture asks for before memory is taken; nothing in
 a file is ever executed. ``files`` has the bytes.
+
+Several networks lie in a file of a format of its own: their texts as one JSON by the networks' names, which their
+arrays' names begin with: ``pi/0.weight``.
 """
 
 from __future__ import annotations
@@ -21,62 +24,111 @@ from ._version import __version__
 from .files import Arrays
 from .layers.catalogue import layer_from
 from .layers.chain import check_layers, connect, flattened, named_specs
-from .network import Sequential
+from .network import Parameter, Sequential
 from .optim import Optimizer
+from .optim.optimizer import check_networks
 
 __all__ = ["load", "save"]
 
 FORMAT = "fastact network 2"
 OLD_FORMAT = "fastact network 1"  # parameters and architecture alone, without a checksum
+SEVERAL_FORMAT = "fastact networks 1"
 LAYER_LIMIT = 4096  # inner ones included
 DEPTH_LIMIT = 128  # of lists and descriptions in each other: half as many layers
 
 
 def save(
-    net: Sequential,
+    net: Sequential | Mapping[str, Sequential | Parameter],
     path: Any,
     optimizer: Optimizer | None = None,
     metadata: Mapping[str, str] | None = None,
     *,
     training: tuple[dict[str, Any], Arrays] | None = None,
 ) -> None:
-    """Write net to path (.safetensors or .npz), atomically.
+    """Write net, or several by names, to path (.safetensors or .npz), atomically.
 
     With ``optimizer``, its state goes along (what changes from step to step; not what its constructor was given, which
     may hold any function). ``metadata`` (texts) come back as ``load(path).metadata``. ``training`` is what a
     checkpoint adds, from ``fit``.
 
-    Raises ValueError for another file ending, FileNotFoundError for a missing folder and TypeError for metadata that
-    are not texts.
+    ``save({"pi": pi, "v": v, "log_std": p}, path)`` writes networks and ``Parameter`` objects into one file; an
+    optimiser is then that of ``step(pi, v, p)``, in their order, and metadata are each network's.
+
+    Raises ValueError for another file ending, names with "/" and an optimiser of other networks, FileNotFoundError for
+    a missing folder and TypeError for what is no network and metadata that are not texts.
     """
     file = files.checked_path("save", path)
     files.checked_place("save", file)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"save: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
-    description = net.describe()
-    _check_number(description)
-    extra = {**net.metadata, **(metadata or {})}
-    for key, text in extra.items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"save: expected metadata of texts, got {key!r}: {checks.describe(text)}")
+    several = isinstance(net, Mapping)
+    if not several and not isinstance(net, Sequential):
+        raise TypeError(f"save: expected a Sequential, or several by names, got {checks.describe(net)}")
+    nets: dict[str, Any] = _named(net) if isinstance(net, Mapping) else {"": net}
+    states: list[dict[str, Any] | None] = [None] * len(nets)
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        own = state.pop("networks", None) or [{key: state.pop(key) for key in ("segment_steps", "state")}]
+        if not optimizer.steps and len(own) < len(nets):
+            own = [{"segment_steps": {}, "state": {}} for _ in nets]
+        if len(own) != len(nets):
+            hint = "" if several else '; save them by names: fastact.save({"pi": pi, "v": v}, path, optimizer)'
+            raise ValueError(
+                f"save: expected the optimiser of {'these networks' if several else 'this network'}, got one of "
+                f"{len(own)} network{'s' * (len(own) > 1)}{hint}"
+            )
+        states = [{**state, **one} for one in own]
+    arrays: Arrays = {}
+    contents: dict[str, dict[str, Any]] = {}
+    for (name, one), state_of_one in zip(nets.items(), states, strict=True):
+        contents[name], held = _content(one, state_of_one, metadata or {})
+        arrays |= {f"{name}/{key}": array for key, array in held.items()} if several else held
+    texts = {"fastact": __version__, "numpy": np.__version__}
+    if several:
+        texts |= {"format": SEVERAL_FORMAT, "networks": files.to_json(contents)}
+    else:
+        content = contents[""]
+        if training is not None:
+            content["training"], training_arrays = training
+            arrays |= training_arrays
+        texts |= {"format": FORMAT, "dtype": content.pop("dtype")}
+        texts |= {key: files.to_json(value, key == "training") for key, value in content.items()}
+    files.write(file, texts, arrays)
+
+
+def _named(nets: Mapping[str, Any]) -> dict[str, Sequential | Parameter]:
+    """Networks by names that a file can hold."""
+    for name, net in nets.items():
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"save: expected names of networks, texts without '/', got {name!r}")
+        if not isinstance(net, (Sequential, Parameter)):
+            raise TypeError(f"save: expected {name} to be a Sequential or a Parameter, got {checks.describe(net)}")
+    if not nets:
+        raise ValueError("save: expected at least one network, got none")
+    check_networks("save", tuple(nets.values()))
+    return dict(nets)
+
+
+def _content(net: Any, state: dict[str, Any] | None, metadata: Mapping[str, str]) -> tuple[dict[str, Any], Arrays]:
+    """What a file says of one network, and its arrays."""
+    content: dict[str, Any] = {"dtype": str(net.dtype)}
+    if isinstance(net, Parameter):
+        content |= {"parameter": list(net.shape), "frozen": list(net.frozen)}
+    else:
+        description = net.describe()
+        _check_number(description)
+        extra = {**net.metadata, **metadata}
+        for key, text in extra.items():
+            if not isinstance(key, str) or not isinstance(text, str):
+                raise TypeError(f"save: expected metadata of texts, got {key!r}: {checks.describe(text)}")
+        content |= {"layers": description, "frozen": list(net.frozen), "random_state": net.random_state()}
+        content["metadata"] = extra
     arrays = {**net.named_parameters()}
     for name, array in net.named_buffers().items():
         if name in arrays:
             raise ValueError(f"save: expected another name for the buffer {name!r}, which is a parameter's too")
         arrays[name] = array
-    content: dict[str, Any] = {
-        "layers": description,
-        "frozen": list(net.frozen),
-        "random_state": net.random_state(),
-        "metadata": extra,
-    }
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        if "networks" in state:
-            raise ValueError(
-                f"save: expected an optimiser of this network, got one of {len(state['networks'])} networks; keep its "
-                "state_dict() by other means"
-            )
+    if state is not None:
         flats = state.pop("state")
         content["optimizer"] = {**state, "states": list(flats)}
         for key, flat in flats.items():
@@ -84,16 +136,11 @@ def save(
                 raise ValueError(f"save: the optimizer's state is not of this network ({flat.size} {flat.dtype})")
             for s in net.segments:
                 arrays[f"optimizer.{key}.{s.name}"] = flat[s.start : s.stop].reshape(s.shape)
-    if training is not None:
-        content["training"], training_arrays = training
-        arrays |= training_arrays
-    texts = {"format": FORMAT, "fastact": __version__, "numpy": np.__version__, "dtype": str(net.dtype)}
-    texts |= {key: files.to_json(value, key == "training") for key, value in content.items()}
-    files.write(file, texts, arrays)
+    return content, arrays
 
 
-def load(path: Any, custom: Mapping[str, Any] | None = None, optimizer: Optimizer | None = None) -> Sequential:
-    """Read a network that ``save``, or a checkpoint of ``fit``, wrote.
+def load(path: Any, custom: Mapping[str, Any] | None = None, optimizer: Optimizer | None = None) -> Any:
+    """Read a network (``Sequential``) that ``save``, or a checkpoint of ``fit``, wrote; or the dict of several.
 
     Parameters
     ----------
@@ -105,10 +152,10 @@ def load(path: Any, custom: Mapping[str, Any] | None = None, optimizer: Optimize
     holds no such optimiser; nothing in the file is ever executed, and nothing is changed before all is checked.
     """
     content = Content("load", path)
-    net = content.network(custom)
+    nets = {name: part.network(custom) for name, part in content.parts.items()}
     if optimizer is not None:
-        content.fill_optimizer(net, optimizer)
-    return net
+        content.fill_optimizer(nets, optimizer)
+    return nets if content.several else nets[""]
 
 
 class Content:
@@ -122,8 +169,8 @@ class Content:
         with self.path.open("rb") as file, self.trusting_nothing():
             texts, self.arrays = files.read(file)
             form = texts.get("format", "")
-            newer = re.fullmatch(r"fastact network (\d{1,9})", form)
-            if form not in (FORMAT, OLD_FORMAT):
+            newer = re.fullmatch(r"fastact networks? (\d{1,9})", form)
+            if form not in (FORMAT, OLD_FORMAT, SEVERAL_FORMAT):
                 if newer:
                     raise ValueError(
                         f"written by a newer fastact, {texts.get('fastact')}: {form!r}; upgrade to read it"
@@ -134,26 +181,66 @@ class Content:
                 raise ValueError("it has no checksum")
             if checksum is not None and checksum != files.digest(texts, self.arrays):
                 raise ValueError("its checksum is not that of its content")
-            plain = {"format", "fastact", "numpy", "dtype"}
-            known = plain | {"layers", "metadata"}
+            plain = {"format", "fastact", "numpy"}
+            self.several = form == SEVERAL_FORMAT
+            known = {"networks"} if self.several else {"dtype", "layers", "metadata"}
             if form == FORMAT:
                 known |= {"frozen", "random_state", "optimizer", "training"}
-            if not texts.keys() <= known:
-                raise ValueError(f"unknown {', '.join(sorted(texts.keys() - known))} in its header")
+            if not texts.keys() <= plain | known:
+                raise ValueError(f"unknown {', '.join(sorted(texts.keys() - plain - known))} in its header")
             self.texts = texts
-            self.dtype = np.dtype(checks.choice(function, "dtype", texts.get("dtype"), ("float32", "float64")))
-            self.header = {
-                "frozen": [],
-                "random_state": None,
-                **{key: files.parse_json(text, key == "training") for key, text in texts.items() if key not in plain},
+            header = {
+                key: text if key == "dtype" else files.parse_json(text, key == "training")
+                for key, text in texts.items()
+                if key not in plain
             }
+            self._parts: dict[str, Content] = self._divided(header["networks"]) if self.several else {}
+            if not self.several:
+                self._describe(header)
+
+    @property
+    def parts(self) -> dict[str, Content]:
+        """By the networks' names; of a single network itself."""
+        return self._parts or {"": self}
+
+    def _describe(self, header: dict[str, Any]) -> None:
+        self.dtype = np.dtype(checks.choice(self.function, "dtype", header.get("dtype"), ("float32", "float64")))
+        self.header = {"frozen": [], "random_state": None, **header}
+
+    def _divided(self, networks: Any) -> dict[str, Content]:
+        """What the file holds of each of several networks."""
+        if (
+            not isinstance(networks, dict)
+            or not networks
+            or not all(isinstance(one, dict) for one in networks.values())
+        ):
+            raise ValueError("its networks are not described by names")
+        own: dict[str, Arrays] = {name: {} for name in networks}
+        for key, array in self.arrays.items():
+            name, _, rest = key.partition("/")
+            if name not in own:
+                raise ValueError(f"it holds an unknown array {key[:80]!r}")
+            own[name][rest] = array
+        parts = {}
+        for name, header in networks.items():
+            known = {"parameter"} if "parameter" in header else {"layers", "metadata", "random_state"}
+            known |= {"dtype", "frozen", "optimizer"}
+            if not header.keys() <= known:
+                raise ValueError(f"unknown {', '.join(sorted(header.keys() - known))} of {name} in its header")
+            part = parts[name] = Content.__new__(Content)
+            part.function, part.path, part.texts, part.several = self.function, self.path, self.texts, False
+            part.arrays, part._parts = own[name], {}
+            part._describe(header)
+        return parts
 
     def trusting_nothing(self, verdict: str = "is not a whole fastact network") -> AbstractContextManager[None]:
         """Whatever the file's content brings about in here becomes a ValueError that names the file."""
         return files.distrusted(self.function, self.path, verdict)
 
-    def network(self, custom: Mapping[str, Any] | None = None) -> Sequential:
+    def network(self, custom: Mapping[str, Any] | None = None) -> Sequential | Parameter:
         """The network."""
+        if "parameter" in self.header:
+            return self._parameter()
         with self.trusting_nothing():
             descriptions = self.header["layers"]
             _check_number(descriptions)
@@ -170,6 +257,20 @@ class Content:
                 net = Sequential(*layers, dtype=self.dtype)
         self.fill(net)
         return net
+
+    def _parameter(self) -> Parameter:
+        with self.trusting_nothing():
+            shape, frozen = self.header["parameter"], self.header["frozen"]
+            if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+                raise ValueError("its parameter's shape is none")
+            if frozen not in ([], ["value"]):
+                raise ValueError("its frozen parameters are none of its own")
+            self._expect({"value": tuple(shape)})
+            parameter = Parameter(shape, dtype=self.dtype)
+            parameter.value[...] = self.arrays["value"]
+            if frozen:
+                parameter.freeze()
+        return parameter
 
     def _expect(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
         own = [name for name in self.arrays if not name.startswith(("optimizer.", "callback."))]
@@ -215,35 +316,44 @@ class Content:
             net.freeze(*frozen)
         net.metadata = self.header["metadata"]
 
-    def fill_optimizer(self, net: Sequential, optimizer: Optimizer) -> None:
-        """Give an optimiser the saved state; net is the network that it belongs to."""
+    def fill_optimizer(self, nets: Sequential | Mapping[str, Any], optimizer: Optimizer) -> None:
+        """Give an optimiser the saved state; nets are those that it belongs to, by name where they are several."""
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{self.function}: expected optimizer to be an Optimizer, got {checks.describe(optimizer)}")
         with self.trusting_nothing("does not fit the optimizer"):
-            saved = self.header.get("optimizer")
-            if saved is None:
-                raise ValueError("it holds no optimiser's state; save with optimizer=...")
-            names, states = {s.name for s in net.segments}, saved["states"]
-            if not isinstance(states, list) or not all(isinstance(key, str) for key in states):
-                raise ValueError("its optimiser's states are not a list of names")
-            if not saved["segment_steps"].keys() <= names:
-                raise ValueError("its optimiser has the state of another network")
-            for count in (saved["steps"], *saved["segment_steps"].values()):
-                if type(count) is not int or not 0 <= count < 2**53:
-                    raise ValueError("its optimiser's numbers of steps are none")
-            wanted = {f"optimizer.{key}.{s.name}": s.shape for key in states for s in net.segments}
-            own = {name for name in self.arrays if name.startswith("optimizer.")}
-            if own != set(wanted):
-                raise ValueError("its optimiser's arrays are not those that it names")
-            flats = {}
-            for key in states:
-                flat = flats[key] = np.full(net.parameters.shape, optimizer.initial_state(key), net.dtype)
-                for s in net.segments:
-                    array = self.arrays[f"optimizer.{key}.{s.name}"]
-                    if array.shape != s.shape or array.dtype.newbyteorder("=") != net.dtype:
-                        raise ValueError(f"the state {key} of {s.name} has not its shape and dtype")
-                    flat[s.start : s.stop] = array.ravel()
-            optimizer.load_state_dict({**saved, "state": flats})
+            named = nets if isinstance(nets, Mapping) else {"": nets}
+            saved = [self.parts[name]._optimizer_state(net, optimizer) for name, net in named.items()]
+            common = {key: saved[0][key] for key in ("optimizer", "steps")}
+            if any({key: one[key] for key in common} != common for one in saved):
+                raise ValueError("its networks were not trained by one optimiser")
+            optimizer.load_state_dict(saved[0] if len(saved) == 1 else {**common, "networks": saved})
+
+    def _optimizer_state(self, net: Any, optimizer: Optimizer) -> dict[str, Any]:
+        """What an optimiser's ``state_dict`` said of the network."""
+        saved = self.header.get("optimizer")
+        if saved is None:
+            raise ValueError("it holds no optimiser's state; save with optimizer=...")
+        names, states = {s.name for s in net.segments}, saved["states"]
+        if not isinstance(states, list) or not all(isinstance(key, str) for key in states):
+            raise ValueError("its optimiser's states are not a list of names")
+        if not saved["segment_steps"].keys() <= names:
+            raise ValueError("its optimiser has the state of another network")
+        for count in (saved["steps"], *saved["segment_steps"].values()):
+            if type(count) is not int or not 0 <= count < 2**53:
+                raise ValueError("its optimiser's numbers of steps are none")
+        wanted = {f"optimizer.{key}.{s.name}": s.shape for key in states for s in net.segments}
+        own = {name for name in self.arrays if name.startswith("optimizer.")}
+        if own != set(wanted):
+            raise ValueError("its optimiser's arrays are not those that it names")
+        flats = {}
+        for key in states:
+            flat = flats[key] = np.full(net.parameters.shape, optimizer.initial_state(key), net.dtype)
+            for s in net.segments:
+                array = self.arrays[f"optimizer.{key}.{s.name}"]
+                if array.shape != s.shape or array.dtype.newbyteorder("=") != net.dtype:
+                    raise ValueError(f"the state {key} of {s.name} has not its shape and dtype")
+                flat[s.start : s.stop] = array.ravel()
+        return {**saved, "state": flats}
 
 
 def _check_number(descriptions: Any) -> None:

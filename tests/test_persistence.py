@@ -799,3 +799,146 @@ def test_fuzz_layers_that_claim_memory(tmp_path_factory, layers):
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+# ---------------------------------------------------------------------------------------------------- several networks
+
+
+def several(dtype="float32"):
+    nets = {
+        "pi": network(dtype),
+        "critics.v 1": fa.Sequential(fa.Dense(3, 4), fa.BatchNorm(), fa.Dropout(0.5), dtype="float64", rng=3),
+        "log std": fa.Parameter((2, 3), -0.5, dtype),
+        "scalar": fa.Parameter(()),
+    }
+    nets["pi"].freeze("1.*")
+    nets["scalar"].freeze()
+    nets["pi"].metadata["task"] = "balance"
+    nets["critics.v 1"].forward(np.ones((5, 3)), training=True)
+    return nets
+
+
+def assert_same_dict(nets, others):
+    assert list(nets) == list(others)
+    for name, net in nets.items():
+        if isinstance(net, fa.Sequential):
+            assert_same(net, others[name])
+            assert net.random_state() == others[name].random_state()
+        else:
+            assert (type(others[name]), others[name].dtype, others[name].frozen) == (type(net), net.dtype, net.frozen)
+            np.testing.assert_array_equal(others[name].value, net.value)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+def test_several_networks_come_back_with_their_optimiser(path, name):
+    def steps(nets, optimizer, seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(3):
+            for net in nets.values():
+                for s in net.segments:
+                    net.gradients[s.start : s.stop] = rng.normal(size=s.stop - s.start)
+            optimizer.step(*nets.values())
+
+    make = functools.partial(fa.optim.OPTIMIZERS[name], **({"momentum": 0.9} if name != "adam" else {}))
+    nets, optimizer = several(), make()
+    fa.save(nets, path)
+    assert_same_dict(nets, fa.load(path))
+    fa.save(nets, path, optimizer)  # before a step: no state, and it may be given back
+    fa.load(path, optimizer=make())
+    steps(nets, optimizer, 0)
+    nets["log std"].value[0, 0] = np.nan
+    fa.save(nets, path, optimizer, {"note": "x"})
+    restored = make()
+    others = fa.load(path, optimizer=restored)
+    assert others["pi"].metadata == {"task": "balance", "note": "x"}
+    for one in ("pi", "critics.v 1"):
+        nets[one].metadata["note"] = "x"
+    assert_same_dict(nets, others)
+    steps(nets, optimizer, 1)
+    steps(others, restored, 1)
+    assert_same_dict(nets, others)
+    fa.save({"pi": nets["pi"]}, path)
+    assert_same_dict({"pi": nets["pi"]}, fa.load(path))
+
+
+def test_several_networks_wrong_arguments(path, tmp_path):
+    nets = several()
+    one = fa.optim.Adam()
+    one.step(nets["pi"])
+    for kind, given_, optimizer, text in (
+        (ValueError, {}, None, "at least one network"),
+        (ValueError, {"a/b": nets["pi"]}, None, "names of networks"),
+        (ValueError, {"": nets["pi"]}, None, "names of networks"),
+        (ValueError, {3: nets["pi"]}, None, "names of networks"),
+        (ValueError, {"a": nets["pi"], "b": nets["pi"]}, None, "each network once"),
+        (TypeError, {"a": nets["pi"].parameters}, None, "expected a to be a Sequential or a Parameter"),
+        (TypeError, nets["log std"], None, "expected a Sequential, or several by names, got Parameter"),
+        (ValueError, nets, one, "expected the optimiser of these networks, got one of 1 network$"),
+    ):
+        with pytest.raises(kind, match=f"save: .*{text}"):
+            fa.save(given_, path, optimizer)
+    assert not list(tmp_path.iterdir())
+    together = fa.optim.Adam()
+    together.step(nets["pi"], nets["log std"])
+    with pytest.raises(ValueError, match="the optimizer's state is not of this network"):
+        fa.save({"log std": nets["log std"], "pi": nets["pi"]}, path, together)
+    fa.save({"pi": nets["pi"], "log std": nets["log std"]}, path, together)
+    with pytest.raises(ValueError, match=r"load: .* does not fit the optimizer"):
+        fa.load(path, optimizer=fa.optim.SGD(0.1, 0.9))
+    with pytest.raises(ValueError, match="no checkpoint to resume"):
+        fa.fit(network(), np.zeros((4, 3), np.float32), np.zeros(4, int), resume=path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damage_among_several_networks_is_found(tmp_path, ending):
+    path = tmp_path / f"nets{ending}"
+    nets = several()
+    fa.save(nets, path)
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 97):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            loaded = fa.load(path)
+        except ValueError:
+            refused += 1
+        else:  # a zip's dates say nothing
+            assert_same_dict(nets, loaded)
+    assert refused > 0.8 * (len(content) // 97)
+    for length in range(0, len(content), 311):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="load"):
+            fa.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda nets, arrays: nets.clear(), "described by names"),
+        (lambda nets, arrays: nets.pop("pi"), "unknown array 'pi/"),
+        (lambda nets, arrays: arrays.pop("pi/0.weight"), "lacks the array '0.weight'"),
+        (lambda nets, arrays: arrays.update({"log std/more": np.zeros(2)}), "unknown array 'more'"),
+        (lambda nets, arrays: nets["log std"].update(parameter=[10**12]), "expected value to be"),
+        (lambda nets, arrays: nets["log std"].update(parameter=["2", 3]), "shape is none"),
+        (lambda nets, arrays: nets["log std"].update(parameter=3), "shape is none"),
+        (lambda nets, arrays: nets["log std"].update(frozen=["other"]), "frozen parameters"),
+        (lambda nets, arrays: nets["log std"].update(dtype="int8"), "dtype"),
+        (lambda nets, arrays: nets["log std"].update(layers=[]), "unknown layers"),
+        (lambda nets, arrays: nets["pi"].update(training={}), "unknown training"),
+        (lambda nets, arrays: nets["pi"].update(layers=3), "not a whole fastact network"),
+        (lambda nets, arrays: nets["pi"]["layers"][0].update(inputs=10**9), "expected 0.weight to be"),
+        (lambda nets, arrays: nets.update(pi=7), "described by names"),
+    ],
+)
+def test_evil_descriptions_of_several_networks(tmp_path, change, text):
+    """With a right checksum."""
+    path = tmp_path / "nets.safetensors"
+    fa.save(several(), path)
+    with path.open("rb") as file:
+        texts, arrays = files.read(file)
+    nets = json.loads(texts["networks"])
+    change(nets, arrays)
+    del texts["checksum"]
+    files.write(path, {**texts, "networks": json.dumps(nets)}, arrays)
+    with pytest.raises(ValueError, match=f"load: .*{text}"):
+        fa.load(path)

@@ -13,6 +13,7 @@ import numpy as np
 from .. import functional, training
 from ..data.tables import Table, read_table
 from ..files import write_atomically
+from ..network import Sequential
 from ..persistence import load
 from .classifier import Classifier
 from .options import CommandError, add_json, check_writable, print_json, user_errors
@@ -34,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         check_writable("--output", options.output, ".csv")
     with user_errors():
         net = load(options.model)
+        if not isinstance(net, Sequential):
+            raise ValueError(f"predict: {options.model} holds the networks {', '.join(net)}; save one by itself")
     try:
         classifier = Classifier.read(net.metadata, net.inputs, net.outputs)
     except (KeyError, ValueError, TypeError) as error:

@@ -109,7 +109,7 @@ class Resumed:
         """Read it, and set the generator to where the run began, which is where a new one of the run's seed is."""
         self.content, self.generator = persistence.Content("fit", path), generator
         self._before = generator.bit_generator.state
-        if "training" not in self.content.header:
+        if self.content.several or "training" not in self.content.header:
             raise ValueError(f"fit: {self.content.path.name} is a network, but no checkpoint to resume")
         self.training: dict[str, Any] = self.content.header["training"]
         with self.content.trusting_nothing():

@@ -774,6 +774,6 @@ def test_one_network_is_saved_and_several_are_refused(tmp_path):
     _, pi, v = three()
     optimizer = optim.Adam()
     optimizer.step(pi, v)
-    with pytest.raises(ValueError, match="save: expected an optimiser of this network"):
+    with pytest.raises(ValueError, match="save: expected the optimiser of this network"):
         pi.save(tmp_path / "pi.safetensors", optimizer)
     assert not list(tmp_path.iterdir())
