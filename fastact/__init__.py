@@ -8,6 +8,7 @@ Where to look (``help`` of each name tells all of it)::
     several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v),
                       fa.soft_update(target, net, 0.005), fa.Parameter(n, -0.5)
     losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
+    policies          fa.policy_gradient, fa.gaussian_policy_gradient: REINFORCE, PPO
     activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
     rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
     dense layers      fa.dense, fa.dense_forward, fa.dense_backward
@@ -55,6 +56,7 @@ from .memory import ParameterSpec
 from .network import Parameter, Sequential, soft_update
 from .optim import clip_grad_norm
 from .persistence import load, save
+from .policies import gaussian_policy_gradient, policy_gradient
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
@@ -91,6 +93,7 @@ __all__ = [
     "diagnostics",
     "evaluate",
     "fit",
+    "gaussian_policy_gradient",
     "get_backend",
     "get_num_threads",
     "huber",
@@ -99,6 +102,7 @@ __all__ = [
     "num_threads",
     "optim",
     "plot",
+    "policy_gradient",
     "predict",
     "quantile",
     "save",

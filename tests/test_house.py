@@ -20,7 +20,7 @@ FLOORS = (
     ("backends",),
     ("runtime",),
     ("epilogues",),
-    ("functional", "losses", "init"),
+    ("functional", "losses", "policies", "init"),
     ("layers", "optim"),
     ("network",),
     ("persistence", "data", "interop"),
