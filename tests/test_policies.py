@@ -1,6 +1,8 @@
 """Losses of policies against formulas of single rows, finite differences, PyTorch's numbers for PPO, and errors."""
 
 import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -288,3 +290,14 @@ def test_against_pytorch(rng):
     loss.backward()
     np.testing.assert_allclose(result.loss, loss.item(), rtol=1e-12)
     np.testing.assert_allclose(result.grad, logits.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_the_example_learns():
+    """CartPole, from 20 steps an episode on."""
+    script = Path(__file__).parents[1] / "bench" / "ppo.py"
+    if not script.exists():
+        pytest.skip("without bench/")
+    lines = []
+    mean_return, _ = runpy.run_path(str(script))["train"](0, iterations=20, report=lines.append)
+    assert len(lines) == 1
+    assert mean_return > 60
