@@ -942,3 +942,20 @@ def test_evil_descriptions_of_several_networks(tmp_path, change, text):
     files.write(path, {**texts, "networks": json.dumps(nets)}, arrays)
     with pytest.raises(ValueError, match=f"load: .*{text}"):
         fa.load(path)
+
+
+def test_networks_of_different_optimisers_are_refused(tmp_path):
+    path = tmp_path / "nets.safetensors"
+    nets, optimizer = several(), fa.optim.Adam()
+    optimizer.step(*nets.values())
+    fa.save(nets, path, optimizer)
+    with path.open("rb") as file:
+        texts, arrays = files.read(file)
+    described_ = json.loads(texts.pop("networks"))
+    described_["pi"]["optimizer"]["steps"] = 2
+    del texts["checksum"]
+    files.write(path, {**texts, "networks": json.dumps(described_)}, arrays)
+    fresh = fa.optim.Adam()
+    with pytest.raises(ValueError, match=r"load: .*not trained by one optimiser"):
+        fa.load(path, optimizer=fresh)
+    assert (fresh.steps, fresh.state) == (0, {})
