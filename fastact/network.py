@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, checks, wording
+from . import backends, checks, init, wording
 from .layers import Dense, chain
 from .layers.base import Layer, Plan
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, keep, lay_out, views
@@ -75,6 +75,9 @@ class Sequential(_Flat):
     *layers : the layers; each one's inputs must equal the outputs of the one before
     dtype : "float32" (default) or "float64"
     rng : seed or numpy Generator for the initial weights
+    weight_init : how all layers start that were given no ``weight_init`` of their own: a name in
+        ``fastact.init.INITIALIZERS`` ("torch", "glorot_uniform", ...) or an initialiser; None for the scheme that suits
+        each layer's activation
 
     ``parameters``, ``gradients`` and ``buffers`` (what is not trained: BatchNorm's statistics) are flat 1-D arrays;
     each layer's are views of them. ``net(x)`` is inference: a new array, no shared workspace, safe from several
@@ -86,12 +89,16 @@ class Sequential(_Flat):
     """
 
     @wording.explained
-    def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None) -> None:
+    def __init__(self, *layers: Layer, dtype: Any = "float32", rng: Any = None, weight_init: Any = None) -> None:
         """Lay out the buffers and initialise the parameters."""
         generator = checks.generator("Sequential", rng)
+        if weight_init is not None:
+            weight_init = init.initializer("Sequential", "weight_init", weight_init)
         self._build(layers, dtype)
         with np.errstate(over="ignore"):
             for layer in self.layers:
+                if weight_init is not None:
+                    layer.start_as(weight_init)
                 layer.initialize(generator)
         for name, array in {**self.named_parameters(), **self.named_buffers()}.items():
             if not np.isfinite(array).all():

@@ -1,6 +1,8 @@
 """Initialisers: moments, bounds, orthogonality, defaults by activation, errors."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -107,8 +109,10 @@ def test_seed_decides():
     [
         (ValueError, lambda: fa.Dense(2, 2, weight_init="kaiming")),
         (TypeError, lambda: fa.Dense(2, 2, weight_init=3)),
-        (TypeError, lambda: fa.Dense(2, 2, bias_init=None)),
-        (ValueError, lambda: fa.Sequential(fa.Dense(2, 2, bias_init="he"))),
+        (TypeError, lambda: fa.Dense(2, 2, bias_init=0.0)),
+        (TypeError, lambda: fa.Sequential(fa.Dense(2, 2), weight_init=1)),
+        (ValueError, lambda: fa.Sequential(fa.Dense(2, 2), weight_init="pytorch")),
+        (ValueError, lambda: init.VarianceScaling(sigmoid_scale=0)),
         (ValueError, lambda: fa.Sequential(fa.Dense(2, 2, bias_init="orthogonal"))),
         (ValueError, lambda: fa.Sequential(fa.Dense(2, 3, weight_init=lambda shape, rng: np.zeros((3, 2))))),
         (ValueError, lambda: fa.Sequential(fa.Dense(2, 3, weight_init=lambda shape, rng: np.full(shape, np.nan)))),
@@ -150,3 +154,81 @@ def test_starting_values_fit_the_dtype(layer):
     ):
         fa.Sequential(layer(), rng=0)
     assert np.isfinite(fa.Sequential(layer(), rng=0, dtype="float64").parameters).all()
+
+
+def test_names_of_libraries():
+    """Bounds as their sources say: torch.nn.Linear.reset_parameters, MLPClassifier._init_coef, keras.layers.Dense."""
+    n, m = 300, 70
+    glorot, torch = math.sqrt(6 / (n + m)), 1 / math.sqrt(n)
+    for name, activation, weight, bias in [
+        ("torch", "relu", torch, torch),
+        ("torch", "sigmoid", torch, torch),
+        ("sklearn", "relu", glorot, glorot),
+        ("sklearn", "tanh", glorot, glorot),
+        ("sklearn", "sigmoid", math.sqrt(2 / (n + m)), math.sqrt(2 / (n + m))),
+        ("keras", "relu", glorot, 0),
+        ("keras", "sigmoid", glorot, 0),
+    ]:
+        layer = fa.Dense(n, m, activation, weight_init=name)
+        fa.Sequential(layer, rng=0, dtype="float64")
+        w, b = layer.parameters["weight"], layer.parameters["bias"]
+        assert 0.999 * weight < np.abs(w).max() <= weight
+        assert w.var() == pytest.approx(weight**2 / 3, rel=0.05)
+        assert 0.85 * bias <= np.abs(b).max() <= bias
+        assert abs(b.mean()) <= 5 * bias / math.sqrt(3 * m)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("kaiming", "he"), ("xavier", "glorot")])
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+def test_other_names(theirs, ours, distribution):
+    made = (init.make(f"{name}_{distribution}", (5, 3), np.random.default_rng(1)) for name in (theirs, ours))
+    np.testing.assert_array_equal(*made)
+
+
+def test_a_bias_is_told_what_its_layer_takes_and_gives():
+    told = []
+
+    def seen(shape, rng, *, fans):
+        told.append((shape, fans))
+        return np.ones(shape)
+
+    net = fa.Sequential(
+        fa.Dense(48, 400, bias_init="he_uniform"),
+        fa.Dense(400, 6, fa.activation("maxout", pieces=2), bias_init=seen),
+        rng=0,
+    )
+    bound = math.sqrt(6 / 48)
+    assert 0.97 * bound < np.abs(net.layers[0].parameters["bias"]).max() <= bound
+    assert told == [((12,), (400, 12))]
+    made = init.make(seen, (2, 3), np.random.default_rng(0), (2, 3))
+    assert made.shape == (2, 3)
+    assert (init.make(lambda shape, rng: np.ones(shape), (4,), np.random.default_rng(0), (2, 4)) == 1).all()
+
+
+def test_a_networks_initialiser_is_for_layers_without_their_own():
+    layers = [
+        fa.Dense(4, 5, "relu"),
+        fa.Residual(fa.Dense(5, 5)),
+        fa.Dense(5, 3, weight_init=init.Constant(2.0)),
+        fa.Dense(3, 2, bias_init=init.Constant(4.0)),
+    ]
+    net = fa.Sequential(*layers, weight_init=init.Constant(7.0), rng=0)
+    starts = {name: set(array.ravel().tolist()) for name, array in net.named_parameters().items()}
+    assert starts == {
+        "0.weight": {7.0}, "0.bias": {0.0}, "1.0.weight": {7.0}, "1.0.bias": {0.0},
+        "2.weight": {2.0}, "2.bias": {0.0}, "3.weight": {7.0}, "3.bias": {4.0},
+    }  # fmt: skip
+    one, other = fa.Sequential(fa.Dense(9, 4), weight_init="torch", rng=3), fa.Dense(9, 4, weight_init="torch")
+    fa.Sequential(other, rng=3)
+    np.testing.assert_array_equal(one.layers[0].parameters["weight"], other.parameters["weight"])
+    np.testing.assert_array_equal(one.layers[0].parameters["bias"], other.parameters["bias"])
+    assert other.parameters["bias"].any()
+
+
+def test_copies_keep_what_they_were_given():
+    layer = copy.deepcopy(fa.Dense(3, 2, weight_init="zeros", bias_init=lambda shape, rng: np.ones(shape)))
+    net = pickle.loads(pickle.dumps(fa.Sequential(layer, weight_init=init.Constant(7.0), rng=0)))
+    assert not net.layers[0].parameters["weight"].any()
+    again = copy.deepcopy(net.layers[0])
+    fa.Sequential(again, weight_init=init.Constant(7.0), rng=0)
+    assert not again.parameters["weight"].any()

@@ -111,6 +111,9 @@ class Layer:
         """Take note of which parameters and buffers are frozen: gradients need not be computed, buffers stay."""
         self.frozen = names
 
+    def start_as(self, weight_init: Any) -> None:
+        """Take the network's initialiser for weights, where the layer was given none; None: the layer's own default."""
+
     def initialize(self, rng: np.random.Generator) -> None:
         """Fill the parameters and buffers with starting values."""
 

@@ -28,8 +28,10 @@ class Dense(LibraryLayer):
         ``pieces`` is the largest of that many linear maps.
     bias : whether to add a bias
     weight_init : a name in ``fastact.init.INITIALIZERS`` ("he_uniform", "orthogonal", ...) or a function of shape and
-        generator; None for the scheme that suits the activation: He, Glorot or LeCun
-    bias_init : likewise, for the bias: "zeros" or "small_positive", ``fastact.init.Constant(0.1)``, ...
+        generator; "torch", "sklearn" or "keras" starts weights and biases as that library does. None for what the
+        network gives, or else the scheme that suits the activation: He, Glorot or LeCun
+    bias_init : likewise, for the bias: "small_positive", ``fastact.init.Constant(0.1)``, ...; None for zeros, or what
+        ``weight_init`` says of biases
 
     ``parameters["weight"]`` has shape (inputs, outputs), ``parameters["bias"]`` (outputs,); with maxout there are
     outputs * pieces columns, an output's pieces side by side. ``parameters["activation"]`` is what prelu or swish
@@ -44,7 +46,7 @@ class Dense(LibraryLayer):
         *,
         bias: bool = True,
         weight_init: str | init.Initializer | None = None,
-        bias_init: str | init.Initializer = "zeros",
+        bias_init: str | init.Initializer | None = None,
     ) -> None:
         super().__init__()
         self.inputs = checks.whole("Dense", "inputs", inputs, 1)
@@ -53,12 +55,17 @@ class Dense(LibraryLayer):
         self.zero_blocks = self.activation.zero_blocks
         self.columns = self.activation.columns(self.outputs)
         self.bias = bool(bias)
-        scheme = self.activation.init if weight_init is None else weight_init
-        self.weight_init = init.initializer("Dense", "weight_init", scheme)
-        self.bias_init = init.initializer("Dense", "bias_init", bias_init)
+        self._given_inits = weight_init, bias_init
+        self.start_as(None)
         self.saves = self.activation.saves
         self.reads_output = self.saves == "y"
         self._learned = self.activation.parameter_spec(self.outputs)
+
+    def start_as(self, weight_init: str | init.Initializer | None) -> None:
+        weight, bias = self._given_inits
+        own = weight_init if weight is None else weight
+        scheme = self.activation.init if own is None else own
+        self.weight_init, self.bias_init = init.for_layer("Dense", scheme, bias, self.activation.name)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         specs = {"weight": ParameterSpec((self.inputs, self.columns), "weight")}
@@ -80,17 +87,20 @@ class Dense(LibraryLayer):
         self.scratch["into"] = ParameterGradients(self.gradients["weight"], db, self.gradients.get("activation"))
 
     def initialize(self, rng: np.random.Generator) -> None:
-        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.columns), rng)
+        fans = self.inputs, self.columns
+        self.parameters["weight"][...] = init.make(self.weight_init, fans, rng, fans)
         if self.bias:
-            self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng)
+            self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng, fans)
         if self._learned is not None:
             self.parameters["activation"][...] = self.activation.initial_parameter()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without initialisers that cannot be pickled: what follows has its weights."""
         state = super().__getstate__()
-        defaults = {"weight_init": self.activation.init, "bias_init": "zeros"}
-        return state | {key: init.INITIALIZERS[name] for key, name in defaults.items() if init.is_local(state[key])}
+        given = tuple(None if init.is_local(value) else value for value in self._given_inits)
+        known = init.for_layer("Dense", self.activation.init, None, self.activation.name)
+        both = zip(("weight_init", "bias_init"), known, strict=True)
+        return state | {"_given_inits": given} | {key: value for key, value in both if init.is_local(state[key])}
 
     def _shown(self) -> Iterable[str]:
         """The activation; nothing of the initialisers, whose work is done."""

@@ -70,6 +70,10 @@ class Residual(LibraryLayer):
         for layer, own in zip(self.block, chain.by_layer(dict.fromkeys(names), len(self.block)), strict=True):
             layer.freeze(frozenset(own))
 
+    def start_as(self, weight_init: Any) -> None:
+        for layer in self.block:
+            layer.start_as(weight_init)
+
     def initialize(self, rng: np.random.Generator) -> None:
         for layer in self.block:
             layer.initialize(rng)
