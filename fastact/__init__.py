@@ -49,6 +49,7 @@ from .layers import (
     Maxout,
     PReLU,
     Residual,
+    Standardize,
     Swish,
 )
 from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
@@ -84,6 +85,7 @@ __all__ = [
     "Residual",
     "Run",
     "Sequential",
+    "Standardize",
     "Swish",
     "__version__",
     "absolute_error",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import backends, checks, init, wording
-from .layers import Dense, chain
+from .layers import Dense, Standardize, chain
 from .layers.base import Layer, Plan
 from .memory import ALIGNMENT, Segment, aligned_empty, fill, keep, lay_out, views
 from .optim.optimizer import check_networks
@@ -202,6 +202,39 @@ class Sequential(_Flat):
             name: _from_torch(function, name, given[name], array) for name, array in targets.items() if name in given
         }
         fill(function, {name: targets[name] for name in prepared}, prepared)
+
+    def standardize(self, x: np.ndarray) -> None:
+        """Have the network take raw data: x's columns, of shape (rows, inputs), with mean 0 and deviation 1 for it.
+
+        A ``Standardize`` layer at the front keeps their mean and deviation, which passes, ``save`` and ``state_dict``
+        include. Where there is none it is put there, and the others' numbers rise: "0.weight" becomes "1.weight".
+        Parameters and gradients stay where they are. Raises ValueError for no rows, NaN or infinity.
+        """
+        array = self._input("Sequential.standardize", x)
+        if not len(array) or not np.isfinite(array).all():
+            raise ValueError(
+                f"Sequential.standardize: expected at least one row of finite numbers, got {checks.describe(array)}"
+            )
+        front = self.layers[0]
+        if not isinstance(front, Standardize):
+            front = Standardize(self.inputs)
+            self._put_first(front)
+        front.measure(array)
+
+    def _put_first(self, layer: Layer) -> None:
+        """A layer of buffers alone before the others, whose parameters keep their places."""
+        self.layers = (layer, *self.layers)
+        self.segments = _renumbered(self.segments)
+        old, buffers = _renumbered(self.buffer_segments), self.buffers
+        frozen = {s.name for s in old if s.frozen}
+        specs = chain.named_specs(self.layers, "buffer_specs")
+        laid = lay_out(specs, ALIGNMENT // self.dtype.itemsize)
+        self.buffer_segments = tuple(replace(s, frozen=s.name in frozen) for s in laid)
+        self.buffers = self._flat(laid)
+        named = self.named_buffers()
+        for name, array in views(old, buffers).items():
+            named[name][...] = array
+        self._attach()
 
     def summary(self, batch_size: int = 32) -> str:
         """A table of the layers: output shape, parameters (and how many are frozen), and memory for a batch size.
@@ -527,6 +560,12 @@ def soft_update(target: _Flat, source: _Flat, tau: float) -> None:
             mine[...] = other
         elif fraction:
             np.add(mine, fraction * (other - mine), out=mine)
+
+
+def _renumbered(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The segments where one layer has come before theirs."""
+    parts = ((s, s.name.split(".", 1)) for s in segments)
+    return tuple(replace(s, name=f"{int(number) + 1}.{name}") for s, (number, name) in parts)
 
 
 def _single(items: Iterable[Any]) -> Iterable[Any]:

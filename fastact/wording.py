@@ -76,6 +76,7 @@ REMEDIES = (
     ("sample_weights weight weights", "sample_weight=[...], one number >= 0 a row"),
     ("criterion loss_fn loss_function loss_func objective", "loss='softmax_cross_entropy'"),
     ("verbose silent", "progress=False"),
+    ("normalize normalise standardise scale_data scaler", "standardize=True"),
     ("random_state generator key seed", "rng=0"),
     ("random_state generator key rng", "seed=0"),
     ("monitor min_delta", "callbacks=fastact.EarlyStopping(patience=10, monitor='validation_loss')"),
@@ -155,6 +156,10 @@ def _no_such_keyword(qualified: str, word: str, known: tuple[str, ...]) -> str:
     else:
         hint = f"it takes {', '.join(known)}"
     return f"{name}: there is no keyword {word!r}; {hint}"
+
+
+class TrainingWarning(UserWarning):
+    """Something in the training looks wrong; the text says what, where, and what usually helps."""
 
 
 def warn(text: str, category: type[Warning]) -> None:

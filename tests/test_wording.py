@@ -40,6 +40,7 @@ LAYERS = {
     "Maxout(8 -> 4, pieces=2)": fa.Maxout(2, 8),
     "Dropout(rate=0.2)": fa.Dropout(0.2, seed=3),
     "AlphaDropout(6 -> 6, rate=0.5)": fa.AlphaDropout(inputs=6),
+    "Standardize(4 -> 4)": fa.Standardize(4),
     "LayerNorm(eps=1e-05, bias=False)": fa.LayerNorm(bias=False),
     "Residual(4 -> 4, LayerNorm(4 -> 4, eps=1e-05), Dense(4 -> 4, relu))": fa.Residual(
         fa.LayerNorm(inputs=4), fa.Dense(4, 4, "relu")

@@ -42,8 +42,9 @@ the one-sided differences disagree by as much as the error, the element is skipp
 functions, and ``fastact compare`` trains one network with each activation; both use what is here.
 """
 
+from ..wording import TrainingWarning
 from .gradient_check import GradientCheck, check_gradients
-from .monitor import Monitor, TrainingWarning
+from .monitor import Monitor
 from .observer import Observer, observe
 from .statistics import ColumnStatistics, LayerStatistics, column_statistics
 

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 from .. import checks
 from ..training.callbacks import Callback, Run
-from ..wording import Text, warn
+from ..wording import Text, TrainingWarning, warn
 from .observer import Observer, attach, detach
 from .statistics import SATURATION, LayerStatistics, table
-
-
-class TrainingWarning(UserWarning):
-    """Something in the training looks wrong; the text says what, where, and what usually helps."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ from .activations import Activation, Maxout, PReLU, Swish
 from .base import Layer
 from .dropout import AlphaDropout, Dropout
 from .fully_connected import Dense
-from .normalization import BatchNorm, LayerNorm
+from .normalization import BatchNorm, LayerNorm, Standardize
 from .residual import Residual
 
 __all__ = [
@@ -104,5 +104,6 @@ __all__ = [
     "Maxout",
     "PReLU",
     "Residual",
+    "Standardize",
     "Swish",
 ]

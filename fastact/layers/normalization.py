@@ -1,4 +1,4 @@
-"""Layer and batch normalisation."""
+"""Layer and batch normalisation, and columns made comparable."""
 
 from __future__ import annotations
 
@@ -173,3 +173,47 @@ class BatchNorm(Normalization):
         *moments, given = saved
         sums = (None, None) if given and self._all_frozen() else self._sums()
         backends.current().batch_norm_backward(grad, *moments, self.parameters.get("weight"), dx, *sums, given)
+
+
+@listed
+class Standardize(SameWidth):
+    """y = (x - mean) / scale, column by column: raw data made fit for the layers behind it.
+
+    The ``buffers`` "mean" and "scale" are 0 and 1 until ``measure(x)``; ``net.standardize(x)`` and
+    ``fit(standardize=True)`` put such a layer at the front of a network and measure.
+
+    Parameters
+    ----------
+    inputs : the width, needed only where no layer stands before
+    """
+
+    reads_input = reads_output = False
+    in_place_forward = True
+
+    def buffer_specs(self) -> dict[str, ParameterSpec]:
+        return {name: ParameterSpec((self.inputs,), "norm") for name in ("mean", "scale")}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.buffers["mean"][...], self.buffers["scale"][...] = 0, 1
+
+    def measure(self, x: np.ndarray) -> None:
+        """Take mean and standard deviation of x's columns, of shape (rows, inputs); a constant column keeps scale 1."""
+        blocks = [x[start : start + 4096] for start in range(0, len(x), 4096)]
+        with np.errstate(all="ignore"):
+            mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(x)
+            squares = sum(np.square(block - mean).sum(axis=0, dtype=np.float64) for block in blocks)
+            scale = np.sqrt(squares / len(x)).astype(x.dtype)
+        varies = (x.min(axis=0) < x.max(axis=0)) & (scale > 0) & np.isfinite(scale)
+        self.buffers["mean"][...], self.buffers["scale"][...] = mean, np.where(varies, scale, 1)
+
+    def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.infer_into(x, y)
+        self._save(True, len(x))
+
+    def infer_into(self, x: np.ndarray, y: np.ndarray) -> None:
+        with np.errstate(all="ignore"):
+            np.divide(np.subtract(x, self.buffers["mean"], out=y), self.buffers["scale"], out=y)
+
+    def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
+        with np.errstate(all="ignore"):
+            np.divide(grad, self.buffers["scale"], out=dx)

@@ -16,6 +16,7 @@ import numpy as np
 from .. import checks, wording
 from ..data import conversion
 from ..data.batches import ArrayBatches, Batches
+from ..layers import Standardize
 from ..layers.chain import flattened
 from ..network import Sequential
 from ..optim import SGD, Optimizer, named_optimizer
@@ -26,6 +27,7 @@ from .interrupts import Interrupts
 from .metrics import Metric, measure
 from .objectives import Objective
 from .progress import Progress
+from .raw_data import RawData
 from .step import Step, check_parameters, not_finite
 
 BATCH = 1024  # rows at a time in predict and evaluate
@@ -90,6 +92,7 @@ def fit(
     validation: Any = None,
     metrics: Any = None,
     sample_weight: Any = None,
+    standardize: bool = False,
     shuffle: bool = True,
     callbacks: Iterable[Callback] = (),
     patience: int | None = None,
@@ -121,6 +124,9 @@ def fit(
         after each epoch on the validation data ("validation_accuracy" in the history), or without any, where metrics
         are asked for, on the training data ("accuracy"). The default is what suits the loss, with validation data.
     sample_weight : numbers >= 0, one a row, for the training loss
+    standardize : whether the network is to take raw data: one that does not begin with a ``Standardize`` layer is given
+        one, with mean and deviation of the columns that are trained on (``net.standardize``); it stays there, in
+        ``predict``, ``save`` and further fits
     shuffle : whether to draw a new order of the rows in each epoch
     callbacks : ``Callback`` objects
     patience : short for ``callbacks=[EarlyStopping(patience)]``, on the validation loss where there is one
@@ -144,6 +150,11 @@ def fit(
     KeyboardInterrupt : after Ctrl-C. The step that runs is finished first, and then the callbacks' ``on_train_end``, so
         that network and optimiser are as after a whole number of steps; training can go on from there. The exception's
         ``history`` is the history so far, ``interrupted``. A second Ctrl-C stops at once.
+
+    Warns
+    -----
+    TrainingWarning : once, where the columns of x differ in scale by more than 100 (raw data), or where after the first
+        of several epochs the outputs, or the first layer's units, no longer depend on x
     """
     _check_network("fit", net)
     objective = Objective("fit", loss)
@@ -168,6 +179,9 @@ def fit(
         batches = ArrayBatches(*data, row_weights, batch_size, generator if shuffle else None)
         _check_sizes(net, batches)
 
+        if standardize and not isinstance(net.layers[0], Standardize):
+            net.standardize(data.x)
+        looked = RawData(net, data.x)
         run = Run(net, optimizer, epochs, batches.steps)
 
         @functools.cache  # where it is asked for: it reads all the data
@@ -187,12 +201,15 @@ def fit(
     run.names = ("loss", *(found if metrics is not None or valid is not None else ()), "rate")
 
     def after_epoch() -> dict[str, float]:
+        if run.epoch == 1 and epochs > 1:
+            looked.after()
         if valid is not None:
             return {f"validation_{k}": v for k, v in _evaluate(net, objective, measured, valid).items()}
         if metrics is None or not measured:
             return {}
         return measure("fit", measured, _predict(net, data.x, BATCH), data.y)
 
+    looked.before()
     _Training(run, objective, batches, called, after_epoch).start(resumed, progress)
     return run.history
 

@@ -160,6 +160,15 @@ class NaiveBatchNorm(NaiveNorm):
     axis = 0
 
 
+class NaiveStandardize(Naive):
+    def forward(self, x):
+        self.scale = self.layer.buffers["scale"].astype(np.float64)
+        return (x - self.layer.buffers["mean"].astype(np.float64)) / self.scale
+
+    def backward(self, g):
+        return g / self.scale, {}
+
+
 class NaiveResidual(Naive):
     def __init__(self, layer):
         super().__init__(layer)
@@ -245,6 +254,7 @@ def naive(layer):
         fa.AlphaDropout: NaiveDropout,
         fa.LayerNorm: NaiveNorm,
         fa.BatchNorm: NaiveBatchNorm,
+        fa.Standardize: NaiveStandardize,
         fa.Residual: NaiveResidual,
         Shift: NaiveShift,
         Reverse: NaiveReverse,
@@ -271,6 +281,7 @@ KINDS = {
     "alpha-dropout": lambda n: fa.AlphaDropout(0.3),
     "layer-norm": lambda n: fa.LayerNorm(),
     "batch-norm": lambda n: fa.BatchNorm(),
+    "standardize": lambda n: fa.Standardize(),
     "residual-in-place": lambda n: fa.Residual(fa.Dropout(0.25), fa.Activation("tanh")),
     "residual-norm": lambda n: fa.Residual(fa.LayerNorm(), fa.Dense(n, n, "relu"), fa.Dropout(0.5)),
     "residual-own": lambda n: fa.Residual(Reverse(), fa.Dense(n, n)),
@@ -295,6 +306,9 @@ def build(kinds, width=6, dtype="float64", seed=0):
     net = fa.Sequential(*layers, dtype=dtype, rng=seed)
     rng = np.random.default_rng(seed + 1)
     net.parameters += 0.3 * rng.normal(size=net.parameters.shape)
+    for layer in net.layers:
+        if isinstance(layer, fa.Standardize):
+            layer.measure(rng.normal(3, 2, size=(7, layer.inputs)).astype(dtype))
     return net
 
 
@@ -899,6 +913,7 @@ OVERRIDABLE = [
     (fa.AlphaDropout, (0.5,)),
     (fa.LayerNorm, ()),
     (fa.BatchNorm, ()),
+    (fa.Standardize, ()),
 ]
 
 
