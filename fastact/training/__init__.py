@@ -6,7 +6,7 @@
 >>> x, labels = rng.normal(size=(400, 5)), rng.integers(0, 3, 400)
 >>> net = fa.Sequential(fa.Dense(5, 16, "relu"), fa.Dense(16, 3), rng=0)
 >>> history = fa.fit(
-...     net, x, labels, optimizer=fa.optim.Adam(1e-3), epochs=50, batch_size=64, rng=0, validation=0.1, patience=5,
+...     net, x, labels, epochs=50, batch_size=64, rng=0, validation=0.1, patience=5,
 ...     checkpoint="run.safetensors", progress=False,
 ... )
 >>> len(history.loss) == len(history["validation_accuracy"]) == history.epochs
@@ -14,6 +14,7 @@ True
 
 - **Data**: lists, NumPy arrays of any number type, pandas frames and CPU torch tensors are converted once to the
   network's dtype. NaN, infinity, text, sparse and masked data are refused with their place and a way out.
+  ``standardize=True`` has the network take raw columns; a ``TrainingWarning`` names data that need it.
 - **Losses**: by name; with options, ``functools.partial(fa.huber, delta=0.5)``; or any function of (outputs, targets)
   that returns the mean loss and its gradient. ``sample_weight=`` weighs rows.
 - **Validation**: ``(x, y)``, or a fraction of the rows, which ``rng`` draws. **Metrics**: "accuracy", "r2" or functions

@@ -19,7 +19,7 @@ from ..data.batches import ArrayBatches, Batches
 from ..layers import Standardize
 from ..layers.chain import flattened
 from ..network import Sequential
-from ..optim import SGD, Optimizer, named_optimizer
+from ..optim import Adam, Optimizer, named_optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
 from .checkpoints import Resumed, checksum, recorder, through_json
 from .history import History
@@ -116,7 +116,7 @@ def fit(
         gradient and ``sample_weight=`` where it takes them. A whole-number y reaches it as int64; for one output, a y
         of shape (rows,) as a column of floats.
     optimizer : an ``Optimizer``, or a name of ``fastact.optim.OPTIMIZERS`` ("sgd", "adam", "adamw", ...), which is that
-        optimiser with its defaults; ``fastact.optim.SGD(lr=0.01, momentum=0.9)`` unless given
+        optimiser with its defaults; ``fastact.optim.Adam(lr=0.001)`` unless given
     epochs, batch_size : whole numbers >= 1; a last short batch is used too
     validation : (x, y) to evaluate after each epoch; or a fraction between 0 and 1: that part of the rows, drawn by
         rng, is held out of the training
@@ -160,7 +160,7 @@ def fit(
     objective = Objective("fit", loss)
     epochs = checks.whole("fit", "epochs", epochs, 1)
     batch_size = checks.whole("fit", "batch_size", batch_size, 1)
-    optimizer = SGD(lr=0.01, momentum=0.9) if optimizer is None else named_optimizer("fit", optimizer)
+    optimizer = Adam(lr=0.001) if optimizer is None else named_optimizer("fit", optimizer)
     generator = checks.generator("fit", rng)
     measured = objective.metrics("fit", metrics)
 

@@ -287,7 +287,7 @@ def test_evil_checkpoints(tmp_path):
     generator = np.random.Generator(np.random.MT19937(0))
     common = {"progress": False, "batch_size": 10, "epochs": 1}
     callbacks = [fa.EarlyStopping(3, monitor="loss")]
-    net, optimizer = network(), fa.optim.SGD(0.01, 0.9)
+    net, optimizer = network(), fa.optim.Adam()
     fa.fit(net, X, LABELS, checkpoint=file, rng=generator, callbacks=callbacks, optimizer=optimizer, **common)
     content = persistence.Content("test", file)
     training = content.header["training"]

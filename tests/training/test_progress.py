@@ -27,7 +27,7 @@ def test_lines_where_there_is_no_terminal(monkeypatch):
     assert len(lines) == 3
     for number, line in enumerate(lines, 1):
         assert re.fullmatch(
-            rf"epoch {number}/3: loss [\d.]+, validation_loss [\d.]+, validation_accuracy [\d.]+, rate 0\.01, "
+            rf"epoch {number}/3: loss [\d.]+, validation_loss [\d.]+, validation_accuracy [\d.]+, rate 0\.001, "
             r"3 steps in [\d.e-]+ s",
             line,
         )
@@ -38,7 +38,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert "12/12" in text
     assert "epoch=3/3" in text
     assert "loss=" in text
-    assert "rate=0.01" in text
+    assert "rate=0.001" in text
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
@@ -48,7 +48,7 @@ def test_silence(monkeypatch, stream):
 
 def test_early_stopping_says_why(monkeypatch):
     text = shown(monkeypatch, io.StringIO(), callbacks=[fa.EarlyStopping(1, monitor="rate")])
-    assert "stopped after epoch 2: rate no longer improves (best 0.01 in epoch 1, whose weights are restored)" in text
+    assert "stopped after epoch 2: rate no longer improves (best 0.001 in epoch 1, whose weights are restored)" in text
 
 
 def test_a_notebook_without_widgets_has_a_bar_of_text(python):

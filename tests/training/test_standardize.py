@@ -40,7 +40,7 @@ def test_it_trains_on_raw_data_as_on_scaled(dtype):
 def test_every_way_to_the_outputs_includes_it(tmp_path):
     x, y = raw()
     net = network()
-    fit(net, x, y, epochs=5, standardize=True, validation=0.2, metrics="accuracy")
+    fit(net, x, y, epochs=30, standardize=True, validation=0.2, metrics="accuracy")
     assert fa.evaluate(net, x, y, metrics="accuracy")["accuracy"] > 0.8
     outputs = net(x)
     np.testing.assert_array_equal(fa.predict(net, x), outputs)
@@ -126,6 +126,23 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
 
 def plain(activation="relu", *front):
     return fa.Sequential(*front, fa.Dense(4, 16, activation), fa.Dense(16, 2), rng=1)
+
+
+def test_the_default_trains_on_raw_columns():
+    """As scikit-learn's estimators do with Adam; with SGD(0.01, momentum=0.9) all units die in the first steps."""
+    x, y = raw()
+    with pytest.warns(TrainingWarning):
+        net = plain()
+        fit(net, x, y, epochs=30)
+    assert fa.evaluate(net, x, y, metrics="accuracy")["accuracy"] > 0.7
+
+
+def test_the_default_optimizer_is_adam():
+    x, y = raw()
+    one, other = plain("tanh", fa.BatchNorm(inputs=4)), plain("tanh", fa.BatchNorm(inputs=4))
+    fit(one, x, y, epochs=2)
+    fit(other, x, y, epochs=2, optimizer=fa.optim.Adam(0.001, (0.9, 0.999)))
+    np.testing.assert_array_equal(one.parameters, other.parameters)
 
 
 def test_columns_of_other_scales_are_named_once():
