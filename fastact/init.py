@@ -1,5 +1,5 @@
 """Initial weights and biases. The default for weights follows the activation, as the registry says for each: He for the
-ReLU family, LeCun for SELU, Glorot for saturating functions and for no activation.
+ReLU family, with the mean of inputs and outputs; LeCun for SELU; Glorot for saturating functions and for no activation.
 
 An initialiser is a function of a shape and a NumPy generator that returns an array of that shape; a weight has the
 shape (inputs, outputs). One that takes a keyword ``fans`` is told the layer's (inputs, outputs), for a bias too.
@@ -160,6 +160,15 @@ INITIALIZERS |= {
     for distribution in ("normal", "uniform")
 }
 
+#: How a layer starts that was told nothing, by its activation's scheme in the registry. He's variance with the mean of
+#: inputs and outputs, as Glorot takes it, is the same between layers of one width, where deep networks need ReLU's
+#: factor of 2, and smaller behind few inputs, where functions would begin steep and fit the noise: bench/defaults.py.
+DEFAULTS: dict[str, Initializer] = {
+    "he": VarianceScaling(2.0, "mean", "normal"),
+    "glorot": INITIALIZERS["glorot_normal"],
+    "lecun": INITIALIZERS["lecun_normal"],
+}
+
 
 def initializer(function: str, name: str, value: str | Initializer) -> Initializer:
     """The initialiser that a name stands for, or value itself where it can be called; function and name for messages.
@@ -174,10 +183,14 @@ def initializer(function: str, name: str, value: str | Initializer) -> Initializ
 
 
 def for_layer(
-    function: str, weight: str | Initializer, bias: str | Initializer | None, activation: str
+    function: str, weight: str | Initializer | None, bias: str | Initializer | None, activation: str, scheme: str
 ) -> tuple[Initializer, Initializer]:
-    """A layer's initialisers for weight and bias; where bias is None, the weight's says how biases start, else at 0."""
-    chosen = initializer(function, "weight_init", weight)
+    """A layer's initialisers for weight and bias.
+
+    Where weight is None, the default of the activation's scheme; where bias is None, what the weight's says of biases,
+    else 0.
+    """
+    chosen = DEFAULTS[scheme] if weight is None else initializer(function, "weight_init", weight)
     if isinstance(chosen, VarianceScaling) and chosen.sigmoid_scale is not None and activation == "sigmoid":
         chosen = replace(chosen, scale=chosen.sigmoid_scale)
     if bias is None:

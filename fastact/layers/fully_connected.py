@@ -64,8 +64,8 @@ class Dense(LibraryLayer):
     def start_as(self, weight_init: str | init.Initializer | None) -> None:
         weight, bias = self._given_inits
         own = weight_init if weight is None else weight
-        scheme = self.activation.init if own is None else own
-        self.weight_init, self.bias_init = init.for_layer("Dense", scheme, bias, self.activation.name)
+        name, scheme = self.activation.name, self.activation.init
+        self.weight_init, self.bias_init = init.for_layer("Dense", own, bias, name, scheme)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         specs = {"weight": ParameterSpec((self.inputs, self.columns), "weight")}
@@ -87,8 +87,8 @@ class Dense(LibraryLayer):
         self.scratch["into"] = ParameterGradients(self.gradients["weight"], db, self.gradients.get("activation"))
 
     def initialize(self, rng: np.random.Generator) -> None:
-        fans = self.inputs, self.columns
-        self.parameters["weight"][...] = init.make(self.weight_init, fans, rng, fans)
+        fans = self.inputs, self.outputs
+        self.parameters["weight"][...] = init.make(self.weight_init, (self.inputs, self.columns), rng, fans)
         if self.bias:
             self.parameters["bias"][...] = init.make(self.bias_init, (self.columns,), rng, fans)
         if self._learned is not None:
@@ -98,7 +98,7 @@ class Dense(LibraryLayer):
         """Without initialisers that cannot be pickled: what follows has its weights."""
         state = super().__getstate__()
         given = tuple(None if init.is_local(value) else value for value in self._given_inits)
-        known = init.for_layer("Dense", self.activation.init, None, self.activation.name)
+        known = init.for_layer("Dense", None, None, self.activation.name, self.activation.init)
         both = zip(("weight_init", "bias_init"), known, strict=True)
         return state | {"_given_inits": given} | {key: value for key, value in both if init.is_local(state[key])}
 
