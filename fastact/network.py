@@ -135,17 +135,35 @@ class Sequential(_Flat):
         self._note_frozen()
 
     def _stacked(self) -> Any:
-        """A compiled stack, which runs whole passes of dense layers in one call; None for other layers."""
-        if not backends.compiled or not all(type(layer) is Dense for layer in self.layers):
+        """A compiled stack, which runs whole passes of dense layers in one call; None for other layers.
+
+        A ``Standardize`` layer may stand before them.
+        """
+        self._front = self.layers[0] if type(self.layers[0]) is Standardize else None
+        dense = self._stackable()
+        if not backends.compiled or not dense or not all(type(layer) is Dense for layer in dense):
             return None
-        parts = [layer.stacked() for layer in self.layers if isinstance(layer, Dense)]
+        parts = [layer.stacked() for layer in dense]
         layers = [backends.engine.StackedLayer(*part) for part in parts if part is not None]
         if len(layers) < len(parts):
             return None
         stack = backends.engine.DenseStack(layers, self._passes)
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(dense):
             layer._stack = stack, i
         return stack
+
+    def _stackable(self) -> tuple[Any, ...]:
+        """The layers that a stack is made of, all Dense where there is one."""
+        return self.layers[self._front is not None :]
+
+    def _for_stack(self, function: str, x: np.ndarray, training: bool) -> np.ndarray:
+        """What the stack is given for x."""
+        if self._front is None:
+            return x
+        array = self._input(function, x)
+        y = self._front.workspaces["output"].rows(len(array)) if training else np.empty_like(array)
+        self._front.infer_into(array, y)
+        return y
 
     def _note_frozen(self) -> None:
         """Tell the layers what is frozen, and note where backward can stop: below, there is nothing to train."""
@@ -156,7 +174,7 @@ class Sequential(_Flat):
         self._lowest = min(trained, default=len(self.layers))
         self._some_frozen = any(s.frozen for s in self.segments)
         for i, stacked in enumerate(() if self._stack is None else self._stack.layers):
-            stacked.trained = i in trained
+            stacked.trained = i + (self._front is not None) in trained
 
     @property
     def inputs(self) -> int:
@@ -342,8 +360,10 @@ class Sequential(_Flat):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs for x of shape (rows, inputs), as a new array."""
-        if self._stack is not None and (result := self._stack.infer(x)) is not None:
-            return result
+        if self._stack is not None:
+            result = self._stack.infer(self._for_stack("Sequential", x, False))
+            if result is not None:
+                return result
         array = self._input("Sequential", x)
         result, free = chain.infer(self.layers, array)
         return result if free or not np.may_share_memory(result, x) else result.copy()
@@ -363,9 +383,11 @@ class Sequential(_Flat):
         """
         if not training:
             return self(x)
-        if self._stack is not None and self.observer is None and (result := self._stack.forward(x)) is not None:
-            self._trained_rows = len(result)
-            return result
+        if self._stack is not None and self.observer is None:
+            result = self._stack.forward(self._for_stack("Sequential.forward", x, True))
+            if result is not None:
+                self._trained_rows = len(result)
+                return result
         array = self._input("Sequential.forward", x)
         self._trained_rows = None
         observer = self.observer
@@ -385,8 +407,7 @@ class Sequential(_Flat):
             return
         if rows > max(self._stack.views, default=0):
             self._stack.views.clear()  # the workspaces have grown
-        layers: tuple[Any, ...] = self.layers  # all Dense
-        views = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in layers]
+        views = [backends.engine.StackedViews(*layer.stacked_views(rows)) for layer in self._stackable()]
         keep(self._stack.views, rows, views)
 
     def backward(
@@ -404,6 +425,8 @@ class Sequential(_Flat):
             result = self._stack.backward(grad, need_input_grad, accumulate, parameters)
             if result is not None:
                 self._trained_rows = None
+                if need_input_grad and self._front is not None:
+                    self._front.backward_into(None, result, result)
                 return result if need_input_grad else None
         made_by = self._trained_pass if self._stack is None else max(self._trained_pass, self._stack.number)
         if self._trained_rows is None or made_by != self._passes.count:

@@ -7,6 +7,7 @@ import pytest
 from tasks import fit
 
 import fastact as fa
+from fastact import backends
 from fastact.diagnostics import TrainingWarning
 
 SCALES = np.array([1e3, 1.0, 1e-2, 5.0])
@@ -107,6 +108,38 @@ def test_a_network_keeps_all_else():
         np.testing.assert_array_equal(array, values[f"{int(number) - 1}.{own}"])
     np.testing.assert_array_equal(net.named_buffers()["2.running_var"], running)
     assert net.inputs == 4
+
+
+def test_dense_layers_behind_it_run_in_one_call_with_the_same_bits(backend, dtype):
+    x, _ = raw(dtype=dtype)
+    nets = [fa.Sequential(fa.Dense(4, 9, "gelu"), fa.Dense(9, 2), dtype=np.dtype(dtype), rng=0) for _ in range(3)]
+    for net in nets:
+        net.standardize(x)
+    one, other, frozen = nets
+    other.observer = Seen()  # layer by layer
+    frozen.freeze("1.*")
+    first = frozen.named_parameters()["1.weight"].copy()
+    assert (one._stack is None) == (not backends.compiled)
+    for rows in (300, 40, 300, 40, 7, 7, 300):
+        grad = np.random.default_rng(rows).normal(size=(rows, 2)).astype(dtype)
+        outputs = [net.forward(x[:rows], training=True).copy() for net in nets]
+        slopes = [net.backward(grad, need_input_grad=True).copy() for net in nets]
+        for found in (outputs, slopes):
+            np.testing.assert_array_equal(found[0], found[1])
+            np.testing.assert_array_equal(found[0], found[2])
+        np.testing.assert_array_equal(one(x[:rows]), outputs[0])
+        np.testing.assert_array_equal(one.gradients, other.gradients)
+        np.testing.assert_array_equal(frozen.named_gradients()["2.weight"], one.named_gradients()["2.weight"])
+    h = 1e-4 * SCALES
+    if dtype == np.float64:
+        for i in range(4):
+            step = np.eye(4)[i] * h
+            numeric = ((one(x[:7] + step) - one(x[:7] - step)) / (2 * h[i]) * grad[:7]).sum(axis=1)
+            np.testing.assert_allclose(slopes[0][:7, i], numeric, rtol=1e-5, atol=1e-9 / SCALES[i])
+    fa.optim.SGD(0.1).step(frozen)
+    np.testing.assert_array_equal(frozen.named_parameters()["1.weight"], first)
+    with pytest.raises(TypeError, match=r"Sequential: expected x to be"):
+        one(x.astype(np.float64 if dtype == np.float32 else np.float32))
 
 
 def test_columns_that_do_not_vary_and_far_ones():
