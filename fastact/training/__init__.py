@@ -28,11 +28,25 @@ True
   ``KeyboardInterrupt`` goes on to the caller, with the ``history`` so far: call ``fit`` again to go on.
 - **NaN**: a loss that is not finite raises ``ValueError`` before it reaches the parameters, naming epoch, step, layer
   and parameter.
+- **Penalties**: ``penalty=L2(strength)``, or any function that adds its gradient and returns its value.
+- **Batches of your own**: ``fit_batches`` takes them from any object that yields them, and trains as ``fit`` does.
 - **By hand**: ``net.forward(x, training=True)``, a loss, ``net.backward(grad)``, ``optimizer.step(net)``.
 """
 
 from .callbacks import Callback, Checkpoint, EarlyStopping, Run
 from .history import History
-from .loop import evaluate, fit, predict
+from .loop import evaluate, fit, fit_batches, predict
+from .penalties import L2
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "Run", "evaluate", "fit", "predict"]
+__all__ = [
+    "L2",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "Run",
+    "evaluate",
+    "fit",
+    "fit_batches",
+    "predict",
+]

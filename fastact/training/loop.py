@@ -26,6 +26,7 @@ from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
 from .objectives import Objective
+from .penalties import Penalty
 from .progress import Progress
 from .raw_data import RawData
 from .step import Step, check_parameters, not_finite
@@ -98,6 +99,8 @@ def fit(
     patience: int | None = None,
     checkpoint: Any = None,
     resume: Any = None,
+    penalty: Penalty | None = None,
+    check_finite: bool = True,
     rng: Any = None,
     progress: bool = True,
 ) -> History:
@@ -135,6 +138,9 @@ def fit(
         very beginning, the result is bit-identical to that of an uninterrupted run. ValueError for other data, another
         seed, loss or kind of optimizer, or other constants of it. Its ``lr``, ``weight_decay`` and clipping, and what
         is validated and measured, may be others from there on.
+    penalty : what is added to the loss for the parameters, ``fastact.training.L2(strength)`` or any function of
+        (net, weight of the batch) that adds its gradient to net.gradients and returns its value
+    check_finite : False: go on where loss or parameters are NaN or infinite
     rng : seed or numpy Generator for shuffling and splitting
     progress : a progress bar on standard error, or where that is no terminal one line an epoch; False: silent
 
@@ -146,7 +152,7 @@ def fit(
     ------
     TypeError, ValueError : bad data or options, before anything is trained
     ValueError : the loss, or a parameter after an epoch, is NaN or infinite; the message names epoch and layer. A step
-        that starts from such a loss is not made.
+        that starts from such a loss is not made. Not with ``check_finite=False``.
     KeyboardInterrupt : after Ctrl-C. The step that runs is finished first, and then the callbacks' ``on_train_end``, so
         that network and optimiser are as after a whole number of steps; training can go on from there. The exception's
         ``history`` is the history so far, ``interrupted``. A second Ctrl-C stops at once.
@@ -160,7 +166,7 @@ def fit(
     objective = Objective("fit", loss)
     epochs = checks.whole("fit", "epochs", epochs, 1)
     batch_size = checks.whole("fit", "batch_size", batch_size, 1)
-    optimizer = Adam(lr=0.001) if optimizer is None else named_optimizer("fit", optimizer)
+    optimizer = _optimizer("fit", optimizer)
     generator = checks.generator("fit", rng)
     measured = objective.metrics("fit", metrics)
 
@@ -210,7 +216,46 @@ def fit(
         return measure("fit", measured, _predict(net, data.x, BATCH), data.y)
 
     looked.before()
-    _Training(run, objective, batches, called, after_epoch).start(resumed, progress)
+    _Training(run, objective, batches, called, after_epoch, penalty, check_finite).start(resumed, progress)
+    return run.history
+
+
+def fit_batches(
+    net: Sequential,
+    batches: Batches,
+    *,
+    loss: Any = "softmax_cross_entropy",
+    optimizer: Optimizer | str | None = None,
+    epochs: int = 10,
+    validate: Callable[[Sequential], Mapping[str, float]] | None = None,
+    callbacks: Iterable[Callback] = (),
+    penalty: Penalty | None = None,
+    check_finite: bool = True,
+    progress: bool = True,
+) -> History:
+    """Train net on batches of any source: ``fit`` without its conversions.
+
+    Parameters
+    ----------
+    batches : an object with ``rows`` and ``steps`` an epoch, the ``sizes`` that its batches may have, and ``epoch()``,
+        an iterator of (x, y, sample weights or None, weight of the batch in the epoch's mean loss). x and y are as the
+        network and the loss take them: plain arrays of the network's dtype, class numbers as int64.
+    validate : called with net after each epoch; what it returns, numbers by name ("validation_loss", ...), is recorded
+
+    All else as for ``fit``, errors too; there is nothing to resume from.
+    """
+    _check_network("fit_batches", net)
+    objective, epochs = Objective("fit_batches", loss), checks.whole("fit_batches", "epochs", epochs, 1)
+    optimizer = _optimizer("fit_batches", optimizer)
+    _check_sizes(net, batches)
+    run = Run(net, optimizer, epochs, batches.steps)
+    called = _callbacks(callbacks, None, None, False)
+    run.names, run.extended = ("loss", "rate"), validate is not None
+
+    def after_epoch() -> Mapping[str, float]:
+        return {} if validate is None else validate(net)
+
+    _Training(run, objective, batches, called, after_epoch, penalty, check_finite).start(None, progress)
     return run.history
 
 
@@ -225,6 +270,10 @@ class Data(NamedTuple):
 def _check_network(function: str, net: Any) -> None:
     if not isinstance(net, Sequential):
         raise TypeError(f"{function}: expected net to be a Sequential, got {checks.describe(net)}")
+
+
+def _optimizer(function: str, given: Optimizer | str | None) -> Optimizer:
+    return Adam(lr=0.001) if given is None else named_optimizer(function, given)
 
 
 def _labelled(
@@ -300,12 +349,14 @@ class _Training:
     objective: Objective
     batches: Batches
     callbacks: Callbacks
-    after_epoch: Callable[[], dict[str, float]]  # what is measured then
+    after_epoch: Callable[[], Mapping[str, float]]  # what is measured then
+    penalty: Penalty | None
+    check_finite: bool
 
     def start(self, resumed: Resumed | None, progress: bool) -> None:
         """Train to the end, or to where it is stopped."""
         run = self.run
-        step = Step(run, self.objective, self.batches.sizes)
+        step = Step(run, self.objective, self.penalty, self.check_finite)
         try:
             with Progress(run, progress) as bar, Interrupts() as interrupts, self.callbacks.training(run):
                 if resumed is not None:
@@ -331,13 +382,14 @@ class _Training:
         seconds = time.perf_counter() - began
         history.seconds += seconds
         history.steps = run.step
-        check_parameters(run)
+        if self.check_finite:
+            check_parameters(run)
 
         logs.clear()
         logs["loss"] = loss
         with np.errstate(all="ignore"), interrupts.allowed():
             logs.update(self.after_epoch())
-        if not math.isfinite(logs.get("validation_loss", 0.0)):
+        if self.check_finite and not math.isfinite(logs.get("validation_loss", 0.0)):
             raise not_finite(run, f"the validation loss became {logs['validation_loss']}")
         logs["rate"] = run.optimizer.last_rate
         history.append(logs)

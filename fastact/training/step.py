@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from ..memory import aligned_empty
+from ..memory import Workspace
 from ..network import Sequential
 from .callbacks import Run
 from .objectives import Objective
+from .penalties import Penalty
 
 
 class Step:
     """A training step: forward, loss, backward, reduce, update; each phase is an attribute that is called.
 
     ``reduce`` (None: nothing to do) is given the weight of the batch when ``net.gradients`` are those of its loss, and
-    is where they become those of several processes.
+    is where they become those of several processes. ``penalty`` (None: none) then adds its own gradient.
     """
 
-    def __init__(self, run: Run, objective: Objective, sizes: Iterable[int]) -> None:
-        """For batches of those numbers of rows."""
+    def __init__(
+        self, run: Run, objective: Objective, penalty: Penalty | None = None, check_finite: bool = True
+    ) -> None:
         net = run.net
         self.run, self.net = run, net
         self.forward, self.backward, self.update = net.forward, net.backward, run.optimizer.step
         self.reduce: Callable[[float], object] | None = None
         self.loss: Callable[..., Any] = objective.step
-        self.gradients = {rows: aligned_empty((rows, net.outputs), net.dtype) for rows in sizes}  # of the loss
+        self.penalty, self.check_finite = penalty, check_finite
+        self.gradients = Workspace(net.outputs, net.dtype)  # of the loss
 
     def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float:
-        """Make the step, and return the loss of the batch.
+        """Make the step, and return the loss of the batch, penalty included.
 
-        Where the loss is not finite no step is made, and ValueError raised. A batch of weight 0 has no loss.
+        Where the loss is not finite no step is made, and ValueError raised, unless ``check_finite`` is off. A batch of
+        weight 0 has no loss.
         """
         outputs = self.forward(x, True)
         value: float
         if sample_weight is None:
-            value, grad = self.loss(outputs, y, out=self.gradients[len(x)])
+            value, grad = self.loss(outputs, y, out=self.gradients.rows(len(x)))
         else:
-            value, grad = self.loss(outputs, y, out=self.gradients[len(x)], sample_weight=sample_weight)
-        if not isfinite(value):
+            value, grad = self.loss(outputs, y, out=self.gradients.rows(len(x)), sample_weight=sample_weight)
+        if self.check_finite and not isfinite(value):
             raise not_finite(self.run, f"the loss became {float(value)}", x)
         self.backward(grad)
         if self.reduce is not None:
             self.reduce(batch_weight)
+        if self.penalty is not None:
+            value += self.penalty(self.net, batch_weight)
         self.update(self.net)
         self.run.step += 1
         return value

@@ -124,7 +124,7 @@ def phases(size=25):
     """A step of a run, and the name of each of its phases as it is called."""
     x, labels, _ = table()
     run = fa.Run(network(), fa.optim.SGD(0.1), 1, 1)
-    step, called = Step(run, Objective("test", "softmax_cross_entropy"), {size}), []
+    step, called = Step(run, Objective("test", "softmax_cross_entropy")), []
 
     def noted(name, phase):
         def call(*arguments, **keywords):
