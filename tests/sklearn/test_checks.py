@@ -6,9 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastact.sklearn import MLPClassifier, MLPRegressor
 
 
-@pytest.mark.filterwarnings(
-    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
-)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])
 def test_check_estimator(estimator, check):
     check(estimator)
