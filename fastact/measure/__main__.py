@@ -4,6 +4,7 @@
     python -m fastact.measure activations size=16777216 --peers memory --threads 2   # against a bare C loop
     python -m fastact.measure dense shape=64x784x128 activation=relu
     python -m fastact.measure steps optimizer=sgd,policy --threads 2 --save
+    python -m fastact.measure estimators task=fit,predict --threads 2
     python -m fastact.measure accuracy name=elu   # errors at other parameter values than the defaults
 
 Without KEY=VALUE,VALUE all rows are measured. The least time of each library is shown, and how many times as long as
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import ACTIVATIONS
-from . import accuracy, activations, dense_layers, limits, steps
+from . import accuracy, activations, dense_layers, estimators, limits, steps
 from .processes import LIBRARIES, Bench, WorkerError, dumps, file_name, importable
 
-KINDS: dict[str, Any] = {"activations": activations, "dense": dense_layers, "steps": steps}
+KINDS: dict[str, Any] = {"activations": activations, "dense": dense_layers, "steps": steps, "estimators": estimators}
 RESULTS = Path("bench", "results")
 
 

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 
 PACKAGE = Path(__file__).parents[1]
-LIBRARIES = ("fastact", "numpy", "torch", "torch fused", "jax", "onnxruntime", "memory")
+LIBRARIES = ("fastact", "numpy", "torch", "torch fused", "jax", "onnxruntime", "scikit-learn", "memory")
 SHORTEST = 5e4  # nanoseconds between two looks at the clock, at least
 
 
@@ -328,7 +328,9 @@ class Bench:
 
 def importable(library: str) -> bool:
     """Whether the library (and what its worker needs besides) is installed."""
-    needed = {"onnxruntime": ("onnxruntime", "onnx"), "memory": ()}.get(library, (library.split(maxsplit=1)[0],))
+    needed = {"onnxruntime": ("onnxruntime", "onnx"), "scikit-learn": ("sklearn",), "memory": ()}.get(
+        library, (library.split(maxsplit=1)[0],)
+    )
     return all(importlib.util.find_spec(name) is not None for name in needed)
 
 

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import math
+import operator
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -300,10 +301,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
         dtype = FLOATS if self.dtype is None else np.dtype(self.dtype)
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, order="C", reset=first,
-            dtype=dtype if first else self.net_.dtype, y_numeric=self._numeric_targets,
-        )  # fmt: skip
+        with np.errstate(over="ignore"):  # what is too large for float32 is found then
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, order="C", reset=first,
+                dtype=dtype if first else self.net_.dtype, y_numeric=self._numeric_targets,
+            )  # fmt: skip
         y = self._check_targets(y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -458,7 +460,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         scheduled = isinstance(self._optimizer, solvers.SGD) and self.learning_rate
         if scheduled == "invscaling":
             self._optimizer.set_rate(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-        if not math.isfinite(self.loss_) and not self.early_stopping:
+        if not math.isfinite(self.loss_) and not self.early_stopping and not solvers.finite(self.net_.parameters):
             return best, True
         if self._no_improvement_count > self.n_iter_no_change:
             return best, self._no_longer_better(scheduled == "adaptive")
@@ -488,7 +490,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         settings = [self.__dict__[name] for name in self._names()]
         if (
             step is None
-            or any(a is not b for a, b in zip(settings, self._settings, strict=True))
+            or not all(map(operator.is_, settings, self._settings))
             or sample_weight is not None
             or not self._is_plain(X)
             or (targets := self._quick_targets(y, len(X))) is None
@@ -512,14 +514,14 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             random_state = check_random_state(self.random_state)
         total = counted = 0.0
         with self._threads(), np.errstate(all="ignore"):
-            for batch in solvers.batches(X, targets, weights, size, random_state if self.shuffle else None).epoch():
+            for batch in solvers.epoch(X, targets, weights, size, random_state if self.shuffle else None):
                 value = step.make(*batch)
                 if value is not None:
                     total, counted = total + value * batch[3], counted + batch[3]
         self.n_iter_ = 0
-        logs = {"loss": total / (counted or 1)}
-        self.history_.append(logs)
-        self._after_epoch(logs, rows)
+        loss = total / (counted or 1)
+        self.history_.loss.append(loss)
+        self._after_epoch({"loss": loss}, rows)
         if not solvers.finite(self.net_.parameters):
             raise ValueError(NON_FINITE)
         return self
@@ -546,7 +548,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             and len(X) > 0
             and X.flags.carray
             and "feature_names_in_" not in self.__dict__
-            and math.isfinite(np.add.reduce(X, axis=None))
+            and solvers.finite(X)
         )
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -554,9 +556,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if "net_" not in self.__dict__:
             check_is_fitted(self)
         if not self._is_plain(X):
-            X = self._rows(
-                validate_data(self, X, accept_sparse=["csr", "csc"], dtype=self.net_.dtype, order="C", reset=False)
-            )
+            with np.errstate(over="ignore"):
+                X = self._rows(
+                    validate_data(self, X, accept_sparse=["csr", "csc"], dtype=self.net_.dtype, order="C", reset=False)
+                )
         if self.n_threads is None:
             return self._compute(X)
         with self._threads():

@@ -181,20 +181,21 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind == "multiclass-multioutput":
+        kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            check_classification_targets(y)
             raise ValueError("Multioutput target data is not supported with label binarization")
-        multilabel = kind.startswith("multilabel")
-        if "classes_" not in self.__dict__ or not (self.warm_start or incremental):
-            self._multilabel, self.classes_ = multilabel, unique_labels(y)
-        elif self.warm_start and not incremental:
-            classes = unique_labels(y)
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
-                )
+        multilabel = kind == "multilabel-indicator"
+        known = "classes_" in self.__dict__ and (self.warm_start or incremental)
+        if not known or not incremental:
+            classes = np.unique(y) if y.dtype.kind != "O" and not multilabel else unique_labels(y)
+        if not known:
+            self._multilabel, self.classes_ = multilabel, classes
+        elif not incremental and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
         if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
             raise ValueError(f"expected y to be of the same kind as in the call before, got {kind} of shape {y.shape}")
         if multilabel:

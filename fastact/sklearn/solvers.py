@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 
 from .. import losses, optim
-from ..data.batches import ArrayBatches
+from ..data.batches import ArrayBatches, Batch
 from ..memory import Workspace
 from ..network import Sequential
 from ..training import Callback, Run
@@ -107,6 +107,13 @@ def batches(
     """Batches of that many rows, shuffled where there is a random state and more than one of them."""
     shuffled: Any = None if random_state is None or size >= len(x) else Shuffled(random_state)
     return ArrayBatches(x, y, weights, weights, size, shuffled)
+
+
+def epoch(x: Any, y: np.ndarray, weights: np.ndarray | None, size: int, random_state: Any) -> Iterable[Batch]:
+    """The batches of one epoch; all rows at once where they are one batch."""
+    if size < len(x):
+        return batches(x, y, weights, size, random_state).epoch()
+    return ((x[:], y, weights, len(x) if weights is None else float(weights.sum())),)
 
 
 # ------------------------------------------------------------------------------------------------ optimisers
@@ -227,5 +234,4 @@ def minimize(
 
 def finite(array: np.ndarray) -> bool:
     """Whether all numbers are finite."""
-    with np.errstate(all="ignore"):  # the sum of finite numbers may overflow: look again
-        return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())  # squares may overflow: look again
