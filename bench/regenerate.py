@@ -1,9 +1,9 @@
 """Rewrite what follows from the registry, the one command after adding an activation: python bench/regenerate.py
 
 - fastact/functional/elementwise.py: the functions, as source;
-- README.md and bench/README.md, between <!-- NAME:begin --> and <!-- NAME:end -->: the tables of activations, steps and
-  dense layers. Measured figures come from bench/results: what ``python -m fastact.measure`` and ``fastact accuracy
-  --json FILE`` write there. Without such files the tables lack those columns.
+- README.md and bench/README.md, between <!-- NAME:begin --> and <!-- NAME:end -->: the tables of activations, steps,
+  dense layers and estimators. Measured figures come from bench/results: what ``python -m fastact.measure``, ``fastact
+  accuracy --json FILE`` and ``bench/estimators.py`` write there. Without such files the tables lack those columns.
 
 --check writes nothing: it prints the differences, if there are any, and exits with status 1.
 
@@ -480,6 +480,48 @@ def all_dense() -> str:
     return "\n\n".join(parts)
 
 
+def estimators() -> str:
+    """For README.md: scikit-learn's perceptrons beside ours, how fast and how accurate."""
+    parts = []
+    for files in by_machine("estimators-*t.json"):
+        heads, rows = ["data; batch; layers"], {}
+        for file in files:
+            heads += [f"ms, {file['threads']} thread{'s' * (file['threads'] > 1)}", "scikit-learn"]
+            for row in file["rows"]:
+                if "scikit-learn" in row["ns"]:
+                    cells = [f"{row['ns']['fastact'] / 1e6:.3g}", *ratios(row["ns"], ("scikit-learn",))]
+                    rows.setdefault(estimator_label(row), [estimator_label(row)]).extend(cells)
+        parts.append(f"{markdown(heads, list(rows.values()))}\n\n{wrapped(f'{FITS}{conditions(files[0])}.')}")
+    for file in results("estimators-accuracy.json"):
+        rows = {
+            row["data"]: [row["data"], *(f"{row[label]:.4f}" for label in ("scikit-learn", "float64", "float32"))]
+            + [f"{row[f'{label} in standard errors']:+.2f}" for label in ("float64", "float32")]
+            for row in file["rows"]
+        }
+        heads = ["data", "scikit-learn", "float64 data", "float32 data", "difference in standard errors", "float32"]
+        legend = (
+            f"Accuracy (R2 for diabetes) with equal settings: the mean of {file['seeds']} seeds of {file['folds']} "
+            f"folds each. {file['date']}, fastact {file['fastact']}, scikit-learn {file['scikit-learn']}."
+        )
+        parts.append(f"{markdown(heads, list(rows.values()))}\n\n{wrapped(legend)}")
+    return "\n\n".join(parts)
+
+
+FITS = (
+    "Milliseconds, and how many times as long scikit-learn's class takes: fits of a few epochs with Adam on float32 "
+    "data, 20 iterations of L-BFGS, one `partial_fit` of 32 rows, predictions. "
+)
+
+
+def estimator_label(row: Result) -> str:
+    """What a row measures, in words."""
+    if row["task"] == "predict":
+        return f"predict, {int(row['data']):,} row{'s' * (row['data'] != '1')}"
+    layers = ", ".join(map(str, row["layers"]))
+    words = {"fit": "", "lbfgs": "lbfgs: ", "partial_fit": "partial_fit: "}[row["task"]]
+    return f"{words}{row['data']}; {row['batch']}; {layers}"
+
+
 # ------------------------------------------------------------------------------------------ all of it
 
 
@@ -500,7 +542,7 @@ def derived() -> Iterator[tuple[str, str, str]]:
     path = "fastact/functional/elementwise.py"
     yield path, (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).exists() else "", elementwise()
     pages: dict[str, dict[str, str]] = {
-        "README.md": {"steps": steps(), "activations": activations()},
+        "README.md": {"steps": steps(), "estimators": estimators(), "activations": activations()},
         "bench/README.md": {"activations": all_activations(), "steps": all_steps(), "dense": all_dense()},
     }
     for path, made in pages.items():

@@ -190,7 +190,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if self.batch_norm and self.layer_norm:
             raise ValueError("batch_norm and layer_norm exclude each other, got both")
         layers: list[Layer] = []
-        for size, activation, rate in zip(map(int, sizes), activations, dropouts, strict=True):
+        for size, activation, rate in zip(sizes, activations, dropouts, strict=True):
             if self.batch_norm or self.layer_norm:
                 layers.append(self._dense(inputs, activation.columns(size), None, activation, random_state))
                 layers += [BatchNorm() if self.batch_norm else LayerNorm(), _layer(activation)]
@@ -277,6 +277,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         random_state, X, y, weights = self._start(X, y, sample_weight, first, False)
         with self._threads():
             if self.solver == "lbfgs" and self.optimizer is None:
+                if validation is not None or self.batch_norm or np.any(self.dropout):
+                    raise ValueError("solver='lbfgs' takes no validation, dropout or batch_norm; use 'adam' or 'sgd'")
                 self._fit_lbfgs(X, y, weights)
             else:
                 self._fit_epochs(X, y, weights, validation, random_state)
@@ -290,12 +292,12 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         """Check the data, and make the network where it is the first time."""
         self.__dict__.pop("_step", None)
         X, y, weights = self._check(X, y, sample_weight, first, incremental)
-        self._random_state = check_random_state(self.random_state)
+        random_state = check_random_state(self.random_state)
         if first:
             for name in ("net_",) if incremental else ("net_", "_given"):
                 self.__dict__.pop(name, None)
-            self._begin(self._make_network(X.shape[1], X.dtype, self._random_state))
-        return self._random_state, X, self._plain_targets(y), weights
+            self._begin(self._make_network(X.shape[1], X.dtype, random_state))
+        return random_state, X, self._plain_targets(y), weights
 
     def _check(
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool
@@ -309,6 +311,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         y = self._check_targets(y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not sample_weight.any():
+                raise ValueError("expected a sample_weight above 0 in at least one row")
         return self._rows(X), y, self._row_weights(y, sample_weight, incremental)
 
     def _rows(self, X: Any) -> Any:

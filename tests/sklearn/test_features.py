@@ -338,6 +338,16 @@ def test_a_loss_that_diverges_says_so():
     assert made.n_iter_ == 9
 
 
+def test_what_does_not_go_together():
+    for options, keywords in (({"dropout": 0.1}, {}), ({"batch_norm": True}, {}), ({}, {"validation": (X, DIGITS)})):
+        with pytest.raises(ValueError, match="solver='lbfgs' takes no"):
+            Classifier(solver="lbfgs", **options).fit(X, DIGITS, **keywords)
+    with pytest.raises(ValueError, match="above 0 in at least one row"):
+        Classifier().fit(X, DIGITS, np.zeros(240))
+    with pytest.raises(ValueError, match="early_stopping=True"):
+        Classifier(early_stopping=True).partial_fit(X, TWO, classes=[0, 1])
+
+
 # ------------------------------------------------------------------------------------------------ data
 
 
