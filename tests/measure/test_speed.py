@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastact.measure import activations, dense_layers, limits, peers, processes, steps
+from fastact.measure import activations, dense_layers, estimators, limits, peers, processes, steps
 from fastact.registry import ACTIVATIONS, LEARNED
 
 
@@ -133,3 +133,12 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit):
         runpy.run_module("fastact.measure.__main__", run_name="__main__")
     assert "optimizer, activation, shape" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_are_measured_and_agree():
+    with processes.Bench("estimators", ["scikit-learn"]) as bench:
+        for row in (estimators.Row("fit", "float64", "digits", 200, (8,), 1), *estimators.rows(["step"])):
+            samples = bench.measure(row, rounds=1, seconds=0)
+            assert list(samples) == ["fastact", "scikit-learn"][: 1 + (row.task == "fit")]
+    assert {row.task for row in estimators.rows()} == {"fit", "lbfgs", "partial_fit", "step", "predict"}
