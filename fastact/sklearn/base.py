@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import math
 import operator
 import warnings
@@ -107,13 +105,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _take(self, arguments: dict[str, Any]) -> None:
         """Store what ``__init__`` was given, as it is."""
-        for name in self._names():
-            setattr(self, name, arguments[name])
-
-    @classmethod
-    @functools.cache
-    def _names(cls) -> tuple[str, ...]:
-        return tuple(inspect.signature(cls).parameters)
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
 
     # -------------------------------------------------------------------- what a subclass says
 
@@ -237,12 +231,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         self.n_layers_ = 1 + sum(isinstance(layer, Dense) for layer in net.layers)
         self.out_activation_ = self._link()
         self._no_improvement_count = 0
-        for name in ("_optimizer", "_made_from"):
+        for name in ("_optimizer", "_made_from", "loss_curve_"):
             self.__dict__.pop(name, None)
-        if self.solver != "lbfgs" or self.optimizer is not None:
-            self.loss_curve_: list[float] = []
-            self.best_loss_: Any = math.inf
-            self.validation_scores_ = self.validation_loss_curve_ = self.best_validation_score_ = None
 
     def _make_optimizer(self) -> optim.Optimizer:
         common = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
@@ -257,7 +247,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return solvers.Adam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon, **common)
 
     def _prepare_optimizer(self) -> None:
-        """Make the optimiser, with the state of the one before where there is one of its kind."""
+        """Make the optimiser, with the state of the one before where there is one of its kind; begin the records."""
+        if "loss_curve_" not in self.__dict__:
+            self.loss_curve_: list[float] = []
+            self.best_loss_: Any = math.inf
+            self.validation_scores_ = self.validation_loss_curve_ = self.best_validation_score_ = None
         names = ("optimizer", "solver", "learning_rate_init", "momentum", "nesterovs_momentum", "beta_1", "beta_2",
                  "epsilon", "clip_norm", "clip_value")  # fmt: skip
         made_from = [getattr(self, name) for name in names]
@@ -273,12 +267,13 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> Any:
         self._validate_params()
+        all_at_once = self.solver == "lbfgs" and self.optimizer is None
+        if all_at_once and (validation is not None or self.batch_norm or np.any(self.dropout)):
+            raise ValueError("solver='lbfgs' takes no validation, dropout or batch_norm; use 'adam' or 'sgd'")
         first = not (self.warm_start and "net_" in self.__dict__)
         random_state, X, y, weights = self._start(X, y, sample_weight, first, False)
         with self._threads():
-            if self.solver == "lbfgs" and self.optimizer is None:
-                if validation is not None or self.batch_norm or np.any(self.dropout):
-                    raise ValueError("solver='lbfgs' takes no validation, dropout or batch_norm; use 'adam' or 'sgd'")
+            if all_at_once:
                 self._fit_lbfgs(X, y, weights)
             else:
                 self._fit_epochs(X, y, weights, validation, random_state)
@@ -491,9 +486,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         step = self.__dict__.get("_step")
-        settings = [self.__dict__[name] for name in self._names()]
+        settings = [value for name, value in self.__dict__.items() if name[0] != "_" and name[-1] != "_"]
         if (
             step is None
+            or len(settings) != len(self._settings)
             or not all(map(operator.is_, settings, self._settings))
             or sample_weight is not None
             or not self._is_plain(X)
