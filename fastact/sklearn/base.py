@@ -86,7 +86,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         "batch_norm": ["boolean"],
         "layer_norm": ["boolean"],
         "weight_init": [str, callable, None],
-        "optimizer": [optim.Optimizer, None],
+        "optimizer": [optim.Optimizer, StrOptions(set(optim.OPTIMIZERS)), None],
         "callbacks": [Callback, "array-like", None],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "clip_value": [Interval(Real, 0, None, closed="neither"), None],
@@ -237,7 +237,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def _make_optimizer(self) -> optim.Optimizer:
         common = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
         if self.optimizer is not None:
-            optimizer = copy.deepcopy(self.optimizer)
+            optimizer = optim.named_optimizer("optimizer", copy.deepcopy(self.optimizer))
             for name, value in common.items():
                 if value is not None:
                     setattr(optimizer, name, value)

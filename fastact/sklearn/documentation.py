@@ -58,8 +58,9 @@ batch_norm, layer_norm : bool, default=False
     Whether to normalise before each hidden activation, over the batch or over each row.
 weight_init : str, function or None, default=None
     A name of ``fastact.init.INITIALIZERS`` or an initialiser, with biases of 0; None for scikit-learn's Glorot uniform.
-optimizer : fastact.optim.Optimizer or None, default=None
-    Takes the place of ``solver`` and its parameters. It is copied, schedule included.
+optimizer : fastact.optim.Optimizer, its name or None, default=None
+    Takes the place of ``solver`` and its parameters. It is copied, schedule included; by name ("adamw") it has its own
+    defaults.
 callbacks : fastact.Callback, list of them, or None, default=None
     Called while ``fit`` trains in epochs.
 clip_norm, clip_value : float or None, default=None

@@ -219,6 +219,8 @@ def test_optimizers_of_the_library():
     made = Classifier(optimizer=given, max_iter=10, batch_size=120).fit(X, DIGITS)
     assert given.steps == 0  # it was copied
     assert made.history_.rate == pytest.approx([schedule(2 * epoch + 1) for epoch in range(10)])
+    named, made = (Classifier(optimizer=one).fit(X, DIGITS) for one in ("rmsprop", fa.optim.RMSprop()))
+    np.testing.assert_array_equal(named.net_.parameters, made.net_.parameters)
     torch_like, ours = (
         Classifier(**options).fit(X, DIGITS) for options in ({"optimizer": fa.optim.Adam(0.001)}, {"solver": "adam"})
     )

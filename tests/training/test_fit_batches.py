@@ -52,7 +52,7 @@ def test_what_is_no_network_or_optimiser():
     with pytest.raises(TypeError, match="fit_batches: expected net to be a Sequential"):
         fit_batches(None, Rows(x, labels))
     with pytest.raises(TypeError, match="fit_batches: expected optimizer to be an Optimizer"):
-        fit_batches(network(), Rows(x, labels), optimizer="adam")
+        fit_batches(network(), Rows(x, labels), optimizer=3)
 
 
 def test_going_on_where_the_loss_is_no_number():
