@@ -385,10 +385,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         except KeyboardInterrupt as stop:
             self.history_ = getattr(stop, "history", History())
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        if not math.isfinite(self.loss_):
-            said = (
-                f"The loss became {self.loss_} in iteration {self.n_iter_}. Lower learning_rate_init or scale the data."
-            )
+        if not all(map(math.isfinite, self.loss_curve_[-1:])):
+            said = f"The loss became {self.loss_} in iteration {self.n_iter_}; lower learning_rate_init or scale X."
             warnings.warn(said, ConvergenceWarning, stacklevel=4)
         elif self.n_iter_ == self.max_iter and not watch.stopped:
             said = f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "

@@ -270,6 +270,14 @@ def test_ctrl_c_leaves_a_fitted_estimator():
     assert made.history_.interrupted
     assert made.predict(X).shape == (240,)
 
+    class AtOnce(fa.Callback):
+        def on_batch_end(self, run):
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        made = Classifier(callbacks=AtOnce()).fit(X, DIGITS)
+    assert (made.n_iter_, made.loss_curve_) == (0, [])
+
 
 @pytest.mark.parametrize(
     "options",
