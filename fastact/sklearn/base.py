@@ -513,9 +513,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         total = counted = 0.0
         with self._threads(), np.errstate(all="ignore"):
             for batch in solvers.epoch(X, targets, weights, size, random_state if self.shuffle else None):
-                value = step.make(*batch)
-                if value is not None:
-                    total, counted = total + value * batch[3], counted + batch[3]
+                if batch[3]:
+                    total, counted = total + step.make(*batch) * batch[3], counted + batch[3]
         self.n_iter_ = 0
         loss = total / (counted or 1)
         self.history_.loss.append(loss)

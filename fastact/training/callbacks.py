@@ -32,7 +32,7 @@ class Run:
         self.epoch = self.step = 0
         self.logs: dict[str, float] = {}
         self.names: tuple[str, ...] = ()  # of what ``fit`` puts into logs after an epoch
-        self.extended = False  # whether callbacks may put more there
+        self.extended = False  # whether callbacks, or what validates, may put more there
         self.stopping = False
         self.write: Callable[[str], object] = _to_stderr
         self.checkpoint: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]] | None = None  # set by ``fit``
@@ -262,7 +262,7 @@ class Callbacks:
     def training(self, run: Run) -> Iterator[None]:
         """``on_train_begin``; at the end, whatever happened, ``on_train_end`` of each that had begun."""
         begun: list[Callback] = []
-        run.extended = any(callback.extends for callback in self.all)
+        run.extended = run.extended or any(callback.extends for callback in self.all)
         try:
             for callback in self.all:
                 begun.append(callback)

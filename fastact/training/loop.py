@@ -26,7 +26,7 @@ from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
 from .objectives import Objective
-from .penalties import Penalty
+from .penalties import Penalty, described
 from .progress import Progress
 from .raw_data import RawData
 from .step import Step, check_parameters, not_finite
@@ -195,6 +195,7 @@ def fit(
             return {
                 "rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name,
                 "loss options": through_json(objective.options),
+                "penalty": described(penalty),
                 "optimizer": {"name": type(optimizer).__name__, **through_json(optimizer.hyperparameters())},
                 "checksum of the data": checksum(*data),
             }  # fmt: skip

@@ -26,6 +26,9 @@ class L2:
         self._axpy = backends.engine.Update()  # SGD's step, p -= rate * g, with gradients for p and weights for g
         self._number = backends.engine.optimizer_names().index("sgd")
 
+    def __repr__(self) -> str:
+        return f"L2({self.strength:g})"
+
     def __call__(self, net: Sequential, weight: float) -> float:
         """Add the gradient to net's and return the value, for a batch of that weight."""
         if net.segments is not self._segments:
@@ -48,3 +51,10 @@ def _weights(net: Sequential) -> list[tuple[int, int]]:
             stretches.append((stretches.pop()[0] if joined else segment.start, segment.stop))
         joined = chosen
     return stretches
+
+
+def described(penalty: Penalty | None) -> str | None:
+    """What a checkpoint knows a penalty by: L2 with its strength, others by their names."""
+    if penalty is None:
+        return None
+    return repr(penalty) if isinstance(penalty, L2) else getattr(penalty, "__name__", type(penalty).__name__)

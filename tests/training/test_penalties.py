@@ -57,3 +57,14 @@ def test_it_is_for_the_rows_of_each_batch():
 def test_a_wrong_strength():
     with pytest.raises(ValueError, match="L2: expected strength to be a finite number >= 0"):
         L2(-1)
+
+
+def test_a_run_goes_on_with_the_same_penalty_alone(tmp_path):
+    x, labels, _ = table()
+    whole, net, path = network(), network(), tmp_path / "run.npz"
+    fit(whole, x, labels, epochs=4, penalty=L2(0.5))
+    fit(net, x, labels, epochs=2, penalty=L2(0.5), checkpoint=path)
+    with pytest.raises(ValueError, match=r"expected penalty 'L2\(0\.5\)'"):
+        fit(network(), x, labels, epochs=4, penalty=L2(0.25), resume=path)
+    fit(net, x, labels, epochs=4, penalty=L2(0.5), resume=path)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
