@@ -42,7 +42,7 @@ def _figure(columns: int, rows: int = 1, **size: float) -> tuple[Figure, list[An
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
         ax.grid(alpha=0.3)
-    figure._repr_png_ = functools.partial(_picture, figure, "png")  # type: ignore[attr-defined]
+    vars(figure)["_repr_png_"] = functools.partial(_picture, figure, "png")
     return figure, axes
 
 
