@@ -128,3 +128,9 @@ def test_functions_can_be_read():
     source = inspect.getsource(fa.gelu)
     assert source.startswith("def gelu(")
     assert inspect.getsource(fa.hard_tanh_backward).startswith("def hard_tanh_backward(")
+
+
+def test_functions_are_found_the_short_way():
+    """CPython specialises ``module.name`` only where the module has no __getattr__: a sixth of a small call."""
+    assert "__getattr__" not in vars(fa)
+    assert {"diagnostics", "plot", "tables", "Monitor", "check_gradients"} <= vars(fa).keys()

@@ -47,7 +47,7 @@ def test_only_the_called_command_is_loaded(python):
         import sys
         from fastact.cli import main
         assert main(["info"]) == 0
-        heavy = "matplotlib", "fastact.plot", "fastact.measure", "fastact.examples", "fastact.data.tables"
+        heavy = "matplotlib", "sklearn", "fastact.sklearn", "fastact.measure", "fastact.examples"
         print("loaded", [name for name in sys.modules if name in heavy or "command_" in name])
     """
     assert "loaded ['fastact.cli.command_info']" in python(program).stdout
