@@ -226,6 +226,7 @@ def test_committed_results_are_measured_again(name, dtype, result):
 
 def test_search_finds_what_few_points_do_not():
     """Forward's worst is in a hundredth of the numbers, backward's where the gradient's last bits say so too."""
+    pytest.importorskip("mpmath")
     entry = ACTIVATIONS["softsign"]
     x, grad = accuracy.worst(entry, (), 1 << 17, accuracy.ROOT_WIDTH)
     known = accuracy._measure_float64(entry, (), 300, 0)
