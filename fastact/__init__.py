@@ -32,7 +32,7 @@ Sequential(Dense(4 -> 8, tanh), Dense(8 -> 3), float32, 67 parameters)
 array([0. , 2.5])
 """
 
-# No __getattr__ here: with one, CPython no longer specialises ``fa.relu``, and each call takes a sixth longer.
+# No __getattr__ here: with one, CPython no longer specialises ``fa.relu``, and each call takes a fifth longer.
 from . import diagnostics, functional, init, optim, plot, tables
 from ._version import __version__
 from .backends import get_backend, use_backend

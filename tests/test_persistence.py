@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pickle
-import stat
 import struct
 import sys
 import tempfile
@@ -309,32 +308,6 @@ def test_a_full_disk_leaves_the_old_file(python, tmp_path, ending):
         """
     )
     assert result.stdout.splitlines() == ["refused 27", f"['net{ending}', 'program.py']"], result.stderr
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
-def test_permissions_and_links(tmp_path):
-    file, link = tmp_path / "a.npz", tmp_path / "link.npz"
-    link.symlink_to(file)
-    before = os.umask(0o027)
-    try:
-        network().save(link)
-    finally:
-        os.umask(before)
-    assert link.is_symlink()
-    assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    assert_same(fa.load(link), network())
-
-
-def test_the_folder_is_synced_too(tmp_path, monkeypatch):
-    synced, real = [], os.fsync
-
-    def fsync(handle):
-        synced.append(stat.S_ISDIR(os.fstat(handle).st_mode))
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    network().save(tmp_path / "a.npz")
-    assert synced == [False, True]
 
 
 # ----------------------------------------------------------------------------------------------------------- evil files
