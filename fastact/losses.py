@@ -14,8 +14,8 @@ A new loss is a public function and a row of ``FACTS`` here, a kernel in ``fa_lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -205,21 +205,67 @@ def quantile(
     pred: np.ndarray,
     target: np.ndarray,
     *,
-    q: float = 0.5,
+    q: Any = 0.5,
     reduction: str = "mean",
     sample_weight: Any = None,
     out: np.ndarray | None = None,
 ) -> LossAndGradient:
     """Quantile (pinball) loss: q * (target - pred) below the target, (1 - q) * (pred - target) above it.
 
-    The gradient is -q below, 1 - q above and 0 at the target. ``q`` is a number strictly between 0 and 1; the other
-    arguments, results and errors as for ``squared_error``. Source: Koenker and Bassett 1978, Regression quantiles.
+    The gradient is -q below, 1 - q above and 0 at the target. Source: Koenker and Bassett 1978, Regression quantiles.
+
+    Parameters
+    ----------
+    pred : float32 or float64 array
+    target : array of pred's dtype and shape. With several quantiles also one of a single column, (rows, 1), or none,
+        (rows,): the value whose quantiles the columns of pred are.
+    q : a number strictly between 0 and 1, or several of shape (columns,): the quantile that each entry of pred's last
+        axis is of, ``q=[0.1, 0.5, 0.9]``
+    reduction, sample_weight, out : as for ``squared_error``
+
+    Returns (loss, grad); raises TypeError and ValueError as ``squared_error`` does.
     """
+    each = None
     if type(q) is not float or not 0 < q < 1:
-        q = checks.real("quantile", "q", q, low_included=False)
-        if q >= 1:
-            raise ValueError(f"quantile: expected q below 1, got {q!r}")
-    return _pointwise("quantile", pred, target, q, reduction, sample_weight, out)
+        if np.ndim(q):
+            each = _levels(q, np.shape(pred))
+            target = _for_each_level(pred, target, out)
+            q = 0.5
+        else:
+            q = _level(q)
+    return _pointwise("quantile", pred, target, q, reduction, sample_weight, out, each)
+
+
+def _level(q: Any) -> float:
+    number = checks.real("quantile", "q", q, low_included=False)
+    if number >= 1:
+        raise ValueError(f"quantile: expected q below 1, got {number!r}")
+    return number
+
+
+def _levels(q: Any, shape: tuple[int, ...]) -> np.ndarray:
+    levels = np.array([_level(each) for each in q])
+    if shape[-1:] != levels.shape:
+        raise ValueError(
+            f"quantile: expected pred with a column for each q, shape (rows, {len(levels)}), got shape {shape}"
+        )
+    return levels
+
+
+def _for_each_level(pred: Any, target: Any, out: Any) -> np.ndarray:
+    """Target in pred's shape: its one value, or column of values, for every quantile."""
+    x = checks.real_array("quantile", "pred", pred, target, out)
+    t = checks.real_array("quantile", "target", target, pred, out)
+    if t.shape == x.shape:
+        return t
+    checks.disjoint("quantile", out, "pred", target=t)
+    if t.shape == x.shape[:-1]:
+        t = t[..., None]
+    if t.shape != (*x.shape[:-1], 1):
+        raise ValueError(
+            f"quantile: expected target of pred's shape {x.shape}, or with one column, got shape {np.shape(target)}"
+        )
+    return np.repeat(t, x.shape[-1], axis=-1)
 
 
 def bce_with_logits(
@@ -266,10 +312,17 @@ def bce_with_logits(
 class Facts:
     """What training must know of a loss: the kind of its targets, and the metrics that suit it."""
 
-    targets: Literal["classes", "probabilities", "values", "any"]
+    targets: Literal["classes", "probabilities", "values", "value", "any"]
     metrics: tuple[str, ...]  # that can be had by name
     measured: tuple[str, ...]  # unless others are asked for
     ignore_index: int | None = None  # the label that counts for nothing, unless another is passed
+    q: Any = None  # the quantile or quantiles that are predicted, unless others are passed
+
+    def bound(self, options: Mapping[str, Any]) -> Facts:
+        """These, of the loss with options."""
+        q = options.get("q", self.q)
+        targets = "value" if np.ndim(q) else self.targets
+        return replace(self, targets=targets, ignore_index=options.get("ignore_index", self.ignore_index), q=q)
 
 
 FACTS: dict[Callable[..., LossAndGradient], Facts] = {
@@ -278,7 +331,7 @@ FACTS: dict[Callable[..., LossAndGradient], Facts] = {
     squared_error: Facts("values", ("r2",), ("r2",)),
     absolute_error: Facts("values", ("r2",), ("r2",)),
     huber: Facts("values", ("r2",), ("r2",)),
-    quantile: Facts("values", ("r2",), ("r2",)),
+    quantile: Facts("values", ("pinball", "coverage", "r2"), ("pinball", "coverage"), q=0.5),
 }
 #: Of a function that is not among them: it may take labels, and then ``accuracy`` passes over those ignored here.
 CUSTOM = Facts("any", ("accuracy", "r2"), (), IGNORE_INDEX)

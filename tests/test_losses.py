@@ -606,3 +606,70 @@ def test_class_numbers_of_other_types_are_told_what_to_do():
     for labels in (np.array([0.0, 1.0, 2.0, 0.0]), np.ones(4, np.float32), np.ones(4, bool), [0.0, 1.0, 0.0, 1.0]):
         with pytest.raises(TypeError, match=r"whole class numbers .* convert .* with labels.astype\(np.int64"):
             fa.softmax_cross_entropy(z, labels)
+
+
+LEVELS = [0.1, 0.5, 0.75, 0.9, 0.99]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 7, 130])
+def test_several_quantiles_are_each_its_own_loss(dtype, rng, rows, weighted, reduction):
+    """A column a quantile, of one column of targets or of one each."""
+    pred = rng.normal(size=(rows, 5)).astype(dtype)
+    target = rng.normal(size=rows).astype(dtype)
+    weight = rng.uniform(0.5, 2, rows) if weighted else None
+    each = np.stack([np.where(target > p, q * (target - p), (1 - q) * (p - target))
+                     for q, p in zip(LEVELS, pred.astype(np.float64).T, strict=True)], axis=1)  # fmt: skip
+    scale = np.ones(rows) if weight is None else weight
+    weighed = each * scale[:, None]
+    with np.errstate(invalid="ignore"):
+        expected = {"none": weighed, "sum": weighed.sum(), "mean": weighed.sum() / (5 * scale.sum())}[reduction]
+    if reduction == "none" and weighted:
+        expected = weighed
+    options = {"q": LEVELS, "reduction": reduction, "sample_weight": weight}
+    loss, grad = fa.quantile(pred, target, **options)
+    close(loss, expected, dtype, 4)
+    above = pred > target[:, None]
+    slopes = np.where(above, 1 - np.array(LEVELS), -np.array(LEVELS)) * scale[:, None]
+    close(grad, slopes / (5 * scale.sum() or 1.0) if reduction == "mean" else slopes, dtype)
+    for same in (target[:, None], np.repeat(target[:, None], 5, axis=1)):
+        again, same_grad = fa.quantile(pred, same, **options)
+        np.testing.assert_array_equal(again, loss)
+        np.testing.assert_array_equal(same_grad, grad)
+    with fa.use_backend("numpy"):
+        twin, twin_grad = fa.quantile(pred, target, **options)
+    close(twin, loss, dtype, 4)
+    close(twin_grad, grad, dtype)
+
+
+def test_several_quantiles_in_place_and_of_deeper_arrays(dtype, rng):
+    pred = rng.normal(size=(3, 4, 2)).astype(dtype)
+    target = rng.normal(size=(3, 4)).astype(dtype)
+    expected = fa.quantile(pred, target, q=(0.2, 0.8))
+    flat = fa.quantile(pred.reshape(12, 2), target.reshape(12), q=np.array([0.2, 0.8], np.float32))
+    assert flat.loss == pytest.approx(expected.loss, rel=1e-6)
+    inside = pred.copy()
+    assert fa.quantile(inside, target, q=(0.2, 0.8), out=inside).grad is inside
+    np.testing.assert_array_equal(inside, expected.grad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "call"),
+    [
+        (ValueError, "a column for each q", lambda x: fa.quantile(x, x, q=[0.1, 0.9])),
+        (ValueError, "a column for each q", lambda x: fa.quantile(x[:, 0], x[:, 0], q=[0.5])),
+        (ValueError, "q below 1", lambda x: fa.quantile(x, x, q=[0.1, 0.5, 1.0])),
+        (ValueError, "expected q", lambda x: fa.quantile(x, x, q=[0.1, 0.0, 0.2])),
+        (TypeError, "expected q", lambda x: fa.quantile(x, x, q=[[0.1], [0.2], [0.3]])),
+        (TypeError, "expected q", lambda x: fa.quantile(x, x, q="0.5")),
+        (ValueError, "pred's shape", lambda x: fa.quantile(x, x[:, :2], q=[0.1, 0.5, 0.9])),
+        (ValueError, "pred's shape", lambda x: fa.quantile(x, x[:1, 0], q=[0.1, 0.5, 0.9])),
+        (ValueError, "out overlaps target", lambda x: fa.quantile(x.copy(), x[:, 0], q=[0.1, 0.5, 0.9], out=x)),
+    ],
+)  # fmt: skip
+def test_wrong_quantiles(kind, message, call):
+    x = np.ones((4, 3))
+    with pytest.raises(kind, match=f"^quantile: .*{message}"):
+        call(x)
+    np.testing.assert_array_equal(x, 1)

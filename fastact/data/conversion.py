@@ -148,6 +148,16 @@ def _values(function: str, net: Sequential, y: Any, rows: int, _: int | None) ->
     return floats(function, "y", array, net.dtype)
 
 
+def _value(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
+    """Targets of one column, for every output; or of the outputs' shape."""
+    array = numeric(function, "y", y)
+    if array.shape in ((rows,), (rows, 1)):
+        array = np.repeat(array.reshape(rows, 1), net.outputs, axis=1)
+    elif array.shape != (rows, net.outputs):
+        raise ValueError(f"{function}: expected y of shape ({rows},) or ({rows}, {net.outputs}), got {array.shape}")
+    return floats(function, "y", array, net.dtype)
+
+
 def _probabilities(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
     array = _values(function, net, y, rows, None)
     if ((array < 0) | (array > 1)).any():
@@ -173,6 +183,7 @@ TARGETS: dict[str, Callable[[str, Sequential, Any, int, int | None], np.ndarray]
     "classes": _classes,
     "probabilities": _probabilities,
     "values": _values,
+    "value": _value,
     "any": _any,
 }
 

@@ -110,7 +110,70 @@ class Callback:
         """Continue from what ``state_dict`` returned; called after ``on_train_begin``."""
 
 
-class EarlyStopping(Callback):
+class Waiting(Callback):
+    """What those share that wait for a number of the history to become better.
+
+    monitor : a name in the history: "validation_loss", "loss", "validation_accuracy", ...
+    min_delta : number >= 0; only a change by more than this is better
+    mode : "min" where less is better, "max" where more is; "auto": "max" for accuracy and r2, else "min"
+
+    ``best`` is the best so far, ``waited`` the epochs since then. ``fit`` raises ValueError for a monitor that is not
+    measured: before the first epoch, unless another callback may add it.
+    """
+
+    extends = False
+
+    def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
+        name = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{name}: expected monitor to be a name, got {checks.describe(monitor)}")
+        self.monitor = monitor
+        self.min_delta = checks.real(name, "min_delta", min_delta)
+        checks.choice(name, "mode", mode, ("auto", "min", "max"))
+        if mode == "auto":
+            metric = METRICS.get(monitor.removeprefix("validation_"))
+            if metric is not None and metric.rises is None:
+                raise ValueError(f"{name}: neither more nor less {monitor} is better; monitor another, or pass mode")
+            mode = "max" if metric is not None and metric.rises else "min"
+        self.mode = mode
+        self.best: float | None = None
+        self.waited = 0
+
+    def on_train_begin(self, run: Run) -> None:
+        if not run.extended:
+            self._check_monitor(run.names)
+        self.best, self.waited = None, 0
+
+    def improved(self, run: Run) -> bool:
+        """Whether this epoch's number is the best so far; it is counted where it is not. NaN never is."""
+        self._check_monitor(run.logs)
+        value, sign = run.logs[self.monitor], 1 if self.mode == "min" else -1
+        if not math.isnan(value) and (self.best is None or sign * value < sign * self.best - self.min_delta):
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+    def _check_monitor(self, names: Iterable[str]) -> None:
+        if self.monitor not in names:
+            raise ValueError(
+                f"{type(self).__name__}: expected monitor to be one of {', '.join(names)}, got {self.monitor!r}; "
+                "pass validation=(x, y) to fit, or another monitor"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        name = f"{type(self).__name__}.load_state_dict"
+        best = state["best"]
+        if best is not None and (not isinstance(best, float | int) or math.isnan(best)):  # it may be infinite
+            raise ValueError(f"{name}: expected best to be a number or None, got {best!r}")
+        self.waited = checks.whole(name, "waited", state["waited"], 0)
+        self.best = best
+
+
+class EarlyStopping(Waiting):
     """Stops when a number has not become better for ``patience`` epochs, and gives the network its best weights back.
 
     Parameters
@@ -137,27 +200,17 @@ class EarlyStopping(Callback):
         mode: str = "auto",
     ) -> None:
         self.patience = checks.whole("EarlyStopping", "patience", patience, 1)
-        if not isinstance(monitor, str):
-            raise TypeError(f"EarlyStopping: expected monitor to be a name, got {checks.describe(monitor)}")
-        self.monitor = monitor
-        self.min_delta = checks.real("EarlyStopping", "min_delta", min_delta)
+        super().__init__(monitor, min_delta, mode)
         self.restore_best = bool(restore_best)
-        checks.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
-        if mode == "auto":
-            metric = METRICS.get(monitor.removeprefix("validation_"))
-            mode = "max" if metric is not None and metric.rises else "min"
-        self.mode = mode
         self._reset()
 
     def _reset(self) -> None:
-        self.best: float | None = None
-        self.best_epoch = self.waited = 0
+        self.best_epoch = 0
         self.stopped_epoch: int | None = None
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # parameters and buffers of the best epoch
 
     def on_train_begin(self, run: Run) -> None:
-        if not run.extended:
-            self._check_monitor(run.names)
+        super().on_train_begin(run)
         self._reset()
         self._space = np.empty_like(run.net.parameters), np.empty_like(run.net.buffers)
 
@@ -166,23 +219,12 @@ class EarlyStopping(Callback):
             self._stop(run, run.epoch - 1)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._check_monitor(run.logs)
-        value, sign = run.logs[self.monitor], 1 if self.mode == "min" else -1
-        if not math.isnan(value) and (self.best is None or sign * value < sign * self.best - self.min_delta):
-            self.best, self.best_epoch, self.waited = value, run.epoch, 0
+        if self.improved(run):
+            self.best_epoch = run.epoch
             if self.restore_best:
                 self._keep(run.net.parameters, run.net.buffers)
-        else:
-            self.waited += 1
-            if self.waited >= self.patience:
-                self._stop(run, run.epoch)
-
-    def _check_monitor(self, names: Iterable[str]) -> None:
-        if self.monitor not in names:
-            raise ValueError(
-                f"EarlyStopping: expected monitor to be one of {', '.join(names)}, got {self.monitor!r}; "
-                "pass validation=(x, y) to fit, or another monitor"
-            )
+        elif self.waited >= self.patience:
+            self._stop(run, run.epoch)
 
     def _keep(self, parameters: np.ndarray, buffers: np.ndarray) -> None:
         self._space[0][...], self._space[1][...] = parameters, buffers
@@ -203,25 +245,109 @@ class EarlyStopping(Callback):
             run.write(f"stopped after epoch {self.stopped_epoch}: {self.monitor} no longer improves ({best})")
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        state = {**super().state_dict(), "best_epoch": self.best_epoch}
         if self._kept is not None:
             state["parameters"], state["buffers"] = self._kept
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         name = "EarlyStopping.load_state_dict"
-        best = state["best"]
-        if best is not None and (not isinstance(best, float | int) or math.isnan(best)):  # it may be infinite
-            raise ValueError(f"{name}: expected best to be a number or None, got {best!r}")
         best_epoch = checks.whole(name, "best_epoch", state["best_epoch"], 0)
-        waited = checks.whole(name, "waited", state["waited"], 0)
-        if self.restore_best and "parameters" in state:
-            kept = state["parameters"], state["buffers"]
-            for space, given in zip(self._space, kept, strict=True):
-                if (space.shape, space.dtype) != (given.shape, given.dtype):
-                    raise ValueError(f"{name}: expected {space.dtype} {space.shape}, got {given.dtype} {given.shape}")
+        kept = (state["parameters"], state["buffers"]) if self.restore_best and "parameters" in state else ()
+        for space, given in zip(self._space, kept, strict=bool(kept)):
+            if (space.shape, space.dtype) != (given.shape, given.dtype):
+                raise ValueError(f"{name}: expected {space.dtype} {space.shape}, got {given.dtype} {given.shape}")
+        super().load_state_dict(state)
+        self.best_epoch = best_epoch
+        if kept:
             self._keep(*kept)
-        self.best, self.best_epoch, self.waited = best, best_epoch, waited
+
+
+class ReduceOnPlateau(Waiting):
+    """Multiplies the learning rate by ``factor`` when a number has not become better for ``patience`` epochs.
+
+    Parameters
+    ----------
+    factor : number between 0 and 1
+    patience : whole number >= 1 (PyTorch's ``patience`` counts one epoch less)
+    monitor, mode : as for ``EarlyStopping``
+    min_delta : number >= 0; only a change by more than this is better
+    cooldown : whole number >= 0: epochs after a reduction that are not counted
+    min_lr : number >= 0 below which the rate does not go
+
+    The optimizer's ``lr`` has to be a number: TypeError for a schedule. A checkpoint keeps the rate that was reached.
+    """
+
+    extends = False
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
+        self.factor = checks.real("ReduceOnPlateau", "factor", factor, low_included=False)
+        if self.factor >= 1:
+            raise ValueError(f"ReduceOnPlateau: expected factor below 1, got {factor!r}")
+        self.patience = checks.whole("ReduceOnPlateau", "patience", patience, 1)
+        self.cooldown = checks.whole("ReduceOnPlateau", "cooldown", cooldown, 0)
+        self.min_lr = checks.real("ReduceOnPlateau", "min_lr", min_lr)
+        super().__init__(monitor, min_delta, mode)
+        self.cooling = 0
+
+    def on_train_begin(self, run: Run) -> None:
+        if callable(run.optimizer.lr):
+            raise TypeError(
+                "ReduceOnPlateau: expected an optimizer with a number as lr, got a schedule; use one of both"
+            )
+        super().on_train_begin(run)
+        self.cooling = 0
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.improved(run)
+        if self.cooling:
+            self.cooling -= 1
+            self.waited = 0
+        if self.waited >= self.patience:
+            rate: Any = run.optimizer.lr
+            run.optimizer.lr = max(rate * self.factor, min(rate, self.min_lr))
+            self.waited, self.cooling = 0, self.cooldown
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "cooling": self.cooling}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        cooling = checks.whole("ReduceOnPlateau.load_state_dict", "cooling", state["cooling"], 0)
+        super().load_state_dict(state)
+        self.cooling = cooling
+
+
+class CSVLogger(Callback):
+    """Writes the history to a file of comma-separated values, one row an epoch, while the training goes on.
+
+    path : of the file, which is replaced after each epoch, whole or not at all. The columns are those of
+        ``History.to_csv``; a run that resumes has its earlier epochs in it too.
+    """
+
+    order = 1
+    extends = False
+
+    def __init__(self, path: Any) -> None:
+        self.path = files.any_path("CSVLogger", path)
+
+    def on_train_begin(self, run: Run) -> None:
+        files.checked_place("CSVLogger", self.path)
+
+    def on_epoch_end(self, run: Run) -> None:
+        run.history.to_csv(self.path)
+
+    def on_train_end(self, run: Run) -> None:
+        if run.history.epochs:
+            run.history.to_csv(self.path)
 
 
 class Checkpoint(Callback):

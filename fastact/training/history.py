@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import checks
+from .. import checks, files
 from .metrics import METRICS
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ class History:
     of the epoch's last step. ``metrics`` holds "validation_accuracy" and its like, which are attributes too:
     ``history.validation_r2``, empty where it was not measured. Only whole epochs have an entry, but ``steps`` counts
     every step, and ``seconds`` is the time inside training steps alone. NaN stands for epochs in which a number was not
-    measured, before the first one too. ``plot()`` draws it.
+    measured, before the first one too. ``plot()`` draws it, ``to_csv(path)`` and ``to_frame()`` hand it on.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -61,6 +63,16 @@ class History:
         """A list by its name; KeyError where nothing of that name was recorded."""
         return self._lists()[name]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def keys(self) -> list[str]:
+        """The names of what was recorded: with them, ``dict(history)`` is the lists by name."""
+        return [name for name, values in self._lists().items() if values]
+
     def _lists(self) -> dict[str, list[float]]:
         return {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, "rate": self.rate}
 
@@ -72,6 +84,28 @@ class History:
         from .. import plot
 
         return plot.history(self._lists())
+
+    def to_csv(self, path: Any) -> None:
+        """Write the numbers as comma-separated values, one row an epoch: the epoch from 1, then what was recorded.
+
+        What was not measured is empty. The file is written whole or not at all.
+        """
+        columns = self.to_dict()["by_epoch"]
+        with io.StringIO(newline="") as text:
+            rows = csv.writer(text, lineterminator="\n")
+            rows.writerow(["epoch", *columns])
+            for epoch, values in enumerate(zip(*columns.values(), strict=True), 1):
+                rows.writerow([epoch, *("" if math.isnan(value) else repr(float(value)) for value in values)])
+            files.write_atomically(files.any_path("History.to_csv", path), text.getvalue().encode())
+
+    def to_frame(self) -> Any:
+        """The numbers as a ``pandas.DataFrame``, one row an epoch, indexed by the epoch from 1."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from error
+        index = pandas.RangeIndex(1, self.epochs + 1, name="epoch")
+        return pandas.DataFrame(self.to_dict()["by_epoch"], index=index)
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add the numbers of an epoch, by name; without a "loss", they are of the epoch that was added last."""
@@ -86,7 +120,7 @@ class History:
         return lists[name] if name in lists else self.metrics.setdefault(name, [])
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain lists and numbers (``pandas.DataFrame(history.to_dict()["by_epoch"])``)."""
+        """All of it as plain lists and numbers."""
         return {
             "epochs": self.epochs,
             "steps": self.steps,

@@ -1,4 +1,4 @@
-"""Metrics by name, one row each: the function, and whether more of it is better."""
+"""Metrics by name, one row each: the function, and whether more of it is better (None: neither)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NamedMetric(NamedTuple):
     """A metric that has a name: a function of (outputs, targets, facts of the loss)."""
 
     function: Callable[[np.ndarray, np.ndarray, Facts], float]
-    rises: bool
+    rises: bool | None
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
@@ -47,7 +47,32 @@ def r2(outputs: np.ndarray, targets: np.ndarray, _: Facts) -> float:
     return float(np.mean(np.where(constant, left == 0, 1 - left / np.where(constant, 1, spread))))
 
 
-METRICS = {"accuracy": NamedMetric(accuracy, rises=True), "r2": NamedMetric(r2, rises=True)}
+def pinball(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
+    """Mean pinball loss of the quantiles that the loss is of."""
+    above = targets.astype(np.float64) - outputs
+    q = np.asarray(facts.q)
+    return float(np.maximum(q * above, (q - 1) * above).mean()) if outputs.size else float("nan")
+
+
+def coverage(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
+    """Fraction of the targets that are at most the predicted quantile: q, where the prediction is right.
+
+    Of several quantiles: that lie from the lowest to the highest, which is right at the difference of the two.
+    """
+    if not outputs.size:
+        return float("nan")
+    if np.ndim(facts.q) == 0:
+        return float(np.mean(targets <= outputs))
+    low, high = np.argmin(facts.q), np.argmax(facts.q)
+    return float(np.mean((outputs[:, low] <= targets[:, low]) & (targets[:, high] <= outputs[:, high])))
+
+
+METRICS = {
+    "accuracy": NamedMetric(accuracy, rises=True),
+    "r2": NamedMetric(r2, rises=True),
+    "pinball": NamedMetric(pinball, rises=False),
+    "coverage": NamedMetric(coverage, rises=None),
+}
 
 
 def measure(function: str, metrics: Mapping[str, Metric], outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,7 @@ class Objective:
             if passed in self.options:
                 raise ValueError(f"{function}: {passed} cannot be bound to {self.name}; {function} passes it")
         self.custom = all(bare is not known for known in losses.FACTS)
-        facts = losses.CUSTOM if self.custom else losses.FACTS[bare]
-        self.facts = replace(facts, ignore_index=self.options.get("ignore_index", facts.ignore_index))
+        self.facts = (losses.CUSTOM if self.custom else losses.FACTS[bare]).bound(self.options)
         self.summed = self.options.get("reduction") == "sum"
         self._takes_out = self._takes("out")
 

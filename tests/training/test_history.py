@@ -33,3 +33,19 @@ def test_every_metric_is_an_attribute():
     with pytest.raises(AttributeError, match=r"History has no 'validation_r'; recorded: loss, validation_loss, .*rate"):
         getattr(history, "validation_" + "r")
     assert copy.deepcopy(history) == pickle.loads(pickle.dumps(history)) == history
+
+
+def test_history_as_a_mapping_a_frame_and_a_file(tmp_path):
+    history = fa.History()
+    assert list(history) == []
+    history.append({"loss": 2.0, "rate": 0.1})
+    history.append({"loss": 1.5, "extra": 3.0, "rate": 0.1})
+    assert list(history) == ["loss", "extra", "rate"]
+    assert "extra" in history
+    assert "validation_loss" not in history
+    assert dict(history)["loss"] == [2.0, 1.5]
+    history.to_csv(tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_bytes() == b"epoch,loss,extra,rate\n1,2.0,,0.1\n2,1.5,3.0,0.1\n"
+    pandas = pytest.importorskip("pandas")
+    read = pandas.read_csv(tmp_path / "history.csv", index_col="epoch")
+    pandas.testing.assert_frame_equal(read, history.to_frame(), check_index_type=False)

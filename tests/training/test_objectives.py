@@ -142,6 +142,47 @@ def test_r2_against_its_definition():
     assert result["r2"] == pytest.approx((first + 0 + 1) / 3, rel=1e-5)
 
 
+@pytest.mark.parametrize("given", [lambda y: y, lambda y: y[:, None], lambda y: np.repeat(y[:, None], 3, axis=1)])
+def test_several_quantiles_are_trained_and_measured(given):
+    """Of skewed noise, whose quantiles are known; in the history are pinball loss and coverage, not R2."""
+    rng = np.random.default_rng(8)
+    x = rng.uniform(-1, 1, (3000, 1))
+    y = (1 + x[:, 0] ** 2) * rng.exponential(size=3000)
+    net = fa.Sequential(fa.Dense(1, 16, "tanh"), fa.Dense(16, 3), rng=0)
+    levels = [0.1, 0.5, 0.9]
+    history = fa.fit(
+        net, x, given(y), loss=functools.partial(fa.quantile, q=levels), epochs=40, batch_size=64, rng=0,
+        optimizer=fa.optim.Adam(0.01), validation=(x[:500], given(y[:500])), progress=False,
+    )  # fmt: skip
+    grid = np.linspace(-0.9, 0.9, 7)
+    expected = -np.log(1 - np.array(levels)) * (1 + grid[:, None] ** 2)  # the exponential distribution's
+    np.testing.assert_allclose(fa.predict(net, grid[:, None]), expected, atol=0.35, rtol=0.15)
+    found = fa.predict(net, x[:500])
+    inside = np.mean((found[:, 0] <= y[:500]) & (y[:500] <= found[:, 2]))
+    assert history.validation_coverage[-1] == pytest.approx(inside, abs=1e-3)
+    assert 0.75 < inside < 0.85
+    assert history.validation_pinball[-1] == pytest.approx(history.validation_loss[-1], rel=1e-5)
+    assert "validation_r2" not in history
+
+
+def test_one_quantile_is_measured_by_pinball_and_coverage():
+    x, _, targets = table()
+    net = network()
+    history = fit(net, x, targets, loss=LOSSES["quantile"], epochs=1, validation=(x, targets))
+    outputs = fa.predict(net, x)
+    above = targets - outputs
+    assert history.validation_coverage == [pytest.approx(np.mean(above <= 0))]
+    assert history.validation_pinball == [
+        pytest.approx(np.mean(np.where(above > 0, 0.9 * above, -0.1 * above)), rel=1e-5)
+    ]
+    default = fit(network(), x, targets, loss="quantile", epochs=1, validation=(x, targets))
+    assert default.validation_pinball == [pytest.approx(default.validation_loss[0], rel=1e-5)]
+    with pytest.raises(ValueError, match="EarlyStopping: neither more nor less validation_coverage is better"):
+        fa.training.EarlyStopping(monitor="validation_coverage")
+    assert fa.training.EarlyStopping(monitor="validation_coverage", mode="max").mode == "max"
+    assert fa.training.EarlyStopping(monitor="validation_pinball").mode == "min"
+
+
 def test_accuracy_of_every_kind_of_target():
     net = fa.Sequential(fa.Dense(2, 2), rng=0)
     net.set_parameters({"0.weight": np.eye(2, dtype=np.float32), "0.bias": np.zeros(2, np.float32)})
