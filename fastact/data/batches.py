@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Any, Protocol
 
@@ -12,6 +12,35 @@ from ..memory import aligned_empty
 
 #: x, y, the sample weights that the loss is given, and the weight of the batch in the epoch's mean loss.
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, float]
+
+
+class Selected:
+    """Some rows of an array, which stay where they are: a slice of them is gathered when it is asked for.
+
+    Parameters
+    ----------
+    array : the array whose rows they are
+    rows : their numbers
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+        self.shape, self.dtype = (len(rows), *array.shape[1:]), array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.array[self.rows[part]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("the rows lie apart: an array of them is a copy")
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+
+#: Rows of data: an array, or some of an array's.
+Rows = np.ndarray | Selected
 
 
 class Batches(Protocol):
@@ -26,11 +55,12 @@ class Batches(Protocol):
 
 
 class ArrayBatches:
-    """Batches of arrays in memory: shuffled ones are gathered into buffers that are reused, others are views.
+    """Batches of arrays in memory: views, or, shuffled or of some rows, gathered into buffers that are reused.
 
     Parameters
     ----------
-    x, y, sample_weight : one row, or number, a row of data; sample_weight may be None
+    x : rows of data, which may be some of an array's
+    y, sample_weight : one row, or number, a row of data; sample_weight may be None
     row_weights : what each row counts in the epoch's mean loss; None: all alike
     size : rows of a batch; the last one of an epoch may be shorter
     generator : draws a new order for each epoch; None: the data's own
@@ -38,7 +68,7 @@ class ArrayBatches:
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: Rows,
         y: np.ndarray,
         sample_weight: np.ndarray | None,
         row_weights: np.ndarray | None,
@@ -50,7 +80,8 @@ class ArrayBatches:
         self.size = min(size, self.rows)
         self.steps = -(-self.rows // self.size)
         self.sizes: Collection[int] = {self.size, self.rows % self.size} - {0}
-        if generator is not None:
+        self.gathered = generator is not None or isinstance(x, Selected)
+        if self.gathered:
             self.identity = np.arange(self.rows)
             self.order = self.identity.copy()
             self.buffers: dict[int, list[Any]] = {
@@ -59,7 +90,7 @@ class ArrayBatches:
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of the next epoch."""
-        return self._in_order() if self.generator is None else self._shuffled(self.generator)
+        return self._gathered() if self.gathered else self._in_order()
 
     def _in_order(self) -> Iterator[Batch]:
         for start in range(0, self.rows, self.size):
@@ -68,17 +99,18 @@ class ArrayBatches:
             weight = len(x) if self.row_weights is None else float(self.row_weights[part].sum())
             yield x, self.y[part], None if self.sample_weight is None else self.sample_weight[part], weight
 
-    def _shuffled(self, generator: np.random.Generator) -> Iterator[Batch]:
-        order, size, buffers = self.order, self.size, self.buffers
+    def _gathered(self) -> Iterator[Batch]:
+        order, buffers = self.order, self.buffers
         sample_weights, row_weights = self.sample_weight, self.row_weights
         np.copyto(order, self.identity)
-        generator.shuffle(order)
-        take_x, take_y = self.x.take, self.y.take
-        whole = self.rows - self.rows % size
-        for chosen in chain(order[:whole].reshape(-1, size), [order[whole:]] if whole < self.rows else []):
+        if self.generator is not None:
+            self.generator.shuffle(order)
+        source, places = (self.x.array, self.x.rows[order]) if isinstance(self.x, Selected) else (self.x, order)
+        take_x, take_y = source.take, self.y.take
+        for chosen, place in zip(self._cut(order), self._cut(places), strict=True):
             rows = len(chosen)
             x, y, sample_weight, weights = buffers[rows]
-            take_x(chosen, 0, x, "clip")  # "clip" writes straight into x; "raise" would go through a copy
+            take_x(place, 0, x, "clip")  # "clip" writes straight into x; "raise" would go through a copy
             take_y(chosen, 0, y, "clip")
             if sample_weights is not None:
                 sample_weights.take(chosen, 0, sample_weight, "clip")
@@ -87,6 +119,11 @@ class ArrayBatches:
             else:
                 yield x, y, sample_weight, float(row_weights.take(chosen, 0, weights, "clip").sum())
 
+    def _cut(self, order: np.ndarray) -> Iterable[np.ndarray]:
+        """Order in pieces of a batch each."""
+        whole = self.rows - self.rows % self.size
+        return chain(order[:whole].reshape(-1, self.size), [order[whole:]] if whole < self.rows else [])
 
-def _buffer(rows: int, array: np.ndarray | None) -> np.ndarray | None:
+
+def _buffer(rows: int, array: Rows | None) -> np.ndarray | None:
     return None if array is None else aligned_empty((rows, *array.shape[1:]), array.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import numbers
@@ -15,7 +16,8 @@ import numpy as np
 
 from .. import checks, wording
 from ..data import conversion
-from ..data.batches import ArrayBatches, Batches
+from ..data.batches import ArrayBatches, Batches, Rows, Selected
+from ..data.splits import held_out
 from ..layers import Standardize
 from ..layers.chain import flattened
 from ..network import Sequential
@@ -42,7 +44,7 @@ def predict(net: Sequential, x: Any, batch_size: int = BATCH) -> np.ndarray:
     return _predict(net, conversion.features("predict", net, x), size)
 
 
-def _predict(net: Sequential, x: np.ndarray, size: int) -> np.ndarray:
+def _predict(net: Sequential, x: Rows, size: int) -> np.ndarray:
     result = np.empty((len(x), net.outputs), net.dtype)
     for start in range(0, len(x), size):
         result[start : start + size] = net(x[start : start + size])
@@ -121,8 +123,8 @@ def fit(
     optimizer : an ``Optimizer``, or a name of ``fastact.optim.OPTIMIZERS`` ("sgd", "adam", "adamw", ...), which is that
         optimiser with its defaults; ``fastact.optim.Adam(lr=0.001)`` unless given
     epochs, batch_size : whole numbers >= 1; a last short batch is used too
-    validation : (x, y) to evaluate after each epoch; or a fraction between 0 and 1: that part of the rows, drawn by
-        rng, is held out of the training
+    validation : (x, y), or (x, y, sample_weight), to evaluate after each epoch; or a fraction between 0 and 1: that
+        part of the rows, of each class where y is classes, drawn by rng, is held out (nothing is copied)
     metrics : "accuracy", "r2", functions (outputs, targets) -> number, a list of these or {name: function}; measured
         after each epoch on the validation data ("validation_accuracy" in the history), or without any, where metrics
         are asked for, on the training data ("accuracy"). The default is what suits the loss, with validation data.
@@ -181,13 +183,11 @@ def fit(
         data, valid = _divide(net, objective, data, validation, generator)
         row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
         if valid is not None:
-            objective.row_weights("fit (validation)", net, valid.y, None)
+            objective.row_weights("fit (validation)", net, valid.y, valid.sample_weight)
         batches = ArrayBatches(*data, row_weights, batch_size, generator if shuffle else None)
         _check_sizes(net, batches)
 
-        if standardize and not isinstance(net.layers[0], Standardize):
-            net.standardize(data.x)
-        looked = RawData(net, data.x)
+        raw = standardize and not isinstance(net.layers[0], Standardize)
         run = Run(net, optimizer, epochs, batches.steps)
 
         @functools.cache  # where it is asked for: it reads all the data
@@ -201,6 +201,13 @@ def fit(
             }  # fmt: skip
 
         run.checkpoint = recorder(run, facts, called.all, generator, start)
+        if raw and resumed is not None:  # a checkpoint is refused before the layer is put in
+            trial = Run(copy.copy(net), copy.copy(optimizer), epochs, batches.steps)
+            trial.net.standardize(np.asarray(data.x))
+            resumed.restore(trial, facts(), called.all)
+        if raw:
+            net.standardize(np.asarray(data.x))
+        looked = RawData(net, data.x)
         if resumed is not None:
             resumed.restore(run, facts(), called.all)
 
@@ -263,7 +270,7 @@ def fit_batches(
 class Data(NamedTuple):
     """Rows of data, converted, with their targets and, where there are any, weights."""
 
-    x: np.ndarray
+    x: Rows
     y: np.ndarray
     sample_weight: np.ndarray | None
 
@@ -306,26 +313,32 @@ def _divide(
     if validation is None:
         return data, None
     if isinstance(validation, numbers.Real):
-        chosen, rest = _split(float(validation), len(data.x), generator)
-        weights = None if data.sample_weight is None else data.sample_weight[rest]
-        return Data(data.x[rest], data.y[rest], weights), Data(data.x[chosen], data.y[chosen], None)
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError(f"fit: expected validation to be (x, y) or a fraction, got {checks.describe(validation)}")
+        return _split(objective, data, float(validation), generator)
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"fit: expected validation to be (x, y), (x, y, sample_weight) or a fraction, got "
+            f"{checks.describe(validation)}"
+        )
     features = conversion.features("fit (validation)", net, validation[0])
     if not len(features):
         raise ValueError("fit: expected at least one row of validation data, got none")
-    return data, _labelled("fit (validation)", net, objective, features, validation[1], None)
+    weight = validation[2] if len(validation) == 3 else None
+    return data, _labelled("fit (validation)", net, objective, features, validation[1], weight)
 
 
-def _split(fraction: float, rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _split(objective: Objective, data: Data, fraction: float, generator: np.random.Generator) -> tuple[Data, Data]:
+    """Rows to train on and rows to validate on; of classes, the fraction of each."""
+    rows = len(data.x)
     count = round(fraction * rows) if 0 < fraction < 1 else 0
     if not 0 < count < rows:
         raise ValueError(
             f"fit: expected validation to be (x, y) or a fraction that leaves rows on both sides, got {fraction} of "
             f"{rows} rows"
         )
-    order = generator.permutation(rows)
-    return np.sort(order[:count]), np.sort(order[count:])
+    chosen, rest = held_out(rows, count, generator, objective.classes(data.y))
+    weights = None if data.sample_weight is None else data.sample_weight[rest]
+    x = np.asarray(data.x)
+    return Data(Selected(x, rest), data.y[rest], weights), Data(Selected(x, chosen), data.y[chosen], None)
 
 
 def _check_sizes(net: Sequential, batches: Batches) -> None:

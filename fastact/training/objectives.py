@@ -95,6 +95,14 @@ class Objective:
             )
         return weights
 
+    def classes(self, targets: np.ndarray) -> np.ndarray | None:
+        """The class of each row, where targets are classes: numbers, or yes and no."""
+        if self.facts.targets == "classes":
+            return targets if targets.ndim == 1 else targets.argmax(axis=1)
+        if self.facts.targets == "probabilities" and targets.shape[1] == 1 and np.isin(targets, (0, 1)).all():
+            return targets[:, 0]
+        return None
+
     def metrics(self, function: str, given: Any) -> dict[str, Metric]:
         """Metrics by name: a name, a function (outputs, targets) -> number, several of them, or {name: function}."""
         if given is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..data.batches import Rows
 from ..layers import BatchNorm, Dense, Standardize
 from ..network import Sequential
 from ..wording import TrainingWarning, warn
@@ -18,7 +19,7 @@ MOST = 0.98  # of the first layer's units, over all rows
 class RawData:
     """Looks at a sample of the data before the first epoch, and at what the network makes of it after that one."""
 
-    def __init__(self, net: Sequential, x: np.ndarray) -> None:
+    def __init__(self, net: Sequential, x: Rows) -> None:
         self.net, self.sample = net, x[:: max(1, len(x) // ROWS)]
         self.said = isinstance(net.layers[0], (Standardize, BatchNorm))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastact.data.batches import ArrayBatches
+from fastact.data.batches import ArrayBatches, Selected
 
 X = np.arange(46, dtype=np.float32).reshape(23, 2)
 Y = np.arange(23)
@@ -56,3 +56,29 @@ def test_memory_is_reused_and_the_data_are_views():
     assert len(set(places[0])) == 2  # whole batches share theirs, the short one has its own
     for x, y, sample_weight, _ in batches(10, False, WEIGHTS, WEIGHTS).epoch():
         assert all(np.shares_memory(*pair) for pair in ((x, X), (y, Y), (sample_weight, WEIGHTS)))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("size", [3, 4, 100])
+def test_some_rows_of_an_array_are_batched_as_their_copy(size, shuffle):
+    rows = np.array([1, 2, 5, 8, 9, 14, 22])
+    given = [
+        ArrayBatches(
+            x, Y[rows], WEIGHTS[rows], WEIGHTS[rows], size, np.random.default_rng(3) if shuffle else None
+        )
+        for x in (Selected(X, rows), X[rows])
+    ]  # fmt: skip
+    assert given[0].rows == 7
+    for _ in range(2):
+        for some, copied in zip(given[0].epoch(), given[1].epoch(), strict=True):
+            for one, other in zip(some, copied, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_some_rows_as_an_array():
+    some = Selected(X, np.array([4, 0, 22]))
+    assert (len(some), some.shape, some.dtype) == (3, (3, 2), np.float32)
+    np.testing.assert_array_equal(some[1:], X[[0, 22]])
+    np.testing.assert_array_equal(np.asarray(some, np.float64), X[[4, 0, 22]])
+    with pytest.raises(ValueError, match="is a copy"):
+        np.asarray(some, copy=False)

@@ -103,6 +103,57 @@ def test_a_fraction_is_held_out_of_the_training():
             fit(network(), x, targets, loss="squared_error", validation=fraction)
 
 
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "yes or no"])
+def test_a_fraction_of_each_class_is_held_out(kind):
+    """4 % of rare rows stay 4 % on both sides, whatever the seed; where all weights are on one class, of it too."""
+    x, _, _ = table(rows=200)
+    labels = np.zeros(200, int)
+    labels[::25] = 1
+    y, loss = labels, "softmax_cross_entropy"
+    if kind == "probabilities":
+        y = np.where(labels[:, None] == np.arange(3), 0.8, 0.1).astype(np.float32)
+    elif kind == "yes or no":
+        y, loss = labels, "bce_with_logits"
+    for seed in range(5):
+        rare = []
+
+        def metric(outputs, goal, rare=rare):
+            rare.append(((goal.argmax(1) if goal.ndim == 2 and goal.shape[1] > 1 else goal.ravel()) == 1).sum())
+            return 0.0
+
+        net = network(outputs=1 if kind == "yes or no" else 3)
+        fa.fit(net, x, y, loss=loss, validation=0.25, epochs=1, rng=seed, progress=False, metrics={"rare": metric})
+        assert rare == [2]
+
+
+def test_validation_data_with_weights():
+    x, labels, _ = table(rows=80)
+    weight = np.random.default_rng(2).uniform(0, 1, 40)
+    history = fit(network(), x[40:], labels[40:], epochs=1, validation=(x[:40], labels[:40], weight))
+    net = network()
+    fit(net, x[40:], labels[40:], epochs=1)
+    each = fa.softmax_cross_entropy(net(x[:40]), labels[:40], reduction="none").loss
+    assert history.validation_loss == [pytest.approx((each * weight).sum() / weight.sum(), rel=1e-5)]
+    assert history.validation_accuracy == [np.mean(net(x[:40]).argmax(1) == labels[:40])]
+    for wrong in (weight[:39], -weight, 0 * weight, weight + np.nan):
+        with pytest.raises(ValueError, match=r"^fit \(validation\): "):
+            fit(network(), x, labels, validation=(x[:40], labels[:40], wrong))
+
+
+def test_a_memory_map_is_not_copied_by_a_validation_fraction(tmp_path):
+    """Of 8 MB, which stay in the file."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(20_000, 100)).astype(np.float32))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    y = rng.integers(0, 2, 20_000)
+    tracemalloc.start()
+    try:
+        fit(fa.Sequential(fa.Dense(100, 2), rng=0), x, y, epochs=1, batch_size=1000, validation=0.5)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_predict_in_batches_is_the_network():
     x, _, _ = table(rows=70)
     net = network()

@@ -173,6 +173,25 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(again.buffers, nets[0].buffers)
 
 
+def test_a_checkpoint_that_is_refused_leaves_no_layer_behind(tmp_path):
+    x, y = raw()
+    path = tmp_path / "run.safetensors"
+    fit(network(), x, y, epochs=2, standardize=True, checkpoint=path)
+    for other in ({"batch_size": 7}, {"optimizer": fa.optim.SGD(0.1)}, {"x": x + 1}, {"net": plain()}):
+        options = {"net": network(), "x": x, "y": y, "epochs": 4, **other}
+        net = options["net"]
+        layers, before, names = net.layers, net.parameters.copy(), list(net.named_parameters())
+        optimizer = options.setdefault("optimizer", fa.optim.Adam(0.001))
+        with pytest.raises(ValueError, match=r"run\.safetensors"):
+            fit(**options, standardize=True, resume=path)
+        assert net.layers is layers
+        assert list(net.named_parameters()) == names
+        np.testing.assert_array_equal(net.parameters, before)
+        assert optimizer.steps == 0
+        with pytest.warns(TrainingWarning, match="differ in scale"):
+            fit(net, x, y, epochs=1)  # and it trains
+
+
 # --------------------------------------------------------------------------------------------- what is said
 
 
