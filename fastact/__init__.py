@@ -14,11 +14,11 @@ Where to look (``help`` of each name tells all of it)::
     dense layers      fa.dense, fa.dense_forward, fa.dense_backward
     initial weights   fa.init
     files             net.save(path), fa.load(path), fa.save({"pi": pi, "v": v}, path), fa.Checkpoint;
-                      fa.tables: digits, CSV and NPZ files
+                      fa.tables: digits, CSV and NPZ files; fa.onnx.export(net, path), fa.onnx.load(path)
     looking inside    net.summary(), fa.Monitor, fa.check_gradients, fa.diagnostics, fa.plot, history.plot()
     your own          fa.Layer, fa.custom_activation, fa.Callback, any function as a loss
     the machine       fa.show_config(), fa.set_num_threads(n), fa.use_backend("numpy")
-    at a terminal     fastact train, predict, compare, examples, plot, accuracy, info
+    at a terminal     fastact train, predict, export, compare, examples, plot, accuracy, info
 
 Functions take float32 or float64 arrays of any shape, and Python numbers and lists, which are float64 unless an array
 beside them says otherwise; ``out=`` says where the result goes, the input itself included. The second argument of a
@@ -33,7 +33,7 @@ array([0. , 2.5])
 """
 
 # No __getattr__ here: with one, CPython no longer specialises ``fa.relu``, and each call takes a fifth longer.
-from . import diagnostics, functional, init, optim, plot, tables
+from . import diagnostics, functional, init, onnx, optim, plot, tables
 from ._version import __version__
 from .backends import get_backend, use_backend
 from .diagnostics import Monitor, check_gradients
@@ -98,6 +98,7 @@ __all__ = [
     "init",
     "load",
     "num_threads",
+    "onnx",
     "optim",
     "plot",
     "policy_gradient",

@@ -23,7 +23,7 @@ from . import checks, files
 from ._version import __version__
 from .files import Arrays
 from .layers.catalogue import layer_from
-from .layers.chain import check_layers, connect, flattened, named_specs
+from .layers.chain import check_claims, check_layers, connect, named_specs
 from .network import Parameter, Sequential
 from .optim import Optimizer
 from .optim.optimizer import check_networks
@@ -250,9 +250,7 @@ class Content:
             specs = named_specs(layers, "parameter_specs") | named_specs(layers, "buffer_specs")
             self._expect({name: spec.shape for name, spec in specs.items()})
             # A layer without arrays may take memory by its width, which no array then bounds.
-            width = sum(max(one.inputs or 0, one.outputs or 0) for layer in layers for one in flattened(layer))
-            if width > (1 << 22) + 64 * sum(array.size for array in self.arrays.values()):
-                raise ValueError("its layers claim to be wider than its arrays are")
+            check_claims(layers, sum(array.size for array in self.arrays.values()))
             with np.errstate(all="ignore"):  # its starting values, which are replaced
                 net = Sequential(*layers, dtype=self.dtype)
         self.fill(net)

@@ -106,7 +106,7 @@ _ERFCX_DIGITS = """
 8.824764845437814973423e-20 2.862443327263723287225e-20 1.305723827209458711131e-21 -2.231884578216668494507e-21
 -8.848320521198595162295e-22
 """
-_ERFCX = np.array(_ERFCX_DIGITS.split(), np.longdouble)
+ERFCX = np.array(_ERFCX_DIGITS.split(), np.longdouble)
 PI = "3.14159265358979323846264338327950288"
 
 
@@ -131,7 +131,7 @@ def _tail(t: Array) -> tuple[Array, Array]:
     high = t.astype(np.float32).astype(t.dtype)  # high * high is exact, so exp gets no rounded argument
     bell = np.exp(-0.5 * high * high) * np.exp(-0.5 * (t - high) * (t + high))
     u = t * np.sqrt(real(0.5))
-    coefficients = _ERFCX[np.abs(_ERFCX) > np.finfo(t.dtype).eps / 128].astype(t.dtype)
+    coefficients = ERFCX[np.abs(ERFCX) > np.finfo(t.dtype).eps / 128].astype(t.dtype)
     ratio = np.polynomial.chebyshev.chebval((u - 2) / (u + 2), coefficients) / (1 + 2 * u)
     return 0.5 * bell * ratio, bell / np.sqrt(2 * real(PI))
 

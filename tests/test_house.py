@@ -24,7 +24,7 @@ FLOORS = (
     ("layers", "optim"),
     ("network",),
     ("persistence", "data", "interop"),
-    ("tables",),  # another name of data.tables
+    ("tables", "onnx"),  # other names of data.tables and interop.onnx
     ("training",),
     ("diagnostics", "sklearn", "plot"),
     ("measure",),

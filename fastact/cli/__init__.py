@@ -24,6 +24,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": "train a classifier on a table or on the bundled digits",
     "predict": "label a table with a saved model",
+    "export": "write a saved model as an ONNX file",
     "examples": "compute the lectures' worked examples",
     "compare": "train one network with each activation",
     "plot": "draw activations, trainings and comparisons",

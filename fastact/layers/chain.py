@@ -61,6 +61,13 @@ def flattened(layer: Layer) -> list[Layer]:
     return [one for _, one in numbered([layer])]
 
 
+def check_claims(layers: Iterable[Layer], numbers: int) -> None:
+    """ValueError for layers from a file that take more memory by their widths than its numbers, so many, justify."""
+    width = sum(max(one.inputs or 0, one.outputs or 0) for layer in layers for one in flattened(layer))
+    if width > (1 << 22) + 64 * numbers:
+        raise ValueError("its layers claim to be wider than its arrays are")
+
+
 def named_specs(layers: Sequence[Layer], what: str) -> dict[str, ParameterSpec]:
     """The layers' parameter_specs or buffer_specs by "number.name"."""
     return {f"{i}.{name}": spec for i, layer in enumerate(layers) for name, spec in getattr(layer, what)().items()}

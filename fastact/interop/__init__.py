@@ -1,0 +1,1 @@
+"""Doors to other libraries: their modules and files become networks, and networks theirs."""
