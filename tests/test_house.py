@@ -24,7 +24,7 @@ FLOORS = (
     ("layers", "optim"),
     ("network",),
     ("persistence", "data", "interop"),
-    ("tables", "onnx"),  # other names of data.tables and interop.onnx
+    ("tables", "onnx", "torch"),  # other names of data.tables, interop.onnx and interop.torch
     ("training",),
     ("diagnostics", "sklearn", "plot"),
     ("measure",),

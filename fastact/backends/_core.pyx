@@ -13,6 +13,7 @@ cimport numpy as cnp
 from cpython.ref cimport Py_DECREF, PyObject
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from .abi cimport *
@@ -352,3 +353,4 @@ include "optim.pxi"
 include "statistics.pxi"
 include "dense.pxi"
 include "stack.pxi"
+include "caller.pxi"

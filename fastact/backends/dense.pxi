@@ -369,16 +369,18 @@ cdef int three_steps(dense_gradient *s) noexcept nogil:
 
 cdef inline void set_weight_product(dense_gradient *s, const char *dz, cnp.ndarray x, cnp.ndarray dw,
                                     bint accumulate) noexcept:
-    """dw = x.T @ dz."""
+    """dw = x.T @ dz; dw may lie transposed, as (outputs, inputs)."""
     cdef fa_product *w = &s.dw
-    cdef Py_ssize_t inputs = dw.shape[0], outputs = dw.shape[1]
-    w.c, w.c_row, w.k, w.accumulate = data(dw), outputs, s.rows, accumulate
-    # Few columns would leave most lanes empty: there the inputs lie across the vectors and dw is stored transposed.
-    # Two full vectors make a whole tile. `fastact.measure dense` measures it.
+    cdef Py_ssize_t inputs = dw.shape[0], outputs = dw.shape[1], narrow
+    cdef bint across = inputs > 1 and outputs > 1 and not cnp.PyArray_ISCARRAY_RO(dw)
+    w.c, w.c_row, w.k, w.accumulate = data(dw), inputs if across else outputs, s.rows, accumulate
+    # Few columns would leave most lanes empty: there the other side lies across the vectors and the product is stored
+    # transposed. Two full vectors make a whole tile. `fastact.measure dense` measures it.
     # Either way each element is one chain over the batch, so the bits are the same; one column always goes this way,
     # because the rule for products of one column is another.
-    w.swapped = outputs == 1 or (outputs * s.size < SWAPPED_BYTES and outputs != 2 * s.kernels.lanes)
-    if w.swapped:
+    narrow = inputs if across else outputs
+    w.swapped = narrow == 1 or (narrow * s.size < SWAPPED_BYTES and narrow != 2 * s.kernels.lanes)
+    if w.swapped != across:
         matrix(x, &w.b, &w.b_row, &w.b_column)
         w.a, w.a_row, w.a_column, w.m, w.n = dz, 1, outputs, outputs, inputs
         if outputs == 1 and inputs > 1:
@@ -446,7 +448,8 @@ cpdef dense_backward(int number, cnp.ndarray grad, saved, dz, cnp.ndarray x, cnp
     """dz = grad * f'; db (+)= its column sums; dw (+)= x.T @ dz; dx = dz @ weight.T unless dx is None.
 
     dw and db may both be None: then dx alone is computed. saved is None for the identity, where grad is dz; else dz may
-    be grad, saved, or None for a workspace. x and weight are aligned native matrices with any strides, the rest plain.
+    be grad, saved, or None for a workspace. x and weight are aligned native matrices with any strides, the rest plain;
+    but dw may be the transpose of a plain array.
     """
     cdef dense_gradient s
     new_gradient(&s, grad)

@@ -65,3 +65,9 @@ class DenseStack:
     views: dict[int, Any]
     number: int
     forward = backward = saved = infer = None
+
+
+class OwnedDense:
+    """Whole passes over memory that the caller owns; without the core nobody makes one."""
+
+    state_bytes = infer = forward = backward = None
