@@ -260,7 +260,7 @@ def disjoint(function: str, out: np.ndarray | None, allowed: str, **arrays: obje
 
 def whole(function: str, name: str, value: object, low: int) -> int:
     """A whole number >= low."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{function}: expected {name} to be a whole number, got {describe(value)}")
     if value < low:
         raise ValueError(f"{function}: expected {name} to be at least {low}, got {value}")
@@ -279,7 +279,7 @@ def range_text(low: float, low_included: bool) -> str:
 
 def real(function: str, name: str, value: object, low: float = 0.0, low_included: bool = True) -> float:
     """A finite number from low on."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{function}: expected {name} to be {range_text(low, low_included)}, got {describe(value)}")
     number = float(value)
     if not in_range(number, low, low_included):
@@ -293,6 +293,22 @@ def generator(function: str, value: object) -> np.random.Generator:
         return np.random.default_rng(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise TypeError(f"{function}: expected rng to be a seed or a numpy Generator ({error})") from error
+
+
+class Draws:
+    """The generator of a seed, made when it is first asked for, or the one given: ``draws()``."""
+
+    def __init__(self, function: str, value: object) -> None:
+        self._value = value
+        self._made: np.random.Generator | None = None
+        if value is not None and not (type(value) is int and value >= 0):
+            self._made = generator(function, value)
+
+    def __call__(self) -> np.random.Generator:
+        """The generator, always the same one."""
+        if self._made is None:
+            self._made = np.random.default_rng(self._value)  # type: ignore[arg-type]
+        return self._made
 
 
 def float_dtype(function: str, value: object) -> np.dtype:

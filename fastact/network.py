@@ -14,7 +14,7 @@ import numpy as np
 from . import backends, checks, init, wording
 from .layers import Dense, Standardize, chain
 from .layers.base import Layer, Plan
-from .memory import ALIGNMENT, Segment, aligned_empty, fill, keep, lay_out, views
+from .memory import ALIGNMENT, Segment, Workspace, aligned_empty, fill, keep, lay_out, views
 from .optim.optimizer import check_networks
 
 __all__ = ["Parameter", "Sequential", "soft_update"]
@@ -133,6 +133,8 @@ class Sequential(_Flat):
         self._trained_pass = 0  # and its number, where the layers went forward one by one
         self._stack = self._stacked()
         self._note_frozen()
+        #: Where training puts the gradient of the loss, which has the shape of the outputs.
+        self.output_gradients = Workspace(self.outputs, self.dtype)
 
     def _stacked(self) -> Any:
         """A compiled stack, which runs whole passes of dense layers in one call; None for other layers.

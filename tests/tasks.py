@@ -21,11 +21,15 @@ fit = functools.partial(fa.fit, progress=False, rng=3)
 
 
 def by_hand(net, x, y, loss, optimizer, epochs, size, rng, **options):
-    """The loop that fit is: shuffled batches, a short one at the end, forward, loss, backward, step."""
+    """The loop that fit is: shuffled batches, a short one at the end, forward, loss, backward, step.
+
+    Rows that are one batch stay in their order.
+    """
     generator, losses = np.random.default_rng(rng), []
     weights = options.pop("sample_weight", None)
     for _ in range(epochs):
-        order, total = generator.permutation(len(x)), 0.0
+        order = generator.permutation(len(x)) if size < len(x) else np.arange(len(x))
+        total = 0.0
         for start in range(0, len(x), size):
             chosen = order[start : start + size]
             extra = {} if weights is None else {"sample_weight": weights[chosen]}

@@ -12,7 +12,7 @@ the position of its name in its list.
 cimport numpy as cnp
 from cpython.ref cimport Py_DECREF, PyObject
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 

@@ -81,7 +81,7 @@ cdef extern from "fa_interface.h" nogil:
     ctypedef struct fa_optimizer:
         const char *name
         fa_optimizer_step *step
-    ctypedef double fa_sum_of_squares(const void *, Py_ssize_t) noexcept
+    ctypedef double fa_reduction(const void *, Py_ssize_t) noexcept
     ctypedef void fa_add_rows(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept
     ctypedef void fa_distance(const void *, const void *, Py_ssize_t, double *) noexcept
     ctypedef void fa_column_statistics(
@@ -151,7 +151,8 @@ cdef extern from "fa_interface.h" nogil:
         fa_softmax_cross_entropy *softmax_cross_entropy
         const fa_loss *losses
         const fa_optimizer *optimizers
-        fa_sum_of_squares *sum_of_squares
+        fa_reduction *sum_of_squares
+        fa_reduction *largest
         fa_add_rows *add_rows
         fa_column_statistics *column_statistics
         fa_distance *distance

@@ -9,7 +9,8 @@ cdef struct sum_call:
 
 
 cdef double sum_blocks(task run, const void *kernel, const void *arguments, Py_ssize_t size, Py_ssize_t n,
-                       Py_ssize_t step, int team) except? -1:
+                       Py_ssize_t step, int team, bint greatest=False) except? -1:
+    """The sum of what the blocks give, in their order; or the greatest, NaN where one gives that."""
     cdef Py_ssize_t blocks = (n + step - 1) // step, i
     cdef double few[STACK_PARTS]
     cdef double total = 0
@@ -21,7 +22,10 @@ cdef double sum_blocks(task run, const void *kernel, const void *arguments, Py_s
             raise MemoryError()
     perform(run, &c, n, step, team)
     for i in range(blocks):
-        total += c.parts[i]
+        if not greatest:
+            total += c.parts[i]
+        elif not c.parts[i] <= total and total == total:
+            total = c.parts[i]
     if c.parts != few:
         fa_give(FA_SUMS, c.parts)
     return total
@@ -83,6 +87,17 @@ def try_softmax_cross_entropy(object logits, object labels, object out, bint mea
     a.columns, a.ignored, a.smoothing = columns, ignored, 0
     cdef double loss = cross_entropy(&a, dtype, rows, mean)
     return fa_pair(<type>kind, loss, result)
+
+
+def label_range(cnp.ndarray labels, int64_t ignored):
+    """(how many of plain int64 labels are not the ignored one, the smallest of them, the largest)."""
+    cdef const int64_t *label = <const int64_t *>cnp.PyArray_DATA(labels)
+    cdef int64_t low = INT64_MAX, high = INT64_MIN
+    cdef Py_ssize_t counted = 0, i
+    for i in range(cnp.PyArray_DIMS(labels)[0]):
+        if label[i] != ignored:
+            low, high, counted = min(low, label[i]), max(high, label[i]), counted + 1
+    return counted, low, high
 
 
 def softmax_cross_entropy(cnp.ndarray logits, labels, targets, class_weight, row_weight, losses, cnp.ndarray grad,

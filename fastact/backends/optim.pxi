@@ -41,13 +41,13 @@ def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple stat
     perform(update_task, &c, n, blocks_or_all(n, team, BLOCK), team)
 
 
-cdef void squares_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
+cdef void reduction_task(const void *context, Py_ssize_t first, Py_ssize_t n, int thread) noexcept nogil:
     cdef const sum_call *c = <const sum_call *>context
-    c.parts[first // BLOCK] = (<fa_sum_of_squares *>c.kernel)(<const char *>c.arguments + first * c.size, n)
+    c.parts[first // BLOCK] = (<fa_reduction *>c.kernel)(<const char *>c.arguments + first * c.size, n)
 
 
 def sum_of_squares(cnp.ndarray x, Py_ssize_t start, Py_ssize_t stop):
     """Sum of squares of x[start:stop], the same whatever the number of threads."""
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x)
-    return sum_blocks(squares_task, <const void *>kernels_of(x).sum_of_squares, data(x) + start * size, size,
+    return sum_blocks(reduction_task, <const void *>kernels_of(x).sum_of_squares, data(x) + start * size, size,
                       stop - start, BLOCK, team_for(stop - start, update_threshold))

@@ -103,3 +103,10 @@ def distance(cnp.ndarray x, cnp.ndarray y):
     with nogil:
         kernel(a, b, n, sums)
     return sums[0], sums[1]
+
+
+def largest(cnp.ndarray x):
+    """The largest magnitude in a plain array: NaN where there is one, 0 of nothing."""
+    cdef Py_ssize_t n = elements(x)
+    return sum_blocks(reduction_task, <const void *>kernels_of(x).largest, data(x), cnp.PyArray_ITEMSIZE(x), n, BLOCK,
+                      team_for(n, update_threshold), True)

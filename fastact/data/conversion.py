@@ -6,13 +6,14 @@ targets one for each kind of them that a loss may have (``TARGETS``). ``function
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import backends, checks
 from ..network import Sequential
 
 #: What stands for a missing value, by its type's name.
@@ -21,6 +22,8 @@ MISSING = {"NoneType": "None", "NAType": "pd.NA", "NaTType": "pd.NaT"}
 
 def numeric(function: str, name: str, value: Any) -> np.ndarray:
     """Value as an array of real numbers or booleans, its dtype kept; no copy where it is one already."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array, whose mask would be lost; fill it first")
     if hasattr(value, "tocsr"):
@@ -69,15 +72,22 @@ def _place(value: Any, place: tuple[int, ...]) -> str:
 
 def floats(function: str, name: str, array: np.ndarray, dtype: np.dtype, value: Any = None) -> np.ndarray:
     """Numbers as finite plain floats of that dtype; value is what they were given as, which may name columns."""
-    with np.errstate(over="ignore"):
-        result = np.require(array, dtype=dtype, requirements=["C", "A"])
-    if not np.isfinite(result).all():
+    result = array
+    if array.dtype != dtype or not checks.is_plain(array):
+        with np.errstate(over="ignore"):
+            result = np.require(array, dtype=dtype, requirements=["C", "A"])
+    if not finite(result):
         place = tuple(np.argwhere(~np.isfinite(result))[0].tolist())
         where = _place(value, place)
         if np.isfinite(array[place]):
             raise ValueError(f"{function}: {name} holds {array[place]:g} at {where}, too large for {dtype}; scale it")
         raise ValueError(f"{function}: {name} holds NaN or infinity at {where}; clean it first")
     return result
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether all numbers of a plain array of float32 or float64 are finite."""
+    return math.isfinite(backends.current().largest(array))
 
 
 def features(function: str, net: Sequential, x: Any) -> np.ndarray:
@@ -93,9 +103,19 @@ def _column(array: np.ndarray) -> np.ndarray:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
+def _are_labels(array: np.ndarray, classes: int, ignored: int | None) -> bool:
+    """Whether these are class numbers as the loss takes them, seen at a glance."""
+    if classes == 1 or array.dtype != np.int64 or not checks.is_plain(array) or type(ignored) is not int:
+        return False
+    _, low, high = backends.current().label_range(array, ignored)
+    return low >= 0 and high < classes
+
+
 def _classes(function: str, net: Sequential, y: Any, rows: int, ignored: int | None) -> np.ndarray:
     """Class numbers as int64, or rows of probabilities in the network's dtype."""
     array = numeric(function, "y", y)
+    if array.shape == (rows,) and _are_labels(array, net.outputs, ignored):
+        return array
     if net.outputs == 1:
         raise ValueError(
             f"{function}: expected a network with one output for each class for softmax_cross_entropy, got 1 output; "

@@ -381,6 +381,8 @@ class Callbacks:
 
     def overridden(self, name: str) -> list[Callable[[Run], None]]:
         """The methods of that name that do something."""
+        if not self.all:
+            return []
         methods = [getattr(callback, name) for callback in self.all]
         return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]
 
@@ -400,6 +402,7 @@ class Callbacks:
         finally:
             run.checkpoint = None
             run.history.steps = run.step
-            with ExitStack() as ends:  # calls each, whatever the others raise, and the one pushed last first
-                for callback in reversed(begun):
-                    ends.callback(callback.on_train_end, run)
+            if begun:
+                with ExitStack() as ends:  # calls each, whatever the others raise, and the one pushed last first
+                    for callback in reversed(begun):
+                        ends.callback(callback.on_train_end, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found] # without the look-ups of names in ``signal``
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -19,7 +19,6 @@ from ..data import conversion
 from ..data.batches import ArrayBatches, Batches, Rows, Selected
 from ..data.splits import held_out
 from ..layers import Standardize
-from ..layers.chain import flattened
 from ..network import Sequential
 from ..optim import Adam, Optimizer, named_optimizer
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, Run
@@ -28,6 +27,7 @@ from .history import History
 from .interrupts import Interrupts
 from .metrics import Metric, measure
 from .objectives import Objective
+from .objectives import objective as objective_of
 from .penalties import Penalty, described
 from .progress import Progress
 from .raw_data import RawData
@@ -68,7 +68,7 @@ def evaluate(
     """
     _check_network("evaluate", net)
     size = checks.whole("evaluate", "batch_size", batch_size, 1)
-    objective = Objective("evaluate", loss)
+    objective = objective_of("evaluate", loss)
     measured = objective.metrics("evaluate", metrics)
     features = conversion.features("evaluate", net, x)
     return _evaluate(net, objective, measured, _labelled("evaluate", net, objective, features, y, sample_weight), size)
@@ -132,7 +132,7 @@ def fit(
     standardize : whether the network is to take raw data: one that does not begin with a ``Standardize`` layer is given
         one, with mean and deviation of the columns that are trained on (``net.standardize``); it stays there, in
         ``predict``, ``save`` and further fits
-    shuffle : whether to draw a new order of the rows in each epoch
+    shuffle : whether to draw a new order of the rows in each epoch that is of more than one batch
     callbacks : ``Callback`` objects
     patience : short for ``callbacks=[EarlyStopping(patience)]``, on the validation loss where there is one
     checkpoint : short for ``callbacks=[Checkpoint(path)]``
@@ -165,26 +165,27 @@ def fit(
         of several epochs the outputs, or the first layer's units, no longer depend on x
     """
     _check_network("fit", net)
-    objective = Objective("fit", loss)
+    objective = objective_of("fit", loss)
     epochs = checks.whole("fit", "epochs", epochs, 1)
     batch_size = checks.whole("fit", "batch_size", batch_size, 1)
     optimizer = _optimizer("fit", optimizer)
-    generator = checks.generator("fit", rng)
-    measured = objective.metrics("fit", metrics)
+    draws = checks.Draws("fit", rng)
+    measured = objective.metrics("fit", metrics) if validation is not None or metrics is not None else {}
 
     features = conversion.features("fit", net, x)
     if not len(features):
         raise ValueError("fit: expected at least one row of data, got none")
     data = _labelled("fit", net, objective, features, y, sample_weight)
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
-    resumed = None if resume is None else Resumed(resume, generator, isinstance(rng, numbers.Integral))
-    start = generator.bit_generator.state
+    resumed = None if resume is None else Resumed(resume, draws(), isinstance(rng, numbers.Integral))
+    start = draws().bit_generator.state if called.all or resumed is not None else None
     with nullcontext() if resumed is None else resumed.refusing():
-        data, valid = _divide(net, objective, data, validation, generator)
+        data, valid = _divide(net, objective, data, validation, draws)
         row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
         if valid is not None:
             objective.row_weights("fit (validation)", net, valid.y, valid.sample_weight)
-        batches = ArrayBatches(*data, row_weights, batch_size, generator if shuffle else None)
+        shuffled = shuffle and batch_size < len(data.x)
+        batches = ArrayBatches(*data, row_weights, batch_size, draws() if shuffled else None)
         _check_sizes(net, batches)
 
         raw = standardize and not isinstance(net.layers[0], Standardize)
@@ -200,7 +201,8 @@ def fit(
                 "checksum of the data": checksum(*data),
             }  # fmt: skip
 
-        run.checkpoint = recorder(run, facts, called.all, generator, start)
+        if called.all:  # one of them may save
+            run.checkpoint = recorder(run, facts, called.all, draws(), start)
         if raw and resumed is not None:  # a checkpoint is refused before the layer is put in
             trial = Run(copy.copy(net), copy.copy(optimizer), epochs, batches.steps)
             trial.net.standardize(np.asarray(data.x))
@@ -224,7 +226,9 @@ def fit(
         return measure("fit", measured, _predict(net, data.x, BATCH), data.y)
 
     looked.before()
-    _Training(run, objective, batches, called, after_epoch, penalty, check_finite).start(resumed, progress)
+    measures = valid is not None or measured or epochs > 1
+    after = after_epoch if measures else None
+    _Training(run, objective, batches, called, after, penalty, check_finite).start(resumed, progress)
     return run.history
 
 
@@ -253,17 +257,15 @@ def fit_batches(
     All else as for ``fit``, errors too; there is nothing to resume from.
     """
     _check_network("fit_batches", net)
-    objective, epochs = Objective("fit_batches", loss), checks.whole("fit_batches", "epochs", epochs, 1)
+    objective, epochs = objective_of("fit_batches", loss), checks.whole("fit_batches", "epochs", epochs, 1)
     optimizer = _optimizer("fit_batches", optimizer)
     _check_sizes(net, batches)
     run = Run(net, optimizer, epochs, batches.steps)
     called = _callbacks(callbacks, None, None, False)
     run.names, run.extended = ("loss", "rate"), validate is not None
 
-    def after_epoch() -> Mapping[str, float]:
-        return {} if validate is None else validate(net)
-
-    _Training(run, objective, batches, called, after_epoch, penalty, check_finite).start(None, progress)
+    after = None if validate is None else functools.partial(validate, net)
+    _Training(run, objective, batches, called, after, penalty, check_finite).start(None, progress)
     return run.history
 
 
@@ -307,13 +309,13 @@ def _callbacks(given: Any, patience: int | None, checkpoint: Any, validated: boo
 
 
 def _divide(
-    net: Sequential, objective: Objective, data: Data, validation: Any, generator: np.random.Generator
+    net: Sequential, objective: Objective, data: Data, validation: Any, draws: checks.Draws
 ) -> tuple[Data, Data | None]:
     """What is trained on, and what is validated on."""
     if validation is None:
         return data, None
     if isinstance(validation, numbers.Real):
-        return _split(objective, data, float(validation), generator)
+        return _split(objective, data, float(validation), draws())
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError(
             f"fit: expected validation to be (x, y), (x, y, sample_weight) or a fraction, got "
@@ -344,7 +346,9 @@ def _split(objective: Objective, data: Data, fraction: float, generator: np.rand
 def _check_sizes(net: Sequential, batches: Batches) -> None:
     """No batch has fewer rows than a layer demands."""
     smallest, largest = min(batches.sizes), max(batches.sizes)
-    for layer in (inner for outer in net.layers for inner in flattened(outer)):
+    layers = list(net.layers)
+    for layer in layers:
+        layers += layer.sublayers  # which are gone through too
         if smallest < layer.min_batch_rows:
             raise ValueError(
                 f"fit: expected batches of at least {layer.min_batch_rows} rows for {type(layer).__name__}, got a "
@@ -363,7 +367,7 @@ class _Training:
     objective: Objective
     batches: Batches
     callbacks: Callbacks
-    after_epoch: Callable[[], Mapping[str, float]]  # what is measured then
+    after_epoch: Callable[[], Mapping[str, float]] | None  # what is measured then
     penalty: Penalty | None
     check_finite: bool
 
@@ -401,8 +405,9 @@ class _Training:
 
         logs.clear()
         logs["loss"] = loss
-        with np.errstate(all="ignore"), interrupts.allowed():
-            logs.update(self.after_epoch())
+        if self.after_epoch is not None:
+            with np.errstate(all="ignore"), interrupts.allowed():
+                logs.update(self.after_epoch())
         if self.check_finite and not math.isfinite(logs.get("validation_loss", 0.0)):
             raise not_finite(run, f"the validation loss became {logs['validation_loss']}")
         logs["rate"] = run.optimizer.last_rate

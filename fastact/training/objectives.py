@@ -5,16 +5,23 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from .. import checks, losses
+from .. import backends, checks, losses
 from ..data import conversion
 from ..network import Sequential
 from .metrics import METRICS, Metric
 
 LOSSES = {loss.__name__: loss for loss in losses.FACTS}
+
+
+def objective(function: str, loss: Any) -> Objective:
+    """What a loss is trained for; of one that is bound to no options it is always the same object."""
+    known = _WITHOUT_OPTIONS.get(loss) if isinstance(loss, (str, FunctionType)) else None
+    return Objective(function, loss) if known is None else known
 
 
 class Objective:
@@ -54,9 +61,9 @@ class Objective:
         return self if self.custom else self.loss
 
     def targets(self, function: str, net: Sequential, y: Any, rows: int) -> np.ndarray:
-        """Convert y to what this loss takes, and have the loss check its options, on no rows."""
+        """Convert y to what this loss takes, and have a loss that has options check them, on no rows."""
         targets = conversion.TARGETS[self.facts.targets](function, net, y, rows, self.facts.ignore_index)
-        if not self.custom:
+        if self.options and not self.custom:
             self.loss(np.empty((0, net.outputs), net.dtype), targets[:0])
         return targets
 
@@ -82,9 +89,9 @@ class Objective:
         """What each row counts in the mean; None where all count alike."""
         weights = sample_weight
         if self.facts.targets == "classes" and targets.ndim == 1:
-            counted = targets != self.facts.ignore_index
-            class_weight = self.options.get("class_weight")
-            if class_weight is not None or not counted.all():
+            class_weight, ignored = self.options.get("class_weight"), self.facts.ignore_index
+            if class_weight is not None or backends.current().label_range(targets, ignored)[0] < len(targets):
+                counted = targets != ignored
                 weights = np.where(counted, 1.0 if weights is None else weights, 0.0)
                 if class_weight is not None:
                     each = checks.weights(function, "class_weight", class_weight, ((net.outputs,),))
@@ -127,6 +134,9 @@ class Objective:
     def _named(self, function: str, name: str) -> Metric:
         measured = METRICS[checks.choice(function, "metrics", name, self.facts.metrics)].function
         return lambda outputs, targets: measured(outputs, targets, self.facts)
+
+
+_WITHOUT_OPTIONS = {key: Objective("fit", loss) for name, loss in LOSSES.items() for key in (name, loss)}
 
 
 def _name(metric: Any) -> str:

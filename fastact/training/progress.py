@@ -51,10 +51,12 @@ class Progress:
     def epoch(self, seconds: float) -> None:
         """The state after an epoch."""
         run = self.run
+        if self.bar is None and not self.lines:
+            return
         shown = {name: f"{value:.4g}" for name, value in run.logs.items()}
         if self.bar is not None:
             self._update({"epoch": f"{run.epoch}/{run.epochs}", **shown})
-        elif self.lines:
+        else:
             numbers = ", ".join(f"{name} {value}" for name, value in shown.items())
             run.write(f"epoch {run.epoch}/{run.epochs}: {numbers}, {run.steps_per_epoch} steps in {seconds:.3g} s")
 

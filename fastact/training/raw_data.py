@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import backends, checks
 from ..data.batches import Rows
 from ..layers import BatchNorm, Dense, Standardize
 from ..network import Sequential
@@ -25,9 +26,11 @@ class RawData:
 
     def before(self) -> None:
         """Warn where columns differ in scale."""
+        if self.said or backends.current().largest(checks.plain(self.sample)) <= LARGE:
+            return
         sizes = np.maximum(self.sample.max(axis=0), -self.sample.min(axis=0))
         sizes = sizes[sizes > 0]
-        if not self.said and sizes.size and sizes.max() > max(LARGE, RATIO * sizes.min()):
+        if sizes.size and sizes.max() > max(LARGE, RATIO * sizes.min()):
             self._say(
                 f"the columns of x differ in scale, from {sizes.min():.3g} to {sizes.max():.3g}, and the largest drown "
                 "the others; pass standardize=True"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import Workspace
+from ..data.conversion import finite
 from ..network import Sequential
 from .callbacks import Run
 from .objectives import Objective
@@ -31,7 +31,7 @@ class Step:
         self.reduce: Callable[[float], object] | None = None
         self.loss: Callable[..., Any] = objective.step
         self.penalty, self.check_finite = penalty, check_finite
-        self.gradients = Workspace(net.outputs, net.dtype)  # of the loss
+        self.gradients = net.output_gradients
 
     def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float:
         """Make the step, and return the loss of the batch, penalty included.
@@ -60,9 +60,7 @@ class Step:
 def check_parameters(run: Run) -> None:
     """ValueError where a parameter, or a number of the buffers, is NaN or infinite."""
     for flat in (run.net.parameters, run.net.buffers):
-        with np.errstate(all="ignore"):
-            suspect = not isfinite(np.add.reduce(flat))  # the sum of finite numbers may overflow: look again
-        if suspect and not np.isfinite(flat).all():
+        if not finite(flat):
             raise not_finite(run, "a parameter became NaN or infinite")
 
 

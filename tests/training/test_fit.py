@@ -43,6 +43,18 @@ def test_the_recorded_loss_is_that_of_the_counted_rows():
                 assert history.loss[0] == pytest.approx(whole, rel=1e-12)
 
 
+def test_random_numbers_are_drawn_where_they_are_used_alone():
+    x, labels, _ = table()
+    for options, drawn in (({}, False), ({"batch_size": 50}, True), ({"validation": 0.2}, True)):
+        for rng in (np.random.default_rng(5), np.random.Generator(np.random.MT19937(5))):
+            before = repr(rng.bit_generator.state)
+            fit(network(), x, labels, epochs=2, rng=rng, **{"batch_size": 200, **options})
+            assert (repr(rng.bit_generator.state) != before) == drawn
+    for wrong in (-1, 1.5, "seed", [-3]):
+        with pytest.raises(TypeError, match="fit: expected rng to be a seed or a numpy Generator"):
+            fit(network(), x, labels, batch_size=200, rng=wrong)
+
+
 def test_unshuffled_batches_are_in_order():
     x, labels, _ = table()
     nets = [network() for _ in range(2)]

@@ -38,6 +38,7 @@ static const fa_kernels FN(kernels) = {
     .losses = FN(losses),
     .optimizers = FN(optimizers),
     .sum_of_squares = FN(sum_of_squares),
+    .largest = FN(largest),
     .add_rows = FN(add_rows),
     .column_statistics = FN(column_statistics),
     .distance = FN(distance),

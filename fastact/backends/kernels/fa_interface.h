@@ -142,7 +142,8 @@ typedef struct {
     fa_optimizer_step *step;
 } fa_optimizer;
 
-typedef double fa_sum_of_squares(const void *x, ptrdiff_t n);
+/* of n numbers one */
+typedef double fa_reduction(const void *x, ptrdiff_t n);
 /* total[c] = sum over parts of part[i * columns + c], in order */
 typedef void fa_add_rows(const void *parts, void *total, ptrdiff_t rows, ptrdiff_t columns);
 
@@ -222,7 +223,8 @@ typedef struct {
     fa_softmax_cross_entropy *softmax_cross_entropy;
     const fa_loss *losses;
     const fa_optimizer *optimizers;
-    fa_sum_of_squares *sum_of_squares;
+    fa_reduction *sum_of_squares;
+    fa_reduction *largest;
     fa_add_rows *add_rows;
     fa_column_statistics *column_statistics;
     fa_distance *distance;

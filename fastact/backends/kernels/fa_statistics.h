@@ -68,6 +68,29 @@ FA_INLINE void FN(add_squares)(FN(vdouble) *sums, vreal v) {
 #endif
 }
 
+/* The largest magnitude of n numbers, NaN where there is one: without their signs, bits are ordered as numbers are, and
+ * NaN above infinity. */
+static double FN(largest)(const void *x, ptrdiff_t n) {
+    enum { width = FA_GROUP * FN(lanes) };
+    const vint unsigned_bits = ~FN(vbits)(FN(vset)((real)-0.0));
+    vint most[FA_GROUP];
+    for (int j = 0; j < FA_GROUP; j++) most[j] = FN(vbits)(FN(vset)(0));
+    for (ptrdiff_t i = 0; i < n; i += width) {
+        vreal v[FA_GROUP];
+        FN(load_group)(v, x, i, n, 0);
+        for (int j = 0; j < FA_GROUP; j++) {
+            const vint bits = FN(vbits)(v[j]) & unsigned_bits, larger = bits > most[j];
+            most[j] = (bits & larger) | (most[j] & ~larger);
+        }
+    }
+    sint strip[width], result = 0;
+    memcpy(strip, most, sizeof strip);
+    for (int i = 0; i < width; i++) result = strip[i] > result ? strip[i] : result;
+    real magnitude;
+    memcpy(&magnitude, &result, sizeof magnitude);
+    return (double)magnitude;
+}
+
 /* 64 bytes of lanes, added in one order for every vector width */
 static void FN(distance)(const void *x, const void *y, ptrdiff_t n, double *sums) {
     enum { width = FA_GROUP * FN(lanes), each = FN(sums) / FA_GROUP };

@@ -44,6 +44,13 @@ def softmax_cross_entropy(
         return float(each.sum(dtype=np.float64) / np.float64(total_weight))
 
 
+def label_range(labels: np.ndarray, ignored: int) -> tuple[int, int, int]:
+    """How many labels are not the ignored one, the smallest of them, the largest."""
+    counted = labels[labels != ignored]
+    ends = np.iinfo(np.int64)
+    return counted.size, int(counted.min(initial=ends.max)), int(counted.max(initial=ends.min))
+
+
 # A loss of single elements is (loss, slope) from prediction, target and its parameter.
 _Pair = tuple[np.ndarray, np.ndarray]
 

@@ -64,3 +64,8 @@ def distance(x: Array, y: Array) -> tuple[float, float]:
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         return float(np.sum((wide - y) ** 2)), float(np.sum(wide**2))
+
+
+def largest(x: Array) -> float:
+    """The largest magnitude: NaN where there is one, 0 of nothing."""
+    return float(np.abs(x).max(initial=0))
