@@ -18,6 +18,7 @@ from setuptools.command.build_py import build_py
 
 BACKENDS = Path("fastact/backends")
 KERNELS = BACKENDS / "kernels"
+HEADER = Path("fastact/include/fastact.h")
 
 # No -ffast-math, ever: FMAs are written out, NaN and infinity are honoured, and the floating-point environment is the
 # user's. -fno-trapping-math and -fno-math-errno only say that nobody reads the status flags or errno.
@@ -117,8 +118,8 @@ def extensions():
     core = Extension(
         "fastact.backends._core",
         [str(BACKENDS / "_core.pyx")],
-        include_dirs=[str(KERNELS), str(BACKENDS), numpy.get_include()],
-        depends=sorted(map(str, [*KERNELS.glob("*.*"), *BACKENDS.glob("*.px?"), *BACKENDS.glob("*.h")])),
+        include_dirs=[str(KERNELS), str(BACKENDS), str(HEADER.parent), numpy.get_include()],
+        depends=sorted(map(str, [*KERNELS.glob("*.*"), *BACKENDS.glob("*.px?"), *BACKENDS.glob("*.h"), HEADER])),
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
     )
     return cythonize([core], force=True)

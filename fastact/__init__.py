@@ -58,7 +58,8 @@ from .network import Parameter, Sequential, soft_update
 from .optim import clip_grad_norm
 from .persistence import load, save
 from .policies import gaussian_policy_gradient, policy_gradient
-from .runtime import get_num_threads, num_threads, set_num_threads, show_config
+from .runtime import C_API as _C_API  # noqa: F401 - where fastact.h looks for the kernels
+from .runtime import get_include, get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "fit",
     "gaussian_policy_gradient",
     "get_backend",
+    "get_include",
     "get_num_threads",
     "huber",
     "init",

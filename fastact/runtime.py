@@ -127,6 +127,8 @@ def set_thresholds(rows: int, updates: int, products: int, activations: dict[str
 
 set_thresholds(THRESHOLDS["rows"], THRESHOLDS["updates"], THRESHOLDS["products"])
 engine.set_threads(_process_threads)
+#: The kernels for C and Cython, as include/fastact.h finds them; None without a compiled core.
+C_API = engine.lend([(e.saves or "-", e.defaults) for e in ACTIVATIONS.values()]) if compiled else None
 _patience = PATIENCE.get(os.environ.get("OMP_WAIT_POLICY", "").strip().lower(), PATIENCE[""])
 engine.set_patience(1000 * _patience)
 
@@ -200,6 +202,15 @@ def config() -> dict[str, object]:
         "numpy": np.__version__,
         "path": str(Path(__file__).parent),
     }
+
+
+def get_include() -> str:
+    """The folder of ``fastact.h``, for C and Cython code that calls the kernels: ``include_dirs=[get_include()]``.
+
+    The header says how; ``from fastact.capi cimport fastact_import, fastact_number, fastact_forward_float`` declares it
+    to Cython. Nothing is linked: the kernels are found at run time, in the fastact that is installed then.
+    """
+    return str(Path(__file__).parent / "include")
 
 
 def show_config() -> None:
