@@ -17,7 +17,10 @@ from .files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["activations", "check", "comparison", "content", "history", "training", "write"]
+__all__ = [
+    "activations", "check", "comparison", "confusion", "content", "history", "importance", "predictions", "training",
+    "write",
+]  # fmt: skip
 
 #: What a figure's file name may end in.
 ENDINGS = (".png", ".svg", ".pdf")
@@ -163,6 +166,57 @@ def _by_epoch(ax: Any, lists: Mapping[str, Sequence[float]]) -> None:
 def training(losses: Mapping[str, Sequence[float]]) -> Figure:
     """Loss curves by name, one point an epoch."""
     return history({f"{name} loss": values for name, values in losses.items()})
+
+
+def confusion(counts: Any, names: Sequence[Any], ax: Any = None) -> Any:
+    """How many rows of each class (down) were said to be of each (across), darker for a larger share of the class.
+
+    ``counts`` is what ``fastact.diagnostics.predictions.confusion`` counted, names are the classes'. Drawn into ``ax``,
+    else into a figure of its own (``.figure``); the axes are returned.
+    """
+    table = np.asarray(counts)
+    if ax is None:
+        size = max(4.0, 0.5 * len(table) + 2)
+        ax = _figure(1, width=size, height=size)[1][0]
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    ax.grid(False)
+    places = range(len(table))
+    ax.set_xticks(places, [str(name) for name in names], rotation=90 if len(table) > 6 else 0)
+    ax.set_yticks(places, [str(name) for name in names])
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true")
+    if len(table) <= 20:
+        for (i, j), count in np.ndenumerate(table):
+            ax.text(j, i, str(count), ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    return ax
+
+
+def predictions(true: Any, predicted: Any, name: str = "", ax: Any = None) -> Any:
+    """Predicted against true numbers, and the line on which both are the same; as for ``confusion``, axes."""
+    if ax is None:
+        ax = _figure(1)[1][0]
+    t, p = np.ravel(true), np.ravel(predicted)
+    ends = min(t.min(), p.min()), max(t.max(), p.max())
+    ax.plot(ends, ends, "-", color="black", linewidth=1)
+    ax.plot(t, p, "o", markersize=4, alpha=0.5)
+    ax.set_xlabel(f"true {name}".strip())
+    ax.set_ylabel(f"predicted {name}".strip())
+    return ax
+
+
+def importance(found: Mapping[str, tuple[float, float]], score: str = "score", ax: Any = None) -> Any:
+    """What permuting costs, with its deviation, by column, as ``permutation_importance`` found it; axes."""
+    shown = list(found.items())[:30]
+    if ax is None:
+        ax = _figure(1, width=7.0, height=max(2.5, 0.3 * len(shown) + 1))[1][0]
+    places = np.arange(len(shown))
+    falls, deviations = ([pair[k] for _, pair in shown] for k in (0, 1))
+    ax.barh(places, falls, xerr=deviations, color="0.6", capsize=3)
+    ax.set_yticks(places, [name if len(name) <= 30 else f"{name[:27]}..." for name, _ in shown])
+    ax.invert_yaxis()
+    ax.set_xlabel(f"fall of {score} where the column's cells change rows")
+    return ax
 
 
 def comparison(results: Sequence[Mapping[str, Any]]) -> Figure:

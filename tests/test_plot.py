@@ -95,3 +95,24 @@ def test_a_history_draws_itself():
     assert only.get_yscale() == "linear"
     assert len(pickle.loads(pickle.dumps(history.plot())).axes) == 2
     fa.History().plot()
+
+
+def test_a_confusion_matrix_shows_each_count():
+    pytest.importorskip("matplotlib")
+    ax = plot.confusion([[5, 1], [0, 7]], ["cat", "dog"])
+    assert [[text.get_text() for text in ax.texts[i : i + 2]] for i in (0, 2)] == [["5", "1"], ["0", "7"]]
+    assert [text.get_position() for text in ax.texts] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[5 / 6, 1 / 6], [0, 1]])
+
+
+def test_predictions_and_importance_draw_where_they_are_told():
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots(2)
+    assert plot.predictions([[1.0], [4.0]], [[2.0], [3.5]], "price", axes[0]) is axes[0]
+    line, points = axes[0].lines
+    assert points.get_xydata().tolist() == [[1, 2], [4, 3.5]]
+    assert line.get_xydata().tolist() == [[1, 1], [4, 4]]
+    assert plot.importance({"area": (0.5, 0.1), "town": (0.2, 0.0)}, "R2", axes[1]) is axes[1]
+    assert [bar.get_width() for bar in axes[1].patches] == [0.5, 0.2]
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["area", "town"]
+    assert axes[1].yaxis_inverted()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from .._version import __version__
@@ -22,8 +24,9 @@ __all__ = ["main"]
 
 #: Commands, and their lines in the help.
 COMMANDS = {
-    "train": "train a classifier on a table or on the bundled digits",
-    "predict": "label a table with a saved model",
+    "train": "train a network on a table, or on the bundled digits",
+    "predict": "predict the rows of a table with a saved model",
+    "evaluate": "say how well a saved model predicts a table",
     "export": "write a saved model as an ONNX file",
     "examples": "compute the lectures' worked examples",
     "compare": "train one network with each activation",
@@ -52,12 +55,47 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command's options."""
+    parser = _Parser(prog=f"fastact {name}", allow_abbrev=False)
+    import_module(f".command_{name}", __name__).add_options(parser)
+    return parser
+
+
+def _configured(path: Path) -> list[str]:
+    """The options that a .toml file holds, as they are given on a command line."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"--config {path}: expected TOML, as in epochs = 50 ({error})") from error
+    given: list[str] = []
+    for key, value in content.items():
+        option = f"--{key.replace('_', '-')}"
+        if isinstance(value, dict) or key == "config":
+            raise CommandError(f"--config {path}: expected options, as in epochs = 50, got {key}")
+        if value is not False:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            given += [option] if value is True else [f"{option}={text}"]
+    return given
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser = _parser(called)
+    options = parser.parse_args(arguments)
+    if getattr(options, "config", None) is None:
+        return options
+    place = list(arguments).index(str(called)) + 1
+    return parser.parse_args([*arguments[:place], *_configured(options.config), *arguments[place:]])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        called = next((argument for argument in arguments if not argument.startswith("-")), None)
-        options = _parser(called).parse_args(arguments)
+        options = _parsed(arguments)
         code: int = options.run(options)
         sys.stdout.flush()
         return code

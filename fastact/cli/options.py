@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
 import tempfile
@@ -11,9 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import backends, functional, runtime
+import numpy as np
+
+from .. import backends, functional, losses, runtime, wording
 from ..epilogues import Epilogue
 from ..files import to_json
+
+#: Of --loss, for what is predicted as numbers.
+NUMBER_LOSSES = ("squared_error", "absolute_error", "huber", "quantile")
 
 
 class CommandError(Exception):
@@ -137,6 +143,45 @@ def add_training(parser: argparse.ArgumentParser, hidden: tuple[int, ...], epoch
     parser.add_argument("--momentum", type=parse_momentum, default=0.9, metavar="M", help="momentum of SGD (0.9)")
     add_backend(parser)
     parser.add_argument("--threads", type=whole, metavar="N", help="threads for large arrays")
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How a file of text is read, where that is not found by itself."""
+    group = parser.add_argument_group("reading (found by itself where not given)")
+    group.add_argument("--encoding", metavar="NAME", help="of text, as in latin-1 (UTF-8, or UTF-16 with a mark)")
+    group.add_argument("--delimiter", metavar="C", help="between cells, as in ';'")
+    group.add_argument("--decimal", choices=(".", ","), help="of numbers")
+    group.add_argument(
+        "--header", action=argparse.BooleanOptionalAction, help="whether the first line holds names of columns"
+    )
+
+
+def parse_fraction(text: str) -> float:
+    value = parse_number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
+    return value
+
+
+def parse_loss(text: str) -> Any:
+    """A loss of numbers, ``name`` or ``name:parameter=value``: its name, or a function."""
+    name, _, given = text.partition(":")
+    if name not in NUMBER_LOSSES:
+        raise argparse.ArgumentTypeError(
+            f"expected {', '.join(NUMBER_LOSSES)}, as in quantile:q=0.9, got {text!r}"
+            + wording.meant(name, NUMBER_LOSSES)
+        )
+    if not given:
+        return name
+    key, equals, value = given.partition("=")
+    if not equals or math.isnan(parse_number(value)):
+        raise argparse.ArgumentTypeError(f"expected {name}:parameter=number, got {text!r}")
+    loss = functools.partial(getattr(losses, name), **{key.strip(): float(value)})
+    try:
+        loss(np.zeros((1, 1)), np.zeros((1, 1)))
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+    return loss
 
 
 @contextmanager

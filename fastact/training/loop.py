@@ -144,7 +144,7 @@ def fit(
         (net, weight of the batch) that adds its gradient to net.gradients and returns its value
     check_finite : False: go on where loss or parameters are NaN or infinite
     rng : seed or numpy Generator for shuffling and splitting
-    progress : a progress bar on standard error, or where that is no terminal one line an epoch; False: silent
+    progress : a progress bar on standard error, or where that is no terminal at most ten lines; False: silent
 
     Returns
     -------

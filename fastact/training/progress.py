@@ -11,10 +11,11 @@ from typing import Any
 from .callbacks import Run
 
 SHOW_EVERY = 0.1  # seconds between two states of the progress bar
+LINES = 10  # of a training, where there is no bar
 
 
 class Progress:
-    """A bar on a terminal or in a notebook, lines elsewhere, or nothing."""
+    """A bar on a terminal or in a notebook, at most ten lines elsewhere, or nothing."""
 
     def __init__(self, run: Run, shown: bool) -> None:
         self.run, self.due = run, math.inf
@@ -51,7 +52,8 @@ class Progress:
     def epoch(self, seconds: float) -> None:
         """The state after an epoch."""
         run = self.run
-        if self.bar is None and not self.lines:
+        due = run.epoch % -(-run.epochs // LINES) == 0 or run.epoch == run.epochs
+        if self.bar is None and not (self.lines and due):
             return
         shown = {name: f"{value:.4g}" for name, value in run.logs.items()}
         if self.bar is not None:

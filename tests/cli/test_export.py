@@ -40,6 +40,21 @@ def test_a_trained_model_takes_raw_features(call, tmp_path, double):
     assert fa.onnx.load(out).metadata.keys() == {"classes", "features", "label"}
 
 
+def test_numbers_in_their_units_from_columns_of_all_kinds(call, tmp_path):
+    rng = np.random.default_rng(2)
+    size, kind = rng.normal(50, 10, 60), rng.choice(["a", "b"], 60)
+    lines = [f"{a:.3f},{k},{3 * a + 100 * (k == 'a'):.2f}" for a, k in zip(size, kind, strict=True)]
+    data, model, out = (tmp_path / name for name in ("t.csv", "t.safetensors", "t.onnx"))
+    data.write_text("\n".join(["size,kind,price", *lines]))
+    assert call("train", "--data", data, "--save", model, "--json", "--epochs", "5")[0] == 0
+    assert call("export", "--model", model, "--out", out, "--float64")[0] == 0
+    predicted = json.loads(call("predict", "--model", model, "--data", data, "--json")[1])["predictions"]["price"]
+    features = json.loads(fa.onnx.load(out).metadata["features"])
+    given = {"size": np.round(size, 3), "kind = a": kind == "a", "kind = b": kind == "b"}
+    x = np.column_stack([given[name] for name in features]).astype(float)
+    np.testing.assert_allclose(reference(out, x)[0][:, 0], predicted, rtol=1e-5)
+
+
 def test_another_network(call, tmp_path):
     net = fa.Sequential(fa.Dense(3, 4, "mish"), fa.Dense(4, 2), dtype="float64", rng=0)
     model, out = tmp_path / "net.npz", tmp_path / "net.onnx"
@@ -61,5 +76,7 @@ def test_refused(refused, tmp_path):
     assert "ends in .onnx" in refused("export", "--model", model, "--out", tmp_path / "a.bin")
     assert "no file" in refused("export", "--model", tmp_path / "b", "--out", tmp_path / "a.onnx")
     net.save(model, metadata={"task": "fastact train: classification"})
-    assert "not those of fastact train" in refused("export", "--model", model, "--out", tmp_path / "a.onnx")
+    assert "expected a model saved by fastact train" in refused(
+        "export", "--model", model, "--out", tmp_path / "a.onnx"
+    )
     assert not (tmp_path / "a.onnx").exists()

@@ -30,7 +30,7 @@ def flowers(folder, header="width,height,kind", delimiter=",", rows=90, name="fl
 def test_save_and_predict_with_names_and_scales(call, tmp_path, delimiter):
     data, x, kinds = flowers(tmp_path, delimiter=delimiter)
     model = tmp_path / "flowers.safetensors"
-    code, out, _ = call("train", "--data", data, "--save", model, "--json", "--epochs", "20")
+    code, out, _ = call("train", "--data", data, "--save", model, "--json")
     assert code == 0
     report = json.loads(out)
     assert report["test_accuracy"] == 1  # only because the features were standardised: their scales differ by 1e5
@@ -75,14 +75,16 @@ def test_predict_refuses_other_features(call, refused, tmp_path):
     data, _, _ = flowers(tmp_path)
     model = tmp_path / "m.safetensors"
     assert call("train", "--data", data, "--save", model, *QUICK)[0] == 0
-    other, _, _ = flowers(tmp_path, header="height,width,kind", name="other.csv")
-    assert "feature 1 should be 'width', got 'height'" in refused("predict", "--model", model, "--data", other)
+    other, _, _ = flowers(tmp_path, header="height,breadth,kind", name="other.csv")
+    assert "expected a column named 'width', got 'height', 'breadth', 'kind'" in refused(
+        "predict", "--model", model, "--data", other
+    )
     np.savez(tmp_path / "n.npz", x=np.ones((3, 5)))
     assert "expected 2 features as the model has (and perhaps a label), got 5" in refused(
         "predict", "--json", "--model", model, "--data", tmp_path / "n.npz"
     )
     np.savez(tmp_path / "n.npz", x=np.full((3, 2), 1e300))
-    assert "feature 1 of row 1 is too far from the others" in refused(
+    assert "row 1, column 'width': the number is too far from the others for float32" in refused(
         "predict", "--model", model, "--data", tmp_path / "n.npz"
     )
     for target in (tmp_path / "no" / "out.csv", tmp_path, tmp_path / "out.txt"):
