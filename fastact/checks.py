@@ -332,7 +332,7 @@ def choice(function: str, name: str, value: object, choices: tuple[str, ...]) ->
 
 def plain(array: np.ndarray) -> np.ndarray:
     """The array as the kernels want it: exact ndarray, C-contiguous, aligned, native; a copy only where needed."""
-    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"])
+    return array if is_plain(array) else np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"])
 
 
 def is_plain(array: np.ndarray) -> bool:

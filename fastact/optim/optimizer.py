@@ -361,8 +361,8 @@ class Optimizer:
             )
         for part, net in zip(parts, nets, strict=True):
             part.check(name, net)
-        segments = [segment for net in nets for segment in net.segments]
         for one in self.groups:
+            segments = [segment for net in nets for segment in net.segments]
             if isinstance(one.match, str) and not any(map(one.matches, segments)):
                 names = ", ".join(dict.fromkeys(segment.name for segment in segments))
                 raise ValueError(f"{name}: expected groups to match among {names}, got {one.match!r}")
@@ -383,17 +383,18 @@ class Optimizer:
         part = self._parts[place]
         arrays = tuple(part.state.get(key) for key in self.states)
         calls: list[_PlannedCall] = []
+        groups, lr, weight_decay, ages = self.groups, self._lr, self._weight_decay, part.ages
         joined = False  # whether the segment before was not frozen
         for segment in net.segments:
             if segment.frozen:
                 joined = False
                 continue
-            group = next((g for g in self.groups if g.matches(segment)), None)
-            rate, decay = self.lr, self.weight_decay if segment.decayed else 0.0
+            group = next((g for g in groups if g.matches(segment)), None) if groups else None
+            rate, decay = lr, weight_decay if segment.decayed else 0.0
             if group is not None:
                 rate = rate if group.lr is None else group.lr
                 decay = decay if group.weight_decay is None else float(group.weight_decay)
-            age = part.ages.get(segment.name, 0)
+            age = ages.get(segment.name, 0)
             last = calls[-1] if calls and joined else None
             if last is not None and last.rate is rate and last.decay == decay and last.age == age:
                 last.stop = segment.stop  # across the padding, which stays 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +378,7 @@ class Callbacks:
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.all = tuple(sorted(callbacks, key=lambda callback: callback.order))
+        self.begun: list[Callback] = []
 
     def overridden(self, name: str) -> list[Callable[[Run], None]]:
         """The methods of that name that do something."""
@@ -386,23 +387,17 @@ class Callbacks:
         methods = [getattr(callback, name) for callback in self.all]
         return [method for method in methods if getattr(method, "__func__", None) is not getattr(Callback, name)]
 
-    @contextmanager
-    def training(self, run: Run) -> Iterator[None]:
-        """``on_train_begin``; at the end, whatever happened, ``on_train_end`` of each that had begun."""
-        begun: list[Callback] = []
+    def begin(self, run: Run) -> None:
+        """``on_train_begin`` of each."""
         run.extended = run.extended or any(callback.extends for callback in self.all)
-        try:
-            for callback in self.all:
-                begun.append(callback)
-                callback.on_train_begin(run)
-            yield
-        except KeyboardInterrupt:
-            run.history.interrupted = True
-            raise
-        finally:
-            run.checkpoint = None
-            run.history.steps = run.step
-            if begun:
-                with ExitStack() as ends:  # calls each, whatever the others raise, and the one pushed last first
-                    for callback in reversed(begun):
-                        ends.callback(callback.on_train_end, run)
+        for callback in self.all:
+            self.begun.append(callback)
+            callback.on_train_begin(run)
+
+    def end(self, run: Run) -> None:
+        """``on_train_end``, whatever happened, of each that had begun."""
+        run.checkpoint = None
+        if self.begun:
+            with ExitStack() as ends:  # calls each, whatever the others raise, and the one pushed last first
+                for callback in reversed(self.begun):
+                    ends.callback(callback.on_train_end, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -93,13 +94,13 @@ def recorder(
     facts are what a run that resumes must have in common with this one, and start is the bit generator's state from
     which it has split the data.
     """
-    given = settings_of(run.optimizer)
+    given, known = settings_of(run.optimizer), functools.cache(facts)  # facts read all the data, so are asked for once
 
     def content() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         settings = {name: value for name, value in settings_of(run.optimizer).items() if value != given[name]}
         states, arrays = callback_states(callbacks)
         training = {
-            "epoch": run.epoch, "facts": facts(), "history": run.history.to_dict(), "settings": settings,
+            "epoch": run.epoch, "facts": known(), "history": run.history.to_dict(), "settings": settings,
             "rng_start": start, "rng": generator.bit_generator.state, "callbacks": states,
         }  # fmt: skip
         return training, arrays

@@ -110,9 +110,11 @@ class History:
     def append(self, values: Mapping[str, float]) -> None:
         """Add the numbers of an epoch, by name; without a "loss", they are of the epoch that was added last."""
         before = self.epochs if "loss" in values else self.epochs - 1
+        lists = self._lists()
         for name, value in values.items():
-            numbers = self._list(name)
-            numbers += [math.nan] * (before - len(numbers))
+            numbers = lists[name] if name in lists else self.metrics.setdefault(name, [])
+            if len(numbers) < before:
+                numbers += [math.nan] * (before - len(numbers))
             numbers.append(value)
 
     def _list(self, name: str) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found] # without the look-ups of names in ``signal``
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -21,10 +21,12 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         """Take the signal over, where Python handles it: in the main thread."""
         handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            with suppress(ValueError):  # a subinterpreter
+        if callable(handler) and threading.get_ident() == threading.main_thread().ident:
+            try:
                 signal.signal(signal.SIGINT, self._note)
                 self._previous = handler
+            except ValueError:  # a subinterpreter
+                pass
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:

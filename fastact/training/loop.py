@@ -191,7 +191,6 @@ def fit(
         raw = standardize and not isinstance(net.layers[0], Standardize)
         run = Run(net, optimizer, epochs, batches.steps)
 
-        @functools.cache  # where it is asked for: it reads all the data
         def facts() -> dict[str, Any]:
             return {
                 "rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name,
@@ -295,7 +294,7 @@ def _labelled(
 
 
 def _callbacks(given: Any, patience: int | None, checkpoint: Any, validated: bool) -> Callbacks:
-    if not isinstance(given, (Callback, Iterable)):
+    if not isinstance(given, (tuple, list, Callback, Iterable)):
         raise TypeError(f"fit: expected callbacks to be Callback objects, got {checks.describe(given)}")
     callbacks = [given] if isinstance(given, Callback) else list(given)
     if patience is not None:
@@ -376,11 +375,19 @@ class _Training:
         run = self.run
         step = Step(run, self.objective, self.penalty, self.check_finite)
         try:
-            with Progress(run, progress) as bar, Interrupts() as interrupts, self.callbacks.training(run):
-                if resumed is not None:
-                    resumed.restore_callbacks()
-                while run.epoch < run.epochs and not run.stopping:
-                    self._epoch(step, bar, interrupts)
+            with Progress(run, progress) as bar, Interrupts() as interrupts:
+                try:
+                    self.callbacks.begin(run)
+                    if resumed is not None:
+                        resumed.restore_callbacks()
+                    while run.epoch < run.epochs and not run.stopping:
+                        self._epoch(step, bar, interrupts)
+                except KeyboardInterrupt:
+                    run.history.interrupted = True
+                    raise
+                finally:
+                    run.history.steps = run.step
+                    self.callbacks.end(run)
         except KeyboardInterrupt as stop:  # also one that was deferred to the very end
             run.history.interrupted = True
             stop.history = run.history  # type: ignore[attr-defined]
