@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -75,20 +76,23 @@ class BuildKernels(build_ext):
 
         warnings = [*WARNINGS, *(["-Werror"] if enabled("FASTACT_WERROR") else [])]
         scheduling = SCHEDULING if self.accepts("int main(void) { return 0; }\n", ["-Werror", *SCHEDULING]) else []
-        macros, objects = [], []
-        for name, flags in {"baseline": [], **INSTRUCTION_SETS[ARCHITECTURE]}.items():
-            if not self.accepts("int main(void) { return 0; }\n", flags):
-                print(f"fastact: this compiler cannot build {name}: left out", file=sys.stderr)
-                continue
-            objects += self.compiler.compile(
+        sets = {"baseline": [], **INSTRUCTION_SETS[ARCHITECTURE]}
+        for name in [name for name, flags in sets.items() if not self.accepts("int main(void) { return 0; }\n", flags)]:
+            print(f"fastact: this compiler cannot build {name}: left out", file=sys.stderr)
+            del sets[name]
+
+        def kernels(name):
+            return self.compiler.compile(
                 [str(KERNELS / f"fa_kernels_{name}.c")],
                 output_dir=self.build_temp,
                 include_dirs=[str(KERNELS)],
-                extra_postargs=[*FLAGS, *ALIGNED, *scheduling, *warnings, *flags],
+                extra_postargs=[*FLAGS, *ALIGNED, *scheduling, *warnings, *sets[name]],
                 depends=ext.depends,
             )
-            if name != "baseline":
-                macros.append((f"FA_HAVE_{name.upper()}", "1"))
+
+        with ThreadPoolExecutor(os.cpu_count()) as side_by_side:  # each takes the compiler half a minute and more
+            objects = [one for made in side_by_side.map(kernels, sets) for one in made]
+        macros = [(f"FA_HAVE_{name.upper()}", "1") for name in sets if name != "baseline"]
         objects += self.compiler.compile(
             [str(KERNELS / "fa_dispatch.c")],
             output_dir=self.build_temp,
