@@ -9,7 +9,19 @@ actor and a critic on a trunk) take a step together, ``Adam().step(trunk, pi, v)
 
 from .optimizer import Group, Optimizer, clip_grad_norm, gradient_norm
 from .rules import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, named_optimizer
-from .schedules import Constant, Cosine, OneCycle, StepDecay, WarmUp
+from .schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseTime,
+    Joined,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    StepDecay,
+    WarmUp,
+)
 
 __all__ = [
     "OPTIMIZERS",
@@ -19,9 +31,15 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "CosineRestarts",
+    "Exponential",
     "Group",
+    "InverseTime",
+    "Joined",
     "OneCycle",
     "Optimizer",
+    "Piecewise",
+    "Polynomial",
     "RMSprop",
     "StepDecay",
     "WarmUp",
