@@ -4,6 +4,7 @@ Where to look (``help`` of each name tells all of it)::
 
     a network         fa.Sequential(fa.Dense(64, 128, "gelu"), fa.Dense(128, 10)), fa.layers
     training it       fa.fit, fa.evaluate, fa.predict; fa.optim, fa.EarlyStopping, fa.training
+    beyond memory     fa.fit(net, fa.data.Parquet("folder", label="y")); memory maps, functions: fa.data
     by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
     several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v),
                       fa.soft_update(target, net, 0.005), fa.Parameter(n, -0.5)
@@ -33,7 +34,7 @@ array([0. , 2.5])
 """
 
 # No __getattr__ here: with one, CPython no longer specialises ``fa.relu``, and each call takes a fifth longer.
-from . import diagnostics, functional, init, onnx, optim, plot, tables
+from . import data, diagnostics, functional, init, onnx, optim, plot, tables
 from ._version import __version__
 from .backends import get_backend, use_backend
 from .diagnostics import Monitor, check_gradients
@@ -89,6 +90,7 @@ __all__ = [
     "bce_with_logits",
     "check_gradients",
     "clip_grad_norm",
+    "data",
     "diagnostics",
     "evaluate",
     "fit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from . import backends, checks, init, wording
 from .layers import Dense, Standardize, chain
 from .layers.base import Layer, Plan
+from .layers.normalization import standardization
 from .memory import ALIGNMENT, Segment, Workspace, aligned_empty, fill, keep, lay_out, views
 from .optim.optimizer import check_networks
 
@@ -223,23 +224,30 @@ class Sequential(_Flat):
         }
         fill(function, {name: targets[name] for name in prepared}, prepared)
 
-    def standardize(self, x: np.ndarray) -> None:
+    def standardize(self, x: np.ndarray | Iterator[np.ndarray]) -> None:
         """Have the network take raw data: x's columns, of shape (rows, inputs), with mean 0 and deviation 1 for it.
+
+        x may be an iterator of such arrays, the blocks of data that are not in memory; they are gone through once.
 
         A ``Standardize`` layer at the front keeps their mean and deviation, which passes, ``save`` and ``state_dict``
         include. Where there is none it is put there, and the others' numbers rise: "0.weight" becomes "1.weight".
         Parameters and gradients stay where they are. Raises ValueError for no rows, NaN or infinity.
         """
+        arrays = map(self._finite, x) if isinstance(x, Iterator) else [self._finite(x)]
+        mean, scale = standardization(arrays, self.inputs)
+        front = self.layers[0]
+        if not isinstance(front, Standardize):
+            front = Standardize(self.inputs)
+            self._put_first(front)
+        front.buffers["mean"][...], front.buffers["scale"][...] = mean, scale
+
+    def _finite(self, x: np.ndarray) -> np.ndarray:
         array = self._input("Sequential.standardize", x)
         if not len(array) or not np.isfinite(array).all():
             raise ValueError(
                 f"Sequential.standardize: expected at least one row of finite numbers, got {checks.describe(array)}"
             )
-        front = self.layers[0]
-        if not isinstance(front, Standardize):
-            front = Standardize(self.inputs)
-            self._put_first(front)
-        front.measure(array)
+        return array
 
     def _put_first(self, layer: Layer) -> None:
         """A layer of buffers alone before the others, whose parameters keep their places."""

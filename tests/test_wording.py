@@ -182,8 +182,8 @@ def test_known_calls_are_left_alone():
             self.anything = anything
 
     assert Mine(learning_rate=3).anything == {"learning_rate": 3}
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
-        fa.fit(None, X)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+        fa.fit(None)
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,17 @@ Rows = np.ndarray | Selected
 class Batches(Protocol):
     """The batches of a training, epoch after epoch. What they yield may be overwritten by the batch that follows."""
 
-    rows: int  # an epoch
-    steps: int  # batches an epoch
-    sizes: Collection[int]  # all numbers of rows that a batch can have
+    @property
+    def rows(self) -> int | None:
+        """Rows an epoch; None: not known."""
+
+    @property
+    def steps(self) -> int | None:
+        """Batches an epoch; None: not known."""
+
+    @property
+    def sizes(self) -> Collection[int]:
+        """All numbers of rows that a batch can have; none: not known."""
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of the next epoch."""

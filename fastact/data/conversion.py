@@ -208,11 +208,14 @@ TARGETS: dict[str, Callable[[str, Sequential, Any, int, int | None], np.ndarray]
 }
 
 
-def sample_weight(function: str, value: Any, rows: int) -> np.ndarray | None:
-    """Sample weights of shape (rows,), as float64, which is what the losses take without a copy."""
+def sample_weight(function: str, value: Any, rows: int, part: bool = False) -> np.ndarray | None:
+    """Sample weights of shape (rows,), as float64, which is what the losses take without a copy.
+
+    part : whether they are of some rows of the data, which may all weigh 0
+    """
     if value is None:
         return None
     array = checks.weights(function, "sample_weight", _column(numeric(function, "sample_weight", value)), ((rows,),))
-    if rows and not array.any():
+    if rows and not part and not array.any():
         raise ValueError(f"{function}: expected a sample_weight above 0 in at least one row")
     return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -196,15 +197,13 @@ class Standardize(SameWidth):
     def initialize(self, rng: np.random.Generator) -> None:
         self.buffers["mean"][...], self.buffers["scale"][...] = 0, 1
 
-    def measure(self, x: np.ndarray) -> None:
-        """Take mean and standard deviation of x's columns, of shape (rows, inputs); a constant column keeps scale 1."""
-        blocks = [x[start : start + 4096] for start in range(0, len(x), 4096)]
-        with np.errstate(all="ignore"):
-            mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(x)
-            squares = sum(np.square(block - mean).sum(axis=0, dtype=np.float64) for block in blocks)
-            scale = np.sqrt(squares / len(x)).astype(x.dtype)
-        varies = (x.min(axis=0) < x.max(axis=0)) & (scale > 0) & np.isfinite(scale)
-        self.buffers["mean"][...], self.buffers["scale"][...] = mean, np.where(varies, scale, 1)
+    def measure(self, x: np.ndarray | Iterable[np.ndarray]) -> None:
+        """Take mean and standard deviation of x's columns, of shape (rows, inputs); a constant column keeps scale 1.
+
+        x may be an iterator of such arrays, which is gone through once.
+        """
+        mean, scale = standardization([x] if isinstance(x, np.ndarray) else x, self.inputs)
+        self.buffers["mean"][...], self.buffers["scale"][...] = mean, scale
 
     def train_into(self, x: np.ndarray, y: np.ndarray) -> None:
         self.infer_into(x, y)
@@ -217,3 +216,30 @@ class Standardize(SameWidth):
     def backward_into(self, saved: Any, grad: np.ndarray, dx: np.ndarray) -> None:
         with np.errstate(all="ignore"):
             np.divide(grad, self.buffers["scale"], out=dx)
+
+
+def standardization(arrays: Iterable[np.ndarray], columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column over all arrays, in one pass; 1 for a constant column.
+
+    In double precision, the moments of each block joined to those before (Chan, Golub and LeVeque 1983), all of them
+    around the first row, so that a large mean takes no digits away.
+    """
+    rows, mean, squares, dtype, first = 0, np.zeros(columns), np.zeros(columns), np.dtype(np.float64), np.zeros(columns)
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    with np.errstate(all="ignore"):
+        for block in (array[start : start + 4096] for array in arrays for start in range(0, len(array), 4096)):
+            if not rows:
+                first = block[0].astype(np.float64)
+            moved = block - first
+            center = moved.mean(axis=0)
+            total, apart = rows + len(block), center - mean
+            squares += np.square(moved - center).sum(axis=0) + apart**2 * (rows * len(block) / total)
+            mean += apart * (len(block) / total)
+            rows, dtype = total, block.dtype
+            np.minimum(low, block.min(axis=0), out=low)
+            np.maximum(high, block.max(axis=0), out=high)
+        if not rows:
+            raise ValueError("standardize: expected at least one row of data, got none")
+        scale = np.sqrt(squares / rows).astype(dtype)
+    varies = (low < high) & (scale > 0) & np.isfinite(scale)
+    return first + mean, np.where(varies, scale, 1)

@@ -22,11 +22,11 @@ class Run:
     """A running ``fit``: what callbacks are given.
 
     ``net``, ``optimizer``, ``history``; ``epoch`` is the number of the current epoch, from 1, of ``epochs``; ``step``
-    the number of steps done in all, of which each epoch has ``steps_per_epoch``. ``logs`` holds the latest numbers:
-    after a batch its "loss", after an epoch all that the history got, by ``names``.
+    the number of steps done in all, of which each epoch has ``steps_per_epoch`` (None: not known beforehand). ``logs``
+    holds the latest numbers: after a batch its "loss", after an epoch all that the history got, by ``names``.
     """
 
-    def __init__(self, net: Sequential, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
+    def __init__(self, net: Sequential, optimizer: Optimizer, epochs: int, steps_per_epoch: int | None) -> None:
         self.net, self.optimizer, self.history = net, optimizer, History()
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.epoch = self.step = 0

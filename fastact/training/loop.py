@@ -8,16 +8,17 @@ import math
 import numbers
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import checks, wording
-from ..data import conversion
+from ..data import conversion, sources
 from ..data.batches import ArrayBatches, Batches, Rows, Selected
 from ..data.splits import held_out
+from ..data.streaming import WINDOW, StreamBatches
 from ..layers import Standardize
 from ..network import Sequential
 from ..optim import Adam, Optimizer, named_optimizer
@@ -32,16 +33,32 @@ from .penalties import Penalty, described
 from .progress import Progress
 from .raw_data import RawData
 from .step import Step, check_parameters, not_finite
+from .streamed import BATCH_SIZE, Streamed, collected
 
 BATCH = 1024  # rows at a time in predict and evaluate
 
 
 @wording.explained
-def predict(net: Sequential, x: Any, batch_size: int = BATCH) -> np.ndarray:
-    """The network's raw outputs for x (anything that converts to rows of numbers), computed in batches."""
+def predict(net: Sequential, x: Any, batch_size: int = BATCH, *, out: Any = None) -> np.ndarray:
+    """The network's raw outputs for x, computed in batches.
+
+    x : anything that converts to rows of numbers, or a source as for ``fit``, whose targets are not read
+    out : where the outputs go, an array on disk (``np.lib.format.open_memmap``, a dataset) too; None: a new array
+
+    Returns the array of shape (rows, outputs), which is out where that is given.
+    """
     _check_network("predict", net)
     size = checks.whole("predict", "batch_size", batch_size, 1)
-    return _predict(net, conversion.features("predict", net, x), size)
+    source = sources.found("predict", x, again=False)
+    if source is not None:
+        streamed = Streamed("predict", net, None, source, WINDOW)
+        blocks, rows = streamed.predictions(net, size), source.rows
+    else:
+        given = conversion.features("predict", net, x)
+        if out is None:
+            return _predict(net, given, size)
+        blocks, rows = (net(given[start : start + size]) for start in range(0, len(given), size)), len(given)
+    return collected("predict", blocks, rows, net, out)
 
 
 def _predict(net: Sequential, x: Rows, size: int) -> np.ndarray:
@@ -55,7 +72,7 @@ def _predict(net: Sequential, x: Rows, size: int) -> np.ndarray:
 def evaluate(
     net: Sequential,
     x: Any,
-    y: Any,
+    y: Any = None,
     loss: Any = "softmax_cross_entropy",
     metrics: Any = None,
     *,
@@ -64,19 +81,23 @@ def evaluate(
 ) -> dict[str, float]:
     """The loss and the metrics of the network on x, y, by name: {"loss": ..., "accuracy": ...}.
 
-    ``loss`` and ``metrics`` as for ``fit``; ``sample_weight`` (numbers >= 0, one a row) weighs the loss alone.
+    ``x``, ``y``, ``loss`` and ``metrics`` as for ``fit``, sources too, of which one batch after the other is measured;
+    functions as metrics are given all outputs at once. ``sample_weight`` (numbers >= 0, one a row) weighs the loss
+    alone.
     """
     _check_network("evaluate", net)
     size = checks.whole("evaluate", "batch_size", batch_size, 1)
     objective = objective_of("evaluate", loss)
     measured = objective.metrics("evaluate", metrics)
-    features = conversion.features("evaluate", net, x)
-    return _evaluate(net, objective, measured, _labelled("evaluate", net, objective, features, y, sample_weight), size)
+    data = _given("evaluate", net, objective, x, y, sample_weight, WINDOW, again=False)
+    return _evaluate(net, objective, measured, data, size)
 
 
 def _evaluate(
-    net: Sequential, objective: Objective, metrics: Mapping[str, Metric], data: Data, size: int = BATCH
+    net: Sequential, objective: Objective, metrics: Mapping[str, Metric], data: Data | Streamed, size: int = BATCH
 ) -> dict[str, float]:
+    if isinstance(data, Streamed):
+        return data.evaluate(net, metrics, size)
     outputs = _predict(net, data.x, size)
     value, _ = objective(outputs, data.y, np.empty_like(outputs), data.sample_weight)
     return {"loss": float(value), **measure("evaluate", metrics, outputs, data.y)}
@@ -86,17 +107,18 @@ def _evaluate(
 def fit(
     net: Sequential,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     loss: Any = "softmax_cross_entropy",
     optimizer: Optimizer | str | None = None,
     epochs: int = 10,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     validation: Any = None,
     metrics: Any = None,
     sample_weight: Any = None,
     standardize: bool = False,
     shuffle: bool = True,
+    window: int | str = WINDOW,
     callbacks: Iterable[Callback] = (),
     patience: int | None = None,
     checkpoint: Any = None,
@@ -111,7 +133,15 @@ def fit(
     Parameters
     ----------
     x : data of shape (rows, inputs). Lists, NumPy arrays, pandas frames and CPU torch tensors are converted once to
-        the network's dtype.
+        the network's dtype. Or a *source*, which need not fit into memory and stays where it is:
+
+        - an array on disk (``np.memmap``, ``h5py.Dataset``, ``zarr.Array``), with y in memory or on disk;
+        - ``fastact.data.Parquet(...)`` and ``fastact.data.Csv(...)``: y left out;
+        - batches (x, y) or (x, y, sample_weight), y left out: a list, a loader, any object to go through once an epoch,
+          or a function that is called once an epoch and returns an iterator of them (``fastact.data.Stream`` for more
+          of that). They are taken as they come, or, where ``batch_size`` is given, as any other source.
+
+        A source of at most ``window`` is read into memory, and trained on as arrays are.
     y : what the loss compares with: class numbers of shape (rows,) or rows of probabilities (of sum 1) for
         softmax_cross_entropy;
         else targets of shape (rows, outputs), or (rows,) for one output
@@ -122,9 +152,10 @@ def fit(
         of shape (rows,) as a column of floats.
     optimizer : an ``Optimizer``, or a name of ``fastact.optim.OPTIMIZERS`` ("sgd", "adam", "adamw", ...), which is that
         optimiser with its defaults; ``fastact.optim.Adam(lr=0.001)`` unless given
-    epochs, batch_size : whole numbers >= 1; a last short batch is used too
-    validation : (x, y), or (x, y, sample_weight), to evaluate after each epoch; or a fraction between 0 and 1: that
-        part of the rows, of each class where y is classes, drawn by rng, is held out (nothing is copied)
+    epochs, batch_size : whole numbers >= 1; batches of 32 rows unless given, a last short one is used too
+    validation : (x, y), or (x, y, sample_weight), or a source, to evaluate after each epoch; or a fraction between 0
+        and 1: that part of the rows, of each class where y is classes, drawn by rng, is held out (nothing is copied);
+        of a source, that part of its blocks, row groups or files
     metrics : "accuracy", "r2", functions (outputs, targets) -> number, a list of these or {name: function}; measured
         after each epoch on the validation data ("validation_accuracy" in the history), or without any, where metrics
         are asked for, on the training data ("accuracy"). The default is what suits the loss, with validation data.
@@ -132,7 +163,10 @@ def fit(
     standardize : whether the network is to take raw data: one that does not begin with a ``Standardize`` layer is given
         one, with mean and deviation of the columns that are trained on (``net.standardize``); it stays there, in
         ``predict``, ``save`` and further fits
-    shuffle : whether to draw a new order of the rows in each epoch that is of more than one batch
+    shuffle : whether to draw a new order of the rows in each epoch that is of more than one batch. Of a source, its
+        blocks, row groups or files are read in a random order, and the rows of each ``window`` are shuffled
+    window : how much of a source is in memory at a time (twice: one part is trained on, the next is read meanwhile), as
+        a number of rows or bytes ("64 MB")
     callbacks : ``Callback`` objects
     patience : short for ``callbacks=[EarlyStopping(patience)]``, on the validation loss where there is one
     checkpoint : short for ``callbacks=[Checkpoint(path)]``
@@ -167,25 +201,23 @@ def fit(
     _check_network("fit", net)
     objective = objective_of("fit", loss)
     epochs = checks.whole("fit", "epochs", epochs, 1)
-    batch_size = checks.whole("fit", "batch_size", batch_size, 1)
+    if batch_size is not None:
+        batch_size = checks.whole("fit", "batch_size", batch_size, 1)
     optimizer = _optimizer("fit", optimizer)
     draws = checks.Draws("fit", rng)
     measured = objective.metrics("fit", metrics) if validation is not None or metrics is not None else {}
 
-    features = conversion.features("fit", net, x)
-    if not len(features):
+    data = _given("fit", net, objective, x, y, sample_weight, window)
+    if isinstance(data, Data) and not len(data.x):
         raise ValueError("fit: expected at least one row of data, got none")
-    data = _labelled("fit", net, objective, features, y, sample_weight)
     called = _callbacks(callbacks, patience, checkpoint, validated=validation is not None)
     resumed = None if resume is None else Resumed(resume, draws(), isinstance(rng, numbers.Integral))
     start = draws().bit_generator.state if called.all or resumed is not None else None
     with nullcontext() if resumed is None else resumed.refusing():
         data, valid = _divide(net, objective, data, validation, draws)
-        row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
-        if valid is not None:
+        if isinstance(valid, Data):
             objective.row_weights("fit (validation)", net, valid.y, valid.sample_weight)
-        shuffled = shuffle and batch_size < len(data.x)
-        batches = ArrayBatches(*data, row_weights, batch_size, draws() if shuffled else None)
+        batches = _batches(net, objective, data, batch_size, draws if shuffle else None)
         _check_sizes(net, batches)
 
         raw = standardize and not isinstance(net.layers[0], Standardize)
@@ -193,22 +225,25 @@ def fit(
 
         def facts() -> dict[str, Any]:
             return {
-                "rows": batches.rows, "batch_size": batch_size, "shuffle": bool(shuffle), "loss": objective.name,
+                "rows": batches.rows, "batch_size": batch_size or BATCH_SIZE, "shuffle": bool(shuffle),
+                "loss": objective.name,
                 "loss options": through_json(objective.options),
                 "penalty": described(penalty),
                 "optimizer": {"name": type(optimizer).__name__, **through_json(optimizer.hyperparameters())},
-                "checksum of the data": checksum(*data),
+                **data.facts(),
             }  # fmt: skip
 
         if called.all:  # one of them may save
             run.checkpoint = recorder(run, facts, called.all, draws(), start)
         if raw and resumed is not None:  # a checkpoint is refused before the layer is put in
             trial = Run(copy.copy(net), copy.copy(optimizer), epochs, batches.steps)
-            trial.net.standardize(np.asarray(data.x))
+            trial.net.standardize(data.features())
             resumed.restore(trial, facts(), called.all)
         if raw:
-            net.standardize(np.asarray(data.x))
-        looked = RawData(net, data.x)
+            net.standardize(data.features())
+        looked = RawData(net, data.x if isinstance(data, Data) else None)
+        if isinstance(batches, StreamBatches):
+            batches.first = looked.first
         if resumed is not None:
             resumed.restore(run, facts(), called.all)
 
@@ -222,7 +257,8 @@ def fit(
             return {f"validation_{k}": v for k, v in _evaluate(net, objective, measured, valid).items()}
         if metrics is None or not measured:
             return {}
-        return measure("fit", measured, _predict(net, data.x, BATCH), data.y)
+        found = _evaluate(net, objective, measured, data)
+        return {name: value for name, value in found.items() if name in measured}
 
     looked.before()
     measures = valid is not None or measured or epochs > 1
@@ -269,11 +305,19 @@ def fit_batches(
 
 
 class Data(NamedTuple):
-    """Rows of data, converted, with their targets and, where there are any, weights."""
+    """Rows of data in memory, converted, with their targets and, where there are any, weights."""
 
     x: Rows
     y: np.ndarray
     sample_weight: np.ndarray | None
+
+    def features(self) -> np.ndarray:
+        """The features as one array."""
+        return np.asarray(self.x)
+
+    def facts(self) -> dict[str, Any]:
+        """What a training that resumes must have in common with this one."""
+        return {"checksum of the data": checksum(*self)}
 
 
 def _check_network(function: str, net: Any) -> None:
@@ -288,9 +332,47 @@ def _optimizer(function: str, given: Optimizer | str | None) -> Optimizer:
 def _labelled(
     function: str, net: Sequential, objective: Objective, features: np.ndarray, y: Any, sample_weight: Any
 ) -> Data:
+    if y is None:
+        raise TypeError(f"{function}: expected y beside x, got None; only what gives batches (x, y) goes without")
     rows = len(features)
     targets = objective.targets(function, net, y, rows)
     return Data(features, targets, objective.sample_weight(function, sample_weight, rows))
+
+
+def _given(
+    function: str,
+    net: Sequential,
+    objective: Objective,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    window: Any,
+    again: bool = True,
+) -> Data | Streamed:
+    """Data in memory, converted; or a source that is larger than a window, or made anew each time."""
+    source = sources.found(function, x, y, sample_weight, again)
+    if source is not None:
+        streamed = Streamed(function, net, objective, source, window)
+        if source.rows is None or source.rows > streamed.window or not isinstance(x, np.memmap):
+            arrays = streamed.in_memory()
+            return streamed if arrays is None else Data(*arrays)
+    return _labelled(function, net, objective, conversion.features(function, net, x), y, sample_weight)
+
+
+def _batches(
+    net: Sequential,
+    objective: Objective,
+    data: Data | Streamed,
+    batch_size: int | None,
+    draws: checks.Draws | None,
+) -> ArrayBatches | StreamBatches:
+    """Batches of the data; draws: None: in their order."""
+    if isinstance(data, Streamed):
+        rows = data.size(batch_size)
+        return data.batches(rows, None if rows is None or draws is None else draws())
+    size = batch_size or BATCH_SIZE
+    row_weights = objective.row_weights("fit", net, data.y, data.sample_weight)
+    return ArrayBatches(*data, row_weights, size, None if draws is None or size >= len(data.x) else draws())
 
 
 def _callbacks(given: Any, patience: int | None, checkpoint: Any, validated: bool) -> Callbacks:
@@ -308,23 +390,29 @@ def _callbacks(given: Any, patience: int | None, checkpoint: Any, validated: boo
 
 
 def _divide(
-    net: Sequential, objective: Objective, data: Data, validation: Any, draws: checks.Draws
-) -> tuple[Data, Data | None]:
+    net: Sequential, objective: Objective, data: Data | Streamed, validation: Any, draws: checks.Draws
+) -> tuple[Data | Streamed, Data | Streamed | None]:
     """What is trained on, and what is validated on."""
     if validation is None:
         return data, None
     if isinstance(validation, numbers.Real):
+        if isinstance(data, Streamed):
+            return data.held_out(net, float(validation), draws())
         return _split(objective, data, float(validation), draws())
-    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+    if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+        parts = validation
+    elif sources.found("fit (validation)", validation) is not None:
+        parts = (validation, None)
+    else:
         raise TypeError(
-            f"fit: expected validation to be (x, y), (x, y, sample_weight) or a fraction, got "
+            f"fit: expected validation to be (x, y), (x, y, sample_weight), a source or a fraction, got "
             f"{checks.describe(validation)}"
         )
-    features = conversion.features("fit (validation)", net, validation[0])
-    if not len(features):
+    weight = parts[2] if len(parts) == 3 else None
+    valid = _given("fit (validation)", net, objective, parts[0], parts[1], weight, WINDOW)
+    if isinstance(valid, Data) and not len(valid.x):
         raise ValueError("fit: expected at least one row of validation data, got none")
-    weight = validation[2] if len(validation) == 3 else None
-    return data, _labelled("fit (validation)", net, objective, features, validation[1], weight)
+    return data, valid
 
 
 def _split(objective: Objective, data: Data, fraction: float, generator: np.random.Generator) -> tuple[Data, Data]:
@@ -344,6 +432,8 @@ def _split(objective: Objective, data: Data, fraction: float, generator: np.rand
 
 def _check_sizes(net: Sequential, batches: Batches) -> None:
     """No batch has fewer rows than a layer demands."""
+    if not batches.sizes:  # not known beforehand
+        return
     smallest, largest = min(batches.sizes), max(batches.sizes)
     layers = list(net.layers)
     for layer in layers:
@@ -375,7 +465,9 @@ class _Training:
         run = self.run
         step = Step(run, self.objective, self.penalty, self.check_finite)
         try:
-            with Progress(run, progress) as bar, Interrupts() as interrupts:
+            with Progress(run, progress, self._passed) as bar, Interrupts() as interrupts:
+                if isinstance(self.batches, StreamBatches):
+                    self.batches.waiting = interrupts.allowed
                 try:
                     self.callbacks.begin(run)
                     if resumed is not None:
@@ -392,6 +484,10 @@ class _Training:
             run.history.interrupted = True
             stop.history = run.history  # type: ignore[attr-defined]
             raise
+
+    def _passed(self) -> int:
+        """Rows that came from a source so far."""
+        return self.batches.passed if isinstance(self.batches, StreamBatches) else 0
 
     def _epoch(self, step: Step, bar: Progress, interrupts: Interrupts) -> None:
         run, history, logs = self.run, self.run.history, self.run.logs
@@ -431,8 +527,10 @@ class _Training:
         begin, end = self.callbacks.overridden("on_batch_begin"), self.callbacks.overridden("on_batch_end")
         clock, shown = time.perf_counter, bar.due < math.inf
         total = counted = 0.0
-        with np.errstate(all="ignore"):  # the step finds what is not finite
-            for x, y, sample_weight, batch_weight in self.batches.epoch():
+        epoch: Any = self.batches.epoch()
+        ended = closing(epoch) if hasattr(epoch, "close") else nullcontext()  # readers end whatever happens
+        with np.errstate(all="ignore"), ended:  # the step finds what is not finite
+            for x, y, sample_weight, batch_weight in epoch:
                 if not batch_weight:
                     continue
                 for call in begin:

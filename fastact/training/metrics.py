@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import checks
+from .. import checks, losses
 from ..losses import Facts
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -18,6 +18,7 @@ class NamedMetric(NamedTuple):
 
     function: Callable[[np.ndarray, np.ndarray, Facts], float]
     rises: bool | None
+    running: Callable[..., Any]  # (function, facts) -> ``Running``
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
@@ -67,11 +68,83 @@ def coverage(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
     return float(np.mean((outputs[:, low] <= targets[:, low]) & (targets[:, high] <= outputs[:, high])))
 
 
+class Running(Protocol):
+    """A metric that sees one batch after the other."""
+
+    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        """Take one more batch."""
+
+    def value(self) -> float:
+        """Of all that were added."""
+
+
+class RunningMean:
+    """A metric that is a mean over rows."""
+
+    def __init__(self, function: Callable[[np.ndarray, np.ndarray, Facts], float], facts: Facts) -> None:
+        self.function, self.facts, self.total, self.counted = function, facts, 0.0, 0
+
+    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        labels = self.facts.targets == "classes" and targets.ndim == 1
+        rows = int((targets != self.facts.ignore_index).sum()) if labels else len(targets)
+        if rows:
+            self.total += self.function(outputs, targets, self.facts) * rows
+            self.counted += rows
+
+    def value(self) -> float:
+        return self.total / self.counted if self.counted else float("nan")
+
+
+class RunningR2:
+    """``r2`` from sums, of what is left and of the spread around a running mean (Chan, Golub and LeVeque 1983)."""
+
+    def __init__(self, _: Any, facts: Facts) -> None:
+        self.rows, self.mean, self.spread, self.left = 0, np.zeros(1), np.zeros(1), np.zeros(1)
+
+    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        rows, t = len(targets), targets.astype(np.float64)
+        if not rows:
+            return
+        if not self.rows:
+            self.first = t[0].copy()
+            r2(outputs, targets, losses.CUSTOM)  # for its check of shapes
+        self.left = self.left + np.square(t - outputs).sum(axis=0)
+        t -= self.first  # so that constant targets stay exactly that
+        mean = t.mean(axis=0)
+        total, apart = self.rows + rows, mean - self.mean
+        self.spread = self.spread + np.square(t - mean).sum(axis=0) + apart**2 * (self.rows * rows / total)
+        self.mean = self.mean + apart * (rows / total)
+        self.rows = total
+
+    def value(self) -> float:
+        if not self.rows:
+            return float("nan")
+        constant = self.spread == 0
+        return float(np.mean(np.where(constant, self.left == 0, 1 - self.left / np.where(constant, 1, self.spread))))
+
+
+class Collected:
+    """A metric of the user's, which may need all outputs at once."""
+
+    def __init__(self, function: str, name: str, metric: Metric) -> None:
+        self.function, self.name, self.metric = function, name, metric
+        self.outputs: list[np.ndarray] = []
+        self.targets: list[np.ndarray] = []
+
+    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        self.outputs.append(outputs)
+        self.targets.append(targets.copy())
+
+    def value(self) -> float:
+        arrays = np.concatenate(self.outputs), np.concatenate(self.targets)
+        return measure(self.function, {self.name: self.metric}, *arrays)[self.name]
+
+
 METRICS = {
-    "accuracy": NamedMetric(accuracy, rises=True),
-    "r2": NamedMetric(r2, rises=True),
-    "pinball": NamedMetric(pinball, rises=False),
-    "coverage": NamedMetric(coverage, rises=None),
+    "accuracy": NamedMetric(accuracy, rises=True, running=RunningMean),
+    "r2": NamedMetric(r2, rises=True, running=RunningR2),
+    "pinball": NamedMetric(pinball, rises=False, running=RunningMean),
+    "coverage": NamedMetric(coverage, rises=None, running=RunningMean),
 }
 
 
@@ -87,3 +160,23 @@ def measure(function: str, metrics: Mapping[str, Metric], outputs: np.ndarray, t
                 f"{function}: expected the metric {name} to return a number, got {checks.describe(value)}"
             ) from None
     return values
+
+
+class Bound:
+    """A metric that has a name, for a loss."""
+
+    def __init__(self, metric: NamedMetric, facts: Facts) -> None:
+        self.metric, self.facts = metric, facts
+
+    def __call__(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        return self.metric.function(outputs, targets, self.facts)
+
+
+def running(function: str, metrics: Mapping[str, Metric]) -> dict[str, Running]:
+    """Each metric as one that sees batch after batch; a function of the user's collects them."""
+    return {
+        name: metric.metric.running(metric.metric.function, metric.facts)
+        if isinstance(metric, Bound)
+        else Collected(function, name, metric)
+        for name, metric in metrics.items()
+    }

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends, checks, losses
 from ..data import conversion
 from ..network import Sequential
-from .metrics import METRICS, Metric
+from .metrics import METRICS, Bound, Metric
 
 LOSSES = {loss.__name__: loss for loss in losses.FACTS}
 
@@ -67,11 +67,11 @@ class Objective:
             self.loss(np.empty((0, net.outputs), net.dtype), targets[:0])
         return targets
 
-    def sample_weight(self, function: str, given: Any, rows: int) -> np.ndarray | None:
-        """Sample weights, checked."""
+    def sample_weight(self, function: str, given: Any, rows: int, part: bool = False) -> np.ndarray | None:
+        """Sample weights, checked; part: of some of the rows, which may all weigh 0."""
         if given is not None and not self._takes("sample_weight"):
             raise TypeError(f"{function}: the loss {self.name} takes no sample_weight")
-        return conversion.sample_weight(function, given, rows)
+        return conversion.sample_weight(function, given, rows, part)
 
     def __call__(self, outputs: np.ndarray, targets: np.ndarray, out: np.ndarray, sample_weight: Any = None) -> Any:
         """(loss, gradient); the gradient in out where the loss can put it there."""
@@ -84,9 +84,14 @@ class Objective:
         return float(result[0]), result[1]  # a NumPy float32 would go on in the sums and the history
 
     def row_weights(
-        self, function: str, net: Sequential, targets: np.ndarray, sample_weight: np.ndarray | None
+        self,
+        function: str,
+        net: Sequential,
+        targets: np.ndarray,
+        sample_weight: np.ndarray | None,
+        part: bool = False,
     ) -> np.ndarray | None:
-        """What each row counts in the mean; None where all count alike."""
+        """What each row counts in the mean; None where all count alike. part: of some rows, of which none may count."""
         weights = sample_weight
         if self.facts.targets == "classes" and targets.ndim == 1:
             class_weight, ignored = self.options.get("class_weight"), self.facts.ignore_index
@@ -96,7 +101,7 @@ class Objective:
                 if class_weight is not None:
                     each = checks.weights(function, "class_weight", class_weight, ((net.outputs,),))
                     weights *= each[np.where(counted, targets, 0)] / (each.max() or 1.0)  # so that no product is 0
-        if weights is not None and not weights.any():
+        if weights is not None and not part and not weights.any():
             raise ValueError(
                 f"{function}: expected rows that count; all weights are 0 or all labels the ignored number"
             )
@@ -132,8 +137,7 @@ class Objective:
         return found
 
     def _named(self, function: str, name: str) -> Metric:
-        measured = METRICS[checks.choice(function, "metrics", name, self.facts.metrics)].function
-        return lambda outputs, targets: measured(outputs, targets, self.facts)
+        return Bound(METRICS[checks.choice(function, "metrics", name, self.facts.metrics)], self.facts)
 
 
 _WITHOUT_OPTIONS = {key: Objective("fit", loss) for name, loss in LOSSES.items() for key in (name, loss)}

@@ -18,15 +18,23 @@ MOST = 0.98  # of the first layer's units, over all rows
 
 
 class RawData:
-    """Looks at a sample of the data before the first epoch, and at what the network makes of it after that one."""
+    """Looks at a sample of the data before the first epoch, and at what the network makes of it after that one.
 
-    def __init__(self, net: Sequential, x: Rows) -> None:
-        self.net, self.sample = net, x[:: max(1, len(x) // ROWS)]
+    x : the data; None: where they are not at hand, ``first`` is told of the first rows
+    """
+
+    def __init__(self, net: Sequential, x: Rows | None) -> None:
+        self.net, self.sample = net, np.empty((0, net.inputs)) if x is None else x[:: max(1, len(x) // ROWS)]
         self.said = isinstance(net.layers[0], (Standardize, BatchNorm))
+
+    def first(self, x: np.ndarray) -> None:
+        """Look at the first rows, which may be overwritten afterwards."""
+        self.sample = x[:ROWS].copy()
+        self.before()
 
     def before(self) -> None:
         """Warn where columns differ in scale."""
-        if self.said or backends.current().largest(checks.plain(self.sample)) <= LARGE:
+        if self.said or not len(self.sample) or backends.current().largest(checks.plain(self.sample)) <= LARGE:
             return
         sizes = np.maximum(self.sample.max(axis=0), -self.sample.min(axis=0))
         sizes = sizes[sizes > 0]
@@ -38,7 +46,7 @@ class RawData:
 
     def after(self) -> None:
         """Warn where the first layer's units, or the outputs, no longer depend on x."""
-        if self.said or not np.ptp(self.sample, axis=0).any():
+        if self.said or not len(self.sample) or not np.ptp(self.sample, axis=0).any():
             return
         with np.errstate(all="ignore"):
             outputs = self.net.outputs_of(self.sample)
