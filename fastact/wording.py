@@ -33,13 +33,15 @@ class Text(str):
 def shown(value: object, without: Collection[str] = ()) -> Iterator[str]:
     """The arguments of the object's constructor, from its attributes of the same names.
 
-    Options at a default of None, False, True or () are left out, and so is what has no such attribute.
+    Options at a default of None, False, True or (), or keywords at any default, are left out, and so is what has no
+    such attribute.
     """
     for name, parameter in inspect.signature(type(value)).parameters.items():
         given = getattr(value, name, parameter.empty)
         if name in without or given is parameter.empty:
             continue
-        if not (parameter.default in (None, ()) or type(parameter.default) is bool) or given != parameter.default:
+        quiet = parameter.kind is parameter.KEYWORD_ONLY or type(parameter.default) is bool
+        if not (quiet or parameter.default in (None, ())) or given != parameter.default:
             yield f"{name}={given!r}"
 
 
@@ -51,8 +53,12 @@ REMEDIES = (
     ("learning_rate learning_rate_init step_size lr", "optimizer=fastact.optim.Adam(lr=0.001)"),
     ("weight_decay l2 alpha kernel_regularizer", "optimizer=fastact.optim.AdamW(weight_decay=0.01)"),
     ("momentum nesterovs_momentum", "optimizer=fastact.optim.SGD(lr=0.01, momentum=0.9)"),
-    ("max_grad_norm max_norm clipnorm global_clipnorm gradient_clip_val", "clip_norm=1.0"),
-    ("max_grad_norm max_norm clipnorm gradient_clip_val clip_norm", "optimizer=fastact.optim.Adam(clip_norm=1.0)"),
+    ("clipnorm", "clip_parameter_norm=1.0"),
+    ("max_grad_norm max_norm global_clipnorm gradient_clip_val", "clip_norm=1.0"),
+    (
+        "max_grad_norm max_norm global_clipnorm gradient_clip_val clip_norm",
+        "optimizer=fastact.optim.Adam(clip_norm=1.0)",
+    ),
     ("clipvalue", "clip_value=1.0"),
     ("scheduler lr_scheduler lr_schedule", "lr=fastact.optim.Cosine(0.1, steps)"),
     ("scheduler lr_scheduler lr_schedule", "optimizer=fastact.optim.SGD(lr=fastact.optim.Cosine(0.1, steps))"),

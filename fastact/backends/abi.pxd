@@ -75,7 +75,7 @@ cdef extern from "fa_interface.h" nogil:
         void *parameter
         const void *gradient
         void *state[FA_STATES]
-        double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, scale, limit
+        double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, inside, scale, limit
         int nesterov
     ctypedef void fa_optimizer_step(const fa_update *, Py_ssize_t, Py_ssize_t) noexcept
     ctypedef struct fa_optimizer:

@@ -3,7 +3,7 @@
 cdef class Update:
     """The scalars of one optimiser's step; fa_optim.h says what each rule does with them."""
 
-    cdef public double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon
+    cdef public double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, inside
     cdef public bint nesterov
 
     def __init__(self):
@@ -37,7 +37,7 @@ def update(int number, cnp.ndarray parameters, cnp.ndarray gradients, tuple stat
         u.state[i] = data(states[i]) if i < len(states) else NULL
     u.rate, u.decay, u.shrink, u.momentum, u.gain = rule.rate, rule.decay, rule.shrink, rule.momentum, rule.gain
     u.mean, u.square, u.correction, u.epsilon = rule.mean, rule.square, rule.correction, rule.epsilon
-    u.nesterov = rule.nesterov
+    u.inside, u.nesterov = rule.inside, rule.nesterov
     perform(update_task, &c, n, blocks_or_all(n, team, BLOCK), team)
 
 

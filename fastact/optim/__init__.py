@@ -8,7 +8,7 @@ actor and a critic on a trunk) take a step together, ``Adam().step(trunk, pi, v)
 """
 
 from .optimizer import Group, Optimizer, clip_grad_norm, gradient_norm
-from .rules import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, named_optimizer
+from .rules import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, named_optimizer
 from .schedules import (
     Constant,
     Cosine,
@@ -26,6 +26,7 @@ from .schedules import (
 __all__ = [
     "OPTIMIZERS",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -36,6 +37,8 @@ __all__ = [
     "Group",
     "InverseTime",
     "Joined",
+    "Lion",
+    "NAdam",
     "OneCycle",
     "Optimizer",
     "Piecewise",

@@ -95,14 +95,17 @@ class Optimizer:
     weight_decay : number >= 0, for the segments that a network calls decayed (weights; not biases and norms)
     clip_norm : scale the gradient down to this global L2 norm where it is longer (Pascanu et al. 2013). The norm is
         that of all parameters that are not frozen, summed in double over fixed blocks.
-    clip_value : clip each element of the gradient to +-this number (after clip_norm)
+    clip_value : clip each element of the gradient to +-this number (after the norms)
+    clip_parameter_norm : as clip_norm (and after it), of each parameter by itself: of a layer's weight, of its bias
+    decoupled_weight_decay : the decay is lr * weight_decay times the parameter, whatever the rule makes of the
+        gradient (Loshchilov and Hutter 2019); False: weight_decay * parameter is added to the gradient
     groups : ``Group`` objects; the first that matches a parameter decides
 
     An optimiser belongs to the network of its first step, or to the networks: ``step(trunk, pi, v)``. A copy of it can
     go on with copies of them. ``state`` has the arrays beside the parameters by name, of the first network.
 
-    ``net.gradients`` is read only. ``steps`` counts the steps; ``lr``, ``weight_decay``, ``clip_norm`` and
-    ``clip_value`` may be changed between steps.
+    ``net.gradients`` is read only. ``steps`` counts the steps; ``lr``, ``weight_decay``, ``clip_norm``, ``clip_value``
+    and ``clip_parameter_norm`` may be changed between steps.
     """
 
     rule = ""  # the kernel's name
@@ -119,6 +122,8 @@ class Optimizer:
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_parameter_norm: float | None = None,
+        decoupled_weight_decay: bool = False,
         groups: Iterable[Group] = (),
     ) -> None:
         name = type(self).__name__
@@ -132,6 +137,8 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.clip_value = clip_value
+        self.clip_parameter_norm = clip_parameter_norm
+        self.decoupled_weight_decay = bool(decoupled_weight_decay)
         self.groups = (groups,) if isinstance(groups, Group) else tuple(groups)
         for group in self.groups:
             if not isinstance(group, Group):
@@ -177,6 +184,16 @@ class Optimizer:
         self._clip_value = self._limit("clip_value", value)
 
     @property
+    def clip_parameter_norm(self) -> float | None:
+        """The longest gradient of a single parameter that is left as it is."""
+        return self._clip_parameter_norm
+
+    @clip_parameter_norm.setter
+    def clip_parameter_norm(self, value: float | None) -> None:
+        self._clip_parameter_norm = self._limit("clip_parameter_norm", value)
+        self._replan()
+
+    @property
     def state(self) -> dict[str, np.ndarray]:
         """The arrays beside the parameters of the first network, by name; empty before the first step."""
         return self._first.state
@@ -187,8 +204,11 @@ class Optimizer:
     def _limit(self, name: str, value: float | None) -> float | None:
         return None if value is None else checks.real(type(self).__name__, name, value, low_included=False)
 
-    def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        """Set the kernel's scalars for parameters that have taken ``age`` steps before this one; see fa_optim.h."""
+    def prepare(self, update: Any, rate: float, age: int) -> None:
+        """Set the kernel's scalars for parameters that have taken ``age`` steps before this one; see fa_optim.h.
+
+        All but ``decay`` and ``shrink``, which are the weight decay.
+        """
         raise NotImplementedError
 
     def initial_state(self, name: str) -> float:
@@ -218,10 +238,16 @@ class Optimizer:
         for call in self._scheduled:
             call.now = self._rate_of(call.rate, asked)
         update, number = backends.current().update, self._number
+        decoupled, longest = self.decoupled_weight_decay, self._clip_parameter_norm
         for call in plan:
-            self.prepare(call.update, call.now, call.decay, call.age)
-            one = nets[call.place]
-            update(number, one.parameters, one.gradients, call.arrays, call.start, call.stop, scale, limit, call.update)
+            rule, one, start, stop = call.update, nets[call.place], call.start, call.stop
+            self.prepare(rule, call.now, call.age)
+            if not decoupled:
+                rule.decay = call.decay
+            elif rule.rate:
+                rule.shrink = call.decay * (call.now / rule.rate)  # that times the rule's rate: lr * weight_decay
+            scaled = scale if longest is None else scale * _clip_scale(scale * _norm(one, start, stop), longest)
+            update(number, one.parameters, one.gradients, call.arrays, start, stop, scaled, limit, rule)
             call.age += 1
         self.steps += 1
 
@@ -395,7 +421,7 @@ class Optimizer:
                 rate = rate if group.lr is None else group.lr
                 decay = decay if group.weight_decay is None else float(group.weight_decay)
             age = ages.get(segment.name, 0)
-            last = calls[-1] if calls and joined else None
+            last = calls[-1] if calls and joined and self._clip_parameter_norm is None else None
             if last is not None and last.rate is rate and last.decay == decay and last.age == age:
                 last.stop = segment.stop  # across the padding, which stays 0
                 last.names.append(segment.name)
@@ -430,6 +456,10 @@ def gradient_norm(*nets: FlatNetwork) -> float:
         for start, stop in _active(net.segments):
             total += backends.current().sum_of_squares(net.gradients, start, stop)
     return math.sqrt(total)
+
+
+def _norm(net: FlatNetwork, start: int, stop: int) -> float:
+    return math.sqrt(backends.current().sum_of_squares(net.gradients, start, stop))
 
 
 def clip_grad_norm(nets: FlatNetwork | Iterable[FlatNetwork], max_norm: float) -> float:

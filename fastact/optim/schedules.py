@@ -71,7 +71,7 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """final + (lr - final) * (1 - step / steps)^power, then final: PyTorch's PolynomialLR; a straight line for power 1."""
+    """final + (lr - final) * (1 - step / steps)^power, then final (PyTorch's PolynomialLR); power 1 is a line."""
 
     lr: float
     steps: int

@@ -26,6 +26,21 @@ MAKERS = {
     "adam": optim.Adam,
     "adam betas": lambda **k: optim.Adam(0.02, (0.8, 0.95), 1e-6, **k),
     "adamw": optim.AdamW,
+    "amsgrad": lambda **k: optim.Adam(0.02, (0.8, 0.7), amsgrad=True, **k),
+    "amsgradw": lambda **k: optim.AdamW(amsgrad=True, **k),
+    "nadam": optim.NAdam,
+    "nadam betas": lambda **k: optim.NAdam(0.02, (0.8, 0.95), 1e-6, momentum_decay=0.3, **k),
+    "adadelta": optim.Adadelta,
+    "adadelta rho": lambda **k: optim.Adadelta(0.5, 0.6, 1e-3, **k),
+    "lion": optim.Lion,
+    "lion betas": lambda **k: optim.Lion(0.01, (0.6, 0.8), **k),
+    "adam root": lambda **k: optim.Adam(eps_root=0.3, **k),
+    "rmsprop root": lambda **k: optim.RMSprop(eps_root=0.2, centered=True, **k),
+    "adagrad root": lambda **k: optim.Adagrad(eps_root=0.1, **k),
+    **{
+        f"{name} decoupled": lambda name=name, **k: getattr(optim, name)(0.05, decoupled_weight_decay=True, **k)
+        for name in ("SGD", "RMSprop", "Adagrad", "Adam", "NAdam", "Adadelta")
+    },
 }
 
 
@@ -60,25 +75,41 @@ def reference(o, gradients, p, decay):
     b = m = v = np.zeros_like(p)
     for t, gradient in enumerate(gradients, 1):
         g = gradient.astype(np.float64)
-        if not isinstance(o, optim.AdamW):
+        if isinstance(o, optim.AdamW | optim.Lion) or o.decoupled_weight_decay:
+            p = p - o.lr * decay * p
+        else:
             g = g + decay * p
+        root = getattr(o, "eps_root", 0.0)
         if isinstance(o, optim.SGD):
             b = g if t == 1 else o.momentum * b + (1 - o.dampening) * g
             p = p - o.lr * (g + o.momentum * b if o.nesterov else b)
         elif isinstance(o, optim.RMSprop):
             v = o.alpha * v + (1 - o.alpha) * g**2
             m = o.alpha * m + (1 - o.alpha) * g
-            b = o.momentum * b + g / (np.sqrt(v - m**2 if o.centered else v) + o.eps)
+            b = o.momentum * b + g / (np.sqrt((v - m**2 if o.centered else v) + root) + o.eps)
             p = p - o.lr * b
         elif isinstance(o, optim.Adagrad):
             v = v + g**2 + (o.initial_accumulator_value if t == 1 else 0)
-            p = p - o.lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(v) + o.eps)
+            p = p - o.lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(v + root) + o.eps)
+        elif isinstance(o, optim.Adadelta):
+            v = o.rho * v + (1 - o.rho) * g**2
+            d = np.sqrt((b + o.eps) / (v + o.eps)) * g
+            b = o.rho * b + (1 - o.rho) * d**2
+            p = p - o.lr * d
+        elif isinstance(o, optim.Lion):
+            p = p - o.lr * np.sign(o.betas[0] * m + (1 - o.betas[0]) * g)
+            m = o.betas[1] * m + (1 - o.betas[1]) * g
         else:
             first, second = o.betas
             m, v = first * m + (1 - first) * g, second * v + (1 - second) * g**2
-            if isinstance(o, optim.AdamW):
-                p = p - o.lr * decay * p
-            p = p - o.lr * (m / (1 - first**t)) / (np.sqrt(v / (1 - second**t)) + o.eps)
+            b = np.maximum(b, v) if getattr(o, "amsgrad", False) else v
+            denominator = np.sqrt(b / (1 - second**t) + root) + o.eps
+            if isinstance(o, optim.NAdam):
+                u = [first * (1 - 0.96 ** (i * o.momentum_decay) / 2) for i in range(1, t + 2)]
+                p = p - o.lr * u[t] * m / (1 - np.prod(u)) / denominator
+                p = p - o.lr * (1 - u[t - 1]) * g / (1 - np.prod(u[:t])) / denominator
+            else:
+                p = p - o.lr * (m / (1 - first**t)) / denominator
     return p
 
 
@@ -104,7 +135,8 @@ def test_against_formula(engine, dtype, name, decay):
     assert optimizer.steps == 12
 
 
-@pytest.mark.parametrize("name", MAKERS)
+# Lion's steps are all of one size and Adadelta's much smaller: a weight's roundings are then the same at every step.
+@pytest.mark.parametrize("name", [name for name in MAKERS if not name.startswith(("lion", "Adadelta", "adadelta"))])
 @pytest.mark.parametrize("rate", [1e-5, 3e-6, 1e-6])
 def test_a_small_rate_decays_as_told(engine, name, rate):
     """In float32, where 1 - rate * decay is rounded to a neighbour of 1 or to 1: the mean decay of many weights is
@@ -133,7 +165,14 @@ def test_against_pytorch(name):
     tensors = {k: torch.tensor(v, requires_grad=True) for k, v in net.named_parameters().items()}
     tensors = {k: v.detach().clone().requires_grad_(True) for k, v in tensors.items()}
     options = {k: v for k, v in vars(ours).items() if k in ("momentum", "dampening", "nesterov", "alpha", "eps")}
-    options |= {k: v for k, v in vars(ours).items() if k in ("centered", "betas", "lr_decay")}
+    names = ("centered", "betas", "lr_decay", "amsgrad", "momentum_decay", "rho")
+    options |= {k: v for k, v in vars(ours).items() if k in names}
+    if ours.decoupled_weight_decay and name not in ("adamw", "amsgradw"):
+        if type(ours).__name__ not in ("Adam", "NAdam"):
+            pytest.skip("is always coupled there")
+        options["decoupled_weight_decay"] = True
+    if isinstance(ours, optim.Lion) or getattr(ours, "eps_root", 0.0):
+        pytest.skip("PyTorch has no such")
     if name.startswith("adagrad"):
         options["initial_accumulator_value"] = ours.initial_accumulator_value
     theirs = getattr(torch.optim, type(ours).__name__)(
@@ -154,7 +193,7 @@ def test_against_pytorch(name):
         np.testing.assert_allclose(value, tensors[key].detach().numpy(), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"])
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "NAdam"])
 def test_defaults_are_pytorchs(kind):
     torch = pytest.importorskip("torch")
     theirs = getattr(torch.optim, kind)([torch.zeros(1, requires_grad=True)]).defaults
@@ -170,6 +209,10 @@ def test_defaults_are_pytorchs(kind):
         "centered",
         "betas",
         "lr_decay",
+        "rho",
+        "momentum_decay",
+        "amsgrad",
+        "decoupled_weight_decay",
     ):
         if key in theirs:
             assert getattr(ours, key) == theirs[key], key
@@ -249,6 +292,39 @@ def test_clipping(engine, dtype, size):
         expected = net.parameters - 0.1 * g
         optim.SGD(0.1, **options).step(net)
         np.testing.assert_allclose(net.parameters, expected, rtol=1e-5, atol=1e-7 if dtype == "float32" else 1e-15)
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 3.0}, {"clip_value": 0.2}])
+def test_clipping_of_each_parameter(engine, dtype, options):
+    """Beside the others: the norm of all first, then that of each parameter, then the elements."""
+    net = network(dtype)
+    optimizer = optim.SGD(0.1, clip_parameter_norm=0.7, **options)
+    rng = np.random.default_rng(0)
+    for size in (0.01, 1.0):
+        fill_gradients(net, rng, size)
+        g = net.gradients.astype(np.float64)
+        if "clip_norm" in options:
+            g = g * min(1, options["clip_norm"] / np.linalg.norm(g))
+        for s in net.segments:
+            g[s.start : s.stop] *= min(1, 0.7 / np.linalg.norm(g[s.start : s.stop]))
+        g = np.clip(g, -options.get("clip_value", np.inf), options.get("clip_value", np.inf))
+        expected = net.parameters - 0.1 * g
+        optimizer.step(net)
+        np.testing.assert_allclose(net.parameters, expected, rtol=1e-5, atol=1e-7 if dtype == "float32" else 1e-15)
+    optimizer.clip_parameter_norm = None
+    before = net.parameters.copy()
+    net.gradients[~padding(net)] = 1.0
+    optimizer.step(net)
+    if not options:
+        np.testing.assert_allclose(net.parameters, before - 0.1 * ~padding(net), rtol=1e-6)
+
+
+def test_nadam_counts_on_wherever_it_begins():
+    """The product of its momenta, in any order of ages, as parameters that were frozen at times ask for it."""
+    optimizer = optim.NAdam(momentum_decay=0.1)
+    for step in (1, 5, 3, 900, 4, 2, 7, 6, 11, 10, 9, 8, 12, 901):
+        right = math.prod(0.9 * (1 - 0.5 * 0.96 ** (i * 0.1)) for i in range(1, step + 1))
+        assert optimizer._product(step) == pytest.approx(right, rel=1e-12)
 
 
 def test_clipping_by_a_norm_that_is_not_a_number(engine):
@@ -514,7 +590,9 @@ def test_what_an_optimiser_says_of_itself():
 
 
 def test_optimisers_by_name():
-    assert list(optim.OPTIMIZERS) == ["sgd", "rmsprop", "adagrad", "adam", "adamw"]
+    assert list(optim.OPTIMIZERS) == [
+        "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion"
+    ]  # fmt: skip
     for name, cls in optim.OPTIMIZERS.items():
         for given in (name, cls.__name__):
             made = optim.named_optimizer("fit", given)
@@ -522,7 +600,7 @@ def test_optimisers_by_name():
             assert repr(made) == repr(cls())
     kept = optim.Adam(lr=0.5)
     assert optim.named_optimizer("fit", kept) is kept
-    with pytest.raises(ValueError, match=r"fit: expected optimizer to be one of sgd, .*adamw, got 'lbfgs'"):
+    with pytest.raises(ValueError, match=r"fit: expected optimizer to be one of sgd, .*lion, got 'lbfgs'"):
         optim.named_optimizer("fit", "lbfgs")
     for wrong, got in ((optim.Adam, "the class Adam"), (0.1, "float")):
         with pytest.raises(TypeError, match=f"such as fastact.optim.Adam.*got {got}"):

@@ -133,7 +133,7 @@ typedef struct {
     void *parameter;
     const void *gradient;
     void *state[FA_STATES];
-    double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, scale, limit;
+    double rate, decay, shrink, momentum, gain, mean, square, correction, epsilon, inside, scale, limit;
     int nesterov;
 } fa_update;
 typedef void fa_optimizer_step(const fa_update *u, ptrdiff_t first, ptrdiff_t n);

@@ -6,7 +6,8 @@
 
 /* The numbers of fa_update rounded to the dtype, and one vector of everything. */
 typedef struct {
-    vreal rate, decay, shrink, momentum, gain, mean, mean_gain, square, square_gain, correction, epsilon, scale, limit;
+    vreal rate, decay, shrink, momentum, gain, mean, mean_gain, square, square_gain, correction, epsilon, inside;
+    vreal scale, limit;
     int nesterov;
 } FN(rates);
 
@@ -34,7 +35,7 @@ FA_INLINE vreal FN(rmsprop_rule)(FN(cell) *c, const FN(rates) *r, int states) {
         vreal mean = c->state[1] = FN(vfma)(c->state[1], r->square, c->g * r->square_gain);
         variance = FN(vmax)(FN(vset)(0), FN(vfma)(-mean, mean, variance)); /* rounding may bring it below 0 */
     }
-    vreal change = c->g / (FN(vsqrt)(variance) + r->epsilon);
+    vreal change = c->g / (FN(vsqrt)(variance + r->inside) + r->epsilon);
     if (states & 4) change = c->state[2] = FN(vfma)(c->state[2], r->momentum, change);
     return change;
 }
@@ -43,16 +44,41 @@ FA_INLINE vreal FN(rmsprop_rule)(FN(cell) *c, const FN(rates) *r, int states) {
 FA_INLINE vreal FN(adagrad_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     (void)states;
     vreal sum = c->state[0] = FN(vfma)(c->g, c->g, c->state[0]);
-    return c->g / (FN(vsqrt)(sum) + r->epsilon);
+    return c->g / (FN(vsqrt)(sum + r->inside) + r->epsilon);
 }
 
-/* state: means of the gradient and of its square */
+/* state: means of the gradient and of its square; the largest of the latter, for AMSGrad */
 FA_INLINE vreal FN(adam_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+    vreal mean = c->state[0] = FN(vfma)(c->state[0], r->mean, c->g * r->mean_gain);
+    vreal square = c->state[1] = FN(vfma)(c->state[1], r->square, c->g * c->g * r->square_gain);
+    if (states & 4) square = c->state[2] = FN(vmax)(c->state[2], square); /* written so that NaN stays */
+    return mean / FN(vfma)(FN(vsqrt)(square + r->inside), r->correction, r->epsilon);
+}
+
+/* states: as Adam's; the direction is momentum * mean + gain * g over the root */
+FA_INLINE vreal FN(nadam_rule)(FN(cell) *c, const FN(rates) *r, int states) {
     (void)states;
     vreal mean = c->state[0] = FN(vfma)(c->state[0], r->mean, c->g * r->mean_gain);
     vreal square = c->state[1] = FN(vfma)(c->state[1], r->square, c->g * c->g * r->square_gain);
-    vreal root = FN(vfma)(FN(vsqrt)(square), r->correction, r->epsilon);
-    return mean / root;
+    return FN(vfma)(mean, r->momentum, c->g * r->gain) / FN(vfma)(FN(vsqrt)(square), r->correction, r->epsilon);
+}
+
+/* state: means of the squares of the gradient and of the changes */
+FA_INLINE vreal FN(adadelta_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+    (void)states;
+    vreal square = c->state[0] = FN(vfma)(c->state[0], r->square, c->g * c->g * r->square_gain);
+    vreal change = FN(vsqrt)(c->state[1] + r->inside) / FN(vsqrt)(square + r->inside) * c->g;
+    c->state[1] = FN(vfma)(c->state[1], r->square, change * change * r->square_gain);
+    return change;
+}
+
+/* state: mean of the gradient, by the factor `square`; by `mean` in the step's own, of which the sign counts */
+FA_INLINE vreal FN(lion_rule)(FN(cell) *c, const FN(rates) *r, int states) {
+    (void)states;
+    const vreal zero = FN(vset)(0), one = FN(vset)(1);
+    vreal mixed = FN(vfma)(c->state[0], r->mean, c->g * r->mean_gain);
+    c->state[0] = FN(vfma)(c->state[0], r->square, c->g * r->square_gain);
+    return FN(vselect)(FN(vlt)(zero, mixed), one, FN(vselect)(FN(vlt)(mixed, zero), -one, mixed)); /* 0, NaN stay */
 }
 
 FA_INLINE void FN(update_vector)(FN(update_rule) *rule, const FN(rates) *r, real *p, const real *g, real *const *state,
@@ -79,8 +105,8 @@ FA_INLINE void FN(update_loop)(FN(update_rule) *rule, const fa_update *u, ptrdif
         FN(vset)((real)u->rate),       FN(vset)((real)u->decay),       FN(vset)((real)u->shrink),
         FN(vset)((real)u->momentum),   FN(vset)((real)u->gain),        FN(vset)((real)u->mean),
         FN(vset)((real)(1 - u->mean)), FN(vset)((real)u->square),      FN(vset)((real)(1 - u->square)),
-        FN(vset)((real)u->correction), FN(vset)((real)u->epsilon),     FN(vset)((real)u->scale),
-        FN(vset)((real)u->limit),      u->nesterov,
+        FN(vset)((real)u->correction), FN(vset)((real)u->epsilon),     FN(vset)((real)u->inside),
+        FN(vset)((real)u->scale),      FN(vset)((real)u->limit),       u->nesterov,
     };
     real *p = (real *)u->parameter + first, *state[FA_STATES] = {NULL, NULL, NULL};
     const real *g = (const real *)u->gradient + first;
@@ -112,7 +138,20 @@ static void FN(adagrad)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {
 }
 
 static void FN(adam)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {
-    FN(update_loop)(FN(adam_rule), u, first, n, 3);
+    if (u->state[2]) FN(update_loop)(FN(adam_rule), u, first, n, 7);
+    else FN(update_loop)(FN(adam_rule), u, first, n, 3);
+}
+
+static void FN(nadam)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {
+    FN(update_loop)(FN(nadam_rule), u, first, n, 3);
+}
+
+static void FN(adadelta)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {
+    FN(update_loop)(FN(adadelta_rule), u, first, n, 3);
+}
+
+static void FN(lion)(const fa_update *u, ptrdiff_t first, ptrdiff_t n) {
+    FN(update_loop)(FN(lion_rule), u, first, n, 1);
 }
 
 static const fa_optimizer FN(optimizers)[] = {
@@ -120,6 +159,9 @@ static const fa_optimizer FN(optimizers)[] = {
     {"rmsprop", FN(rmsprop)},
     {"adagrad", FN(adagrad)},
     {"adam", FN(adam)},
+    {"nadam", FN(nadam)},
+    {"adadelta", FN(adadelta)},
+    {"lion", FN(lion)},
 };
 
 /* Sum of squares, in double and 64 bytes of lanes. */

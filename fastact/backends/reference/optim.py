@@ -15,7 +15,8 @@ class Update:
     """The scalars of one optimiser's step."""
 
     def __init__(self) -> None:
-        self.rate = self.decay = self.shrink = self.momentum = self.mean = self.square = self.epsilon = 0.0
+        self.rate = self.decay = self.shrink = self.momentum = self.mean = self.square = 0.0
+        self.epsilon = self.inside = 0.0
         self.gain = self.correction = 1.0
         self.nesterov = False
 
@@ -36,7 +37,7 @@ def _rmsprop(u: Any, g: Array, squares: Array, mean: Array | None, velocity: Arr
     if mean is not None:
         mean[...] = u.square * mean + (1 - u.square) * g
         variance = np.maximum(squares - mean * mean, 0)
-    change = g / (np.sqrt(variance) + u.epsilon)
+    change = g / (np.sqrt(variance + u.inside) + u.epsilon)
     if velocity is None:
         return change
     velocity[...] = u.momentum * velocity + change
@@ -45,13 +46,34 @@ def _rmsprop(u: Any, g: Array, squares: Array, mean: Array | None, velocity: Arr
 
 def _adagrad(u: Any, g: Array, total: Array, *_: Any) -> Array:
     total += g * g
-    return g / (np.sqrt(total) + u.epsilon)
+    return g / (np.sqrt(total + u.inside) + u.epsilon)
 
 
-def _adam(u: Any, g: Array, mean: Array, squares: Array, _: Any) -> Array:
+def _adam(u: Any, g: Array, mean: Array, squares: Array, largest: Array | None) -> Array:
     mean[...] = u.mean * mean + (1 - u.mean) * g
     squares[...] = u.square * squares + (1 - u.square) * (g * g)
-    return mean / (np.sqrt(squares) * u.correction + u.epsilon)
+    if largest is not None:
+        squares = np.maximum(largest, squares, out=largest)
+    return mean / (np.sqrt(squares + u.inside) * u.correction + u.epsilon)
+
+
+def _nadam(u: Any, g: Array, mean: Array, squares: Array, _: Any) -> Array:
+    mean[...] = u.mean * mean + (1 - u.mean) * g
+    squares[...] = u.square * squares + (1 - u.square) * (g * g)
+    return (u.momentum * mean + u.gain * g) / (np.sqrt(squares) * u.correction + u.epsilon)
+
+
+def _adadelta(u: Any, g: Array, squares: Array, changes: Array, _: Any) -> Array:
+    squares[...] = u.square * squares + (1 - u.square) * (g * g)
+    change = np.sqrt(changes + u.inside) / np.sqrt(squares + u.inside) * g
+    changes[...] = u.square * changes + (1 - u.square) * (change * change)
+    return change
+
+
+def _lion(u: Any, g: Array, mean: Array, *_: Any) -> Array:
+    direction = np.sign(u.mean * mean + (1 - u.mean) * g)
+    mean[...] = u.square * mean + (1 - u.square) * g
+    return direction
 
 
 _RULES: dict[str, Callable[..., Array]] = {  # in the order of kernels/fa_optim.h
@@ -59,6 +81,9 @@ _RULES: dict[str, Callable[..., Array]] = {  # in the order of kernels/fa_optim.
     "rmsprop": _rmsprop,
     "adagrad": _adagrad,
     "adam": _adam,
+    "nadam": _nadam,
+    "adadelta": _adadelta,
+    "lion": _lion,
 }
 
 
