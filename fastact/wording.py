@@ -33,15 +33,18 @@ class Text(str):
 def shown(value: object, without: Collection[str] = ()) -> Iterator[str]:
     """The arguments of the object's constructor, from its attributes of the same names.
 
-    Options at a default of None, False, True or (), or keywords at any default, are left out, and so is what has no
-    such attribute.
+    Options at a default of None, False, True or (), or keywords at one of 0, are left out, and so is what has no such
+    attribute.
     """
     for name, parameter in inspect.signature(type(value)).parameters.items():
         given = getattr(value, name, parameter.empty)
         if name in without or given is parameter.empty:
             continue
-        quiet = parameter.kind is parameter.KEYWORD_ONLY or type(parameter.default) is bool
-        if not (quiet or parameter.default in (None, ())) or given != parameter.default:
+        default = parameter.default
+        quiet = (
+            default in (None, ()) or type(default) is bool or (parameter.kind is parameter.KEYWORD_ONLY and not default)
+        )
+        if not quiet or given != default:
             yield f"{name}={given!r}"
 
 

@@ -128,7 +128,8 @@ X, LABELS = np.ones((6, 3), np.float32), np.array([0, 1, 2, 0, 1, 2])
 UNKNOWN = [  # the function, its arguments, a keyword, and what is said of that
     (fa.optim.Adam, (), "learning_rate", "pass lr=0.001"),
     (fa.optim.AdamW, (), "eta", "pass lr=0.001"),
-    (fa.optim.SGD, (), "clipnorm", "pass clip_norm=1.0"),
+    (fa.optim.SGD, (), "clipnorm", "pass clip_parameter_norm=1.0"),
+    (fa.optim.SGD, (), "global_clipnorm", "pass clip_norm=1.0"),
     (fa.optim.SGD, (), "nestrov", "did you mean nesterov="),
     (fa.fit, (None, X, LABELS), "max_iter", "pass epochs=100"),
     (fa.fit, (None, X, LABELS), "early_stopping", "pass patience=10, with validation=0.1"),

@@ -122,8 +122,8 @@ def epoch(x: Any, y: np.ndarray, weights: np.ndarray | None, size: int, random_s
 class Adam(optim.Adam):
     """Adam with scikit-learn's epsilon: beside sqrt(v), where PyTorch's stands beside sqrt(v / (1 - beta_2^t))."""
 
-    def prepare(self, update: Any, rate: float, decay: float, age: int) -> None:
-        super().prepare(update, rate, decay, age)
+    def prepare(self, update: Any, rate: float, age: int) -> None:
+        super().prepare(update, rate, age)
         update.rate /= update.correction
         update.correction = 1.0
 

@@ -44,6 +44,10 @@ MAKERS = {
 }
 
 
+#: One of each kernel's branches, where the numbers make no difference.
+RULES = [name for name in MAKERS if not name.endswith((" root", " decoupled", " betas", " rho"))]
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
     return request.param
@@ -136,7 +140,7 @@ def test_against_formula(engine, dtype, name, decay):
 
 
 # Lion's steps are all of one size and Adadelta's much smaller: a weight's roundings are then the same at every step.
-@pytest.mark.parametrize("name", [name for name in MAKERS if not name.startswith(("lion", "Adadelta", "adadelta"))])
+@pytest.mark.parametrize("name", [name for name in RULES if name not in ("lion", "adadelta")])
 @pytest.mark.parametrize("rate", [1e-5, 3e-6, 1e-6])
 def test_a_small_rate_decays_as_told(engine, name, rate):
     """In float32, where 1 - rate * decay is rounded to a neighbour of 1 or to 1: the mean decay of many weights is
@@ -218,7 +222,7 @@ def test_defaults_are_pytorchs(kind):
             assert getattr(ours, key) == theirs[key], key
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", RULES)
 def test_no_gradient_leaves_parameters_alone(engine, dtype, name):
     net = network(dtype)
     before = net.parameters.copy()
@@ -228,7 +232,7 @@ def test_no_gradient_leaves_parameters_alone(engine, dtype, name):
     np.testing.assert_array_equal(net.parameters, before)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", RULES)
 def test_nan_reaches_its_own_parameter_only(engine, dtype, name):
     net = network(dtype)
     fill_gradients(net, np.random.default_rng(0))
@@ -355,7 +359,7 @@ def test_groups(engine):
     np.testing.assert_allclose(after["1.bias"], before["1.bias"] - 0.1 * (1 + 0.25 * before["1.bias"]))
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", RULES)
 def test_frozen_parameters_stay(engine, name):
     net, rng = network(), np.random.default_rng(0)
     optimizer = MAKERS[name](weight_decay=0.1)
@@ -660,7 +664,7 @@ def three(dtype="float64"):
     ]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", RULES)
 def test_several_networks_step_as_each_alone(engine, dtype, name):
     """Of other shapes and both dtypes, with one that is frozen for a while; and as PyTorch's one over all of them."""
     nets, rng = [*three(dtype), network("float32")], np.random.default_rng(0)
