@@ -194,7 +194,8 @@ def test_against_pytorch(name):
         ours.step(net)
         theirs.step()
     for key, value in net.named_parameters().items():
-        np.testing.assert_allclose(value, tensors[key].detach().numpy(), rtol=1e-11, atol=1e-13)
+        rtol = 1e-6 if isinstance(ours, optim.NAdam) else 1e-11  # there the product of the momenta is a float32
+        np.testing.assert_allclose(value, tensors[key].detach().numpy(), rtol=rtol, atol=rtol / 100)
 
 
 @pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "NAdam"])
