@@ -22,7 +22,8 @@ True
 - **Callbacks**: subclass ``Callback`` and override what is needed; each method is given the run (``run.net``,
   ``run.optimizer``, ``run.history``, ``run.epoch``, ``run.step``, ``run.logs``, ``run.stop()``, ``run.save(path)``,
   ``run.write(text)``). ``EarlyStopping`` puts the best weights back, BatchNorm's statistics included;
-  ``ReduceOnPlateau`` lowers the rate; ``CSVLogger`` writes the history as it grows.
+  ``ReduceOnPlateau`` lowers the rate; ``AverageWeights`` keeps the weights' average; ``CSVLogger`` writes
+  the history as it grows.
 - **Resuming**: ``fit(..., resume="run.safetensors")`` with the same arguments goes on from a checkpoint, bit for bit as
   if it had never stopped: parameters, buffers, optimiser, schedule, shuffling, dropout masks, early stopping, history.
 - **Ctrl-C** (and a notebook's stop button): the current step is finished, early stopping restores the best weights, and
@@ -34,13 +35,14 @@ True
 - **By hand**: ``net.forward(x, training=True)``, a loss, ``net.backward(grad)``, ``optimizer.step(net)``.
 """
 
-from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau, Run
+from .callbacks import AverageWeights, Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau, Run
 from .history import History
 from .loop import evaluate, fit, fit_batches, predict
 from .penalties import L2
 
 __all__ = [
     "L2",
+    "AverageWeights",
     "CSVLogger",
     "Callback",
     "Checkpoint",

@@ -94,7 +94,12 @@ class Callback:
         """Before each step."""
 
     def on_batch_end(self, run: Run) -> None:
-        """After each step: ``run.logs["loss"]``; the gradients are those of the step."""
+        """After each batch: ``run.logs["loss"]``; the gradients are those of the step (of the batches so far, where
+        several are accumulated).
+        """
+
+    def on_steps_end(self, run: Run) -> None:
+        """After the steps of each epoch, before anything is measured."""
 
     def on_epoch_end(self, run: Run) -> None:
         """After each epoch and its validation."""
@@ -324,6 +329,93 @@ class ReduceOnPlateau(Waiting):
         cooling = checks.whole("ReduceOnPlateau.load_state_dict", "cooling", state["cooling"], 0)
         super().load_state_dict(state)
         self.cooling = cooling
+
+
+class AverageWeights(Callback):
+    """Averages the weights over the steps: what is validated, saved and left in the network is their average.
+
+    Parameters
+    ----------
+    decay : number between 0 and 1: average = decay * average + (1 - decay) * weights, an exponential moving average
+        (Polyak and Juditsky 1992); None: their plain mean, as in stochastic weight averaging (Izmailov et al. 2018)
+    start : the epoch, from 1, with whose steps averaging begins; until then the average is the weights themselves
+    each : "step", or "epoch": only after the last step of each
+
+    The training goes on with the weights themselves, also one that resumes from a checkpoint, which holds both. Buffers
+    (BatchNorm's statistics) are averaged alike. Source: as ``torch.optim.swa_utils.AveragedModel``.
+    """
+
+    order = -1  # so that early stopping finds the average, and its best is what remains
+
+    def __init__(self, decay: float | None = 0.999, start: int = 1, each: str = "step") -> None:
+        if decay is not None:
+            decay = checks.real("AverageWeights", "decay", decay)
+            if decay >= 1:
+                raise ValueError(f"AverageWeights: expected decay below 1, or None for the mean, got {decay!r}")
+        self.decay = decay
+        self.start = checks.whole("AverageWeights", "start", start, 1)
+        self.each = checks.choice("AverageWeights", "each", each, ("step", "epoch"))
+        self._others: tuple[np.ndarray, ...] = ()  # the averages; or the weights, where those are in the network
+        self._inside = False  # whether the averages are in the network
+        self._count = 0  # of what is averaged
+
+    def on_train_begin(self, run: Run) -> None:
+        self._others = tuple(flat.copy() for flat in (run.net.parameters, run.net.buffers))
+        self._spare = tuple(np.empty_like(flat) for flat in self._others)
+        self._inside, self._count, self._step = False, 0, run.step
+
+    def _swap(self, run: Run) -> None:
+        for flat, other, spare in zip((run.net.parameters, run.net.buffers), self._others, self._spare, strict=True):
+            spare[...] = flat
+            flat[...] = other
+            other[...] = spare
+        self._inside = not self._inside
+
+    def on_epoch_begin(self, run: Run) -> None:
+        if self._inside:
+            self._swap(run)
+
+    def on_batch_end(self, run: Run) -> None:
+        if self.each == "step" and run.step > self._step:
+            self._step = run.step
+            self._average(run)
+
+    def on_steps_end(self, run: Run) -> None:
+        if self.each == "epoch" or run.step > self._step:  # the last step, of fewer batches than others
+            self._step = run.step
+            self._average(run)
+        self._swap(run)
+
+    def _average(self, run: Run) -> None:
+        begun = run.epoch >= self.start
+        share = 1.0
+        if begun and self._count:
+            share = 1 / (self._count + 1) if self.decay is None else 1 - self.decay
+        self._count += begun
+        for flat, average, spare in zip((run.net.parameters, run.net.buffers), self._others, self._spare, strict=True):
+            np.subtract(flat, average, out=spare)
+            np.multiply(spare, share, out=spare)
+            np.add(average, spare, out=average)
+            if share == 1:
+                average[...] = flat
+
+    def on_train_end(self, run: Run) -> None:
+        if not self._inside:  # stopped in the middle of an epoch
+            self._swap(run)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self._count, "inside": self._inside, "parameters": self._others[0], "buffers": self._others[1]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        name = "AverageWeights.load_state_dict"
+        count = checks.whole(name, "count", state["count"], 0)
+        given = state["parameters"], state["buffers"]
+        for mine, other in zip(self._others, given, strict=True):
+            if (mine.shape, mine.dtype) != (other.shape, other.dtype):
+                raise ValueError(f"{name}: expected {mine.dtype} {mine.shape}, got {other.dtype} {other.shape}")
+        for mine, other in zip(self._others, given, strict=True):
+            mine[...] = other
+        self._count, self._inside = count, bool(state["inside"])
 
 
 class CSVLogger(Callback):

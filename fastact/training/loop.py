@@ -116,6 +116,7 @@ def fit(
     validation: Any = None,
     metrics: Any = None,
     sample_weight: Any = None,
+    accumulate: int = 1,
     standardize: bool = False,
     shuffle: bool = True,
     window: int | str = WINDOW,
@@ -160,6 +161,8 @@ def fit(
         after each epoch on the validation data ("validation_accuracy" in the history), or without any, where metrics
         are asked for, on the training data ("accuracy"). The default is what suits the loss, with validation data.
     sample_weight : numbers >= 0, one a row, for the training loss
+    accumulate : whole number >= 1: batches whose gradients are added up for a step, which is then that of a batch as
+        large as all of them (but for BatchNorm's statistics) in the memory of one
     standardize : whether the network is to take raw data: one that does not begin with a ``Standardize`` layer is given
         one, with mean and deviation of the columns that are trained on (``net.standardize``); it stays there, in
         ``predict``, ``save`` and further fits
@@ -203,6 +206,7 @@ def fit(
     epochs = checks.whole("fit", "epochs", epochs, 1)
     if batch_size is not None:
         batch_size = checks.whole("fit", "batch_size", batch_size, 1)
+    accumulate = checks.whole("fit", "accumulate", accumulate, 1)
     optimizer = _optimizer("fit", optimizer)
     draws = checks.Draws("fit", rng)
     measured = objective.metrics("fit", metrics) if validation is not None or metrics is not None else {}
@@ -221,12 +225,12 @@ def fit(
         _check_sizes(net, batches)
 
         raw = standardize and not isinstance(net.layers[0], Standardize)
-        run = Run(net, optimizer, epochs, batches.steps)
+        run = Run(net, optimizer, epochs, None if batches.steps is None else -(-batches.steps // accumulate))
 
         def facts() -> dict[str, Any]:
             return {
-                "rows": batches.rows, "batch_size": batch_size or BATCH_SIZE, "shuffle": bool(shuffle),
-                "loss": objective.name,
+                "rows": batches.rows, "batch_size": batch_size or BATCH_SIZE, "accumulate": accumulate,
+                "shuffle": bool(shuffle), "loss": objective.name,
                 "loss options": through_json(objective.options),
                 "penalty": described(penalty),
                 "optimizer": {"name": type(optimizer).__name__, **through_json(optimizer.hyperparameters())},
@@ -236,7 +240,7 @@ def fit(
         if called.all:  # one of them may save
             run.checkpoint = recorder(run, facts, called.all, draws(), start)
         if raw and resumed is not None:  # a checkpoint is refused before the layer is put in
-            trial = Run(copy.copy(net), copy.copy(optimizer), epochs, batches.steps)
+            trial = Run(copy.copy(net), copy.copy(optimizer), epochs, run.steps_per_epoch)
             trial.net.standardize(data.features())
             resumed.restore(trial, facts(), called.all)
         if raw:
@@ -263,7 +267,7 @@ def fit(
     looked.before()
     measures = valid is not None or measured or epochs > 1
     after = after_epoch if measures else None
-    _Training(run, objective, batches, called, after, penalty, check_finite).start(resumed, progress)
+    _Training(run, objective, batches, called, after, penalty, check_finite, accumulate).start(resumed, progress)
     return run.history
 
 
@@ -459,11 +463,12 @@ class _Training:
     after_epoch: Callable[[], Mapping[str, float]] | None  # what is measured then
     penalty: Penalty | None
     check_finite: bool
+    accumulate: int = 1  # batches of a step
 
     def start(self, resumed: Resumed | None, progress: bool) -> None:
         """Train to the end, or to where it is stopped."""
         run = self.run
-        step = Step(run, self.objective, self.penalty, self.check_finite)
+        step = Step(run, self.objective, self.penalty, self.check_finite, self.accumulate)
         try:
             with Progress(run, progress, self._passed) as bar, Interrupts() as interrupts:
                 if isinstance(self.batches, StreamBatches):
@@ -546,4 +551,7 @@ class _Training:
                     interrupts.deliver()
                 if shown and clock() >= bar.due:
                     bar.show(total / (counted or 1))
+            total += step.rest()
+            for call in self.callbacks.overridden("on_steps_end"):
+                call(run)
         return total if summed else total / counted

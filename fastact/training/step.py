@@ -20,10 +20,16 @@ class Step:
 
     ``reduce`` (None: nothing to do) is given the weight of the batch when ``net.gradients`` are those of its loss, and
     is where they become those of several processes. ``penalty`` (None: none) then adds its own gradient.
+    With ``accumulate`` the gradients of that many batches are added up for a step, which is that of all their rows.
     """
 
     def __init__(
-        self, run: Run, objective: Objective, penalty: Penalty | None = None, check_finite: bool = True
+        self,
+        run: Run,
+        objective: Objective,
+        penalty: Penalty | None = None,
+        check_finite: bool = True,
+        accumulate: int = 1,
     ) -> None:
         net = run.net
         self.run, self.net = run, net
@@ -32,9 +38,11 @@ class Step:
         self.loss: Callable[..., Any] = objective.step
         self.penalty, self.check_finite = penalty, check_finite
         self.gradients = net.output_gradients
+        self.accumulate, self.summed = accumulate, objective.summed
+        self.added, self.weight = 0, 0.0  # batches whose gradients wait for a step, and their weight
 
     def make(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, batch_weight: float) -> float:
-        """Make the step, and return the loss of the batch, penalty included.
+        """Make the step, or a part of it, and return the loss of the batch, penalty included.
 
         Where the loss is not finite no step is made, and ValueError raised, unless ``check_finite`` is off. A batch of
         weight 0 has no loss.
@@ -47,14 +55,36 @@ class Step:
             value, grad = self.loss(outputs, y, out=self.gradients.rows(len(x)), sample_weight=sample_weight)
         if self.check_finite and not isfinite(value):
             raise not_finite(self.run, f"the loss became {float(value)}", x)
-        self.backward(grad)
+        if self.accumulate == 1:
+            self.backward(grad)
+            return value + self._finish(batch_weight)
+        if not self.summed:
+            grad = np.multiply(grad, batch_weight, out=self.gradients.rows(len(x)))
+        self.backward(grad, accumulate=self.added > 0)
+        self.added += 1
+        self.weight += batch_weight
+        return value if self.added < self.accumulate else value + self.rest() / (1 if self.summed else batch_weight)
+
+    def rest(self) -> float:
+        """Make the step of the batches that wait for one; what the penalty adds to the sum of their losses."""
+        if not self.added:
+            return 0.0
+        weight, self.added, self.weight = self.weight, 0, 0.0
+        if self.summed:
+            return self._finish(weight)
+        self.net.gradients /= weight
+        return self._finish(weight) * weight
+
+    def _finish(self, weight: float) -> float:
+        """The step of the gradients that are there; what the penalty adds to the loss."""
+        added = 0.0
         if self.reduce is not None:
-            self.reduce(batch_weight)
+            self.reduce(weight)
         if self.penalty is not None:
-            value += self.penalty(self.net, batch_weight)
+            added = self.penalty(self.net, weight)
         self.update(self.net)
         self.run.step += 1
-        return value
+        return added
 
 
 def check_parameters(run: Run) -> None:

@@ -8,7 +8,7 @@ import support
 from tasks import fit, network, table
 
 import fastact as fa
-from fastact.training import CSVLogger, ReduceOnPlateau
+from fastact.training import AverageWeights, CSVLogger, ReduceOnPlateau
 from fastact.training.metrics import METRICS
 
 
@@ -362,3 +362,85 @@ def test_csv_logger(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^CSVLogger: "):
         fit(net, x, labels, callbacks=[CSVLogger(tmp_path / "missing" / "log.csv")])
     support.assert_same_bits(net.parameters, network().parameters)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    ("decay", "start", "each"), [(0.9, 1, "step"), (None, 2, "step"), (None, 1, "epoch"), (0.5, 2, "epoch")]
+)
+def test_weights_are_averaged(decay, start, each, accumulate, tmp_path):
+    """Against the averages of the weights of a run without; also of one that resumes in the middle."""
+    x, labels, _ = table()
+    options = {"batch_size": 20, "accumulate": accumulate, "optimizer": "adam"}
+
+    def make():
+        return fa.Sequential(fa.Dense(7, 5, "tanh"), fa.BatchNorm(), fa.Dense(5, 3), rng=1)
+
+    trail = []  # (epoch, weights) after each step
+
+    class Keep(fa.Callback):
+        def __init__(self):
+            self.step = 0
+
+        def keep(self, run):
+            if run.step > self.step:
+                self.step = run.step
+                trail.append((run.epoch, run.net.parameters.copy(), run.net.buffers.copy()))
+
+        on_batch_end = on_steps_end = keep
+
+    plain = make()
+    fit(plain, x, labels, epochs=4, callbacks=[Keep()], **options)
+    if each == "epoch":
+        trail = [entry for entry, after in zip(trail, [*trail[1:], (0,)], strict=True) if entry[0] != after[0]]
+    taken = [(parameters, buffers) for epoch, parameters, buffers in trail if epoch >= start]
+    expected = [taken[0][i].astype(np.float64) for i in (0, 1)]
+    for count, entry in enumerate(taken[1:], 1):
+        for i in (0, 1):
+            keep = count / (count + 1) if decay is None else decay
+            expected[i] = keep * expected[i] + (1 - keep) * entry[i]
+
+    nets, measured = [make() for _ in range(3)], []
+
+    class Measure(fa.Callback):
+        def on_epoch_end(self, run):
+            measured.append(fa.evaluate(run.net, x, labels)["loss"])
+
+    average = AverageWeights(decay, start, each)
+    history = fit(nets[0], x, labels, epochs=4, callbacks=[Measure(), average], validation=(x, labels), **options)
+    assert history.validation_loss == measured
+    np.testing.assert_allclose(nets[0].parameters, expected[0], rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(nets[0].buffers, expected[1], rtol=2e-5, atol=1e-6)
+    assert (nets[0].parameters != plain.parameters).any()
+
+    path = tmp_path / "run.npz"
+    validated = {"validation": (x, labels), **options}
+    fit(nets[1], x, labels, epochs=3, callbacks=[AverageWeights(decay, start, each)], checkpoint=path, **validated)
+    np.testing.assert_array_equal(fa.load(path).parameters, nets[1].parameters)  # the average is what is saved
+    fit(nets[2], x, labels, epochs=4, callbacks=[AverageWeights(decay, start, each)], resume=path, **validated)
+    support.assert_same_bits(nets[2].parameters, nets[0].parameters)
+    support.assert_same_bits(nets[2].buffers, nets[0].buffers)
+
+
+def test_the_best_average_is_restored():
+    x, labels, _ = table()
+    numbers = iter([3.0, 1.0, 2.0, 2.0])
+    kept = []
+
+    class Keep(fa.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.net.parameters.copy())
+
+    net = network()
+    fit(
+        net, x, labels, metrics={"number": lambda outputs, y: next(numbers)},
+        callbacks=[fa.EarlyStopping(2, monitor="number"), Keep(), AverageWeights(0.5)],
+    )  # fmt: skip
+    support.assert_same_bits(net.parameters, kept[1])
+
+
+def test_average_weights_refuses():
+    for options, error in (({"decay": 1.0}, ValueError), ({"decay": -0.1}, ValueError), ({"start": 0}, ValueError),
+                           ({"each": "batch"}, ValueError), ({"decay": "0.9"}, TypeError)):  # fmt: skip
+        with pytest.raises(error, match=r"^AverageWeights: expected"):
+            AverageWeights(**options)

@@ -169,3 +169,53 @@ def test_gradients_are_reduced_between_backward_and_update():
     run, whole, _, x, labels = phases(25)
     whole.make(x, labels, None, 25.0)
     np.testing.assert_allclose(step.net.parameters, run.net.parameters, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "huber", "sum", "own", "penalty"])
+def test_accumulated_batches_are_one_large_one(name, weighted):
+    """103 rows: 3 batches of 40 rows, or 4 * 10 rows a step and a rest of 23 in 3 batches."""
+    x, labels, targets = table(dtype=np.float64)
+    loss, y, options = name, targets, {}
+    if name == "softmax_cross_entropy":
+        y = labels
+    elif name == "sum":
+        loss = functools.partial(fa.squared_error, reduction="sum", factor=0.01)
+    elif name == "own":
+
+        def loss(outputs, goal, sample_weight=None):
+            return fa.absolute_error(outputs, goal, sample_weight=sample_weight)
+
+    elif name == "penalty":
+        loss, options = "squared_error", {"penalty": fa.training.L2(0.1)}
+    if weighted:
+        options["sample_weight"] = np.random.default_rng(1).uniform(0, 2, len(x))
+    runs = []
+    for size, accumulate in ((40, 1), (10, 4)):
+        net = network(dtype="float64")
+        schedule = fa.optim.Cosine(0.01, 12)
+        common = {"loss": loss, "optimizer": fa.optim.Adam(schedule, clip_norm=0.5), "epochs": 3, **options}
+        runs.append((net, fit(net, x, y, batch_size=size, accumulate=accumulate, **common)))
+    assert runs[0][1].steps == runs[1][1].steps == 9
+    np.testing.assert_allclose(runs[1][0].parameters, runs[0][0].parameters, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(runs[1][1].loss, runs[0][1].loss, rtol=1e-9)
+    assert runs[0][1].rate == runs[1][1].rate
+
+
+def test_accumulating_more_than_an_epoch_has_is_one_step_an_epoch(tmp_path):
+    x, labels, _ = table()
+    seen = []
+
+    class Steps(fa.Callback):
+        def on_batch_end(self, run):
+            seen.append((run.step, run.steps_per_epoch))
+
+    path = tmp_path / "run.npz"
+    history = fit(network(), x, labels, batch_size=50, accumulate=5, epochs=2, callbacks=[Steps()], checkpoint=path)
+    assert history.steps == 2
+    assert seen == [(0, 1), (0, 1), (0, 1), (1, 1), (1, 1), (1, 1)]
+    with pytest.raises(ValueError, match="accumulate 5"):
+        fit(network(), x, labels, batch_size=50, accumulate=4, epochs=3, resume=path)
+    for wrong, error in ((0, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="accumulate"):
+            fit(network(), x, labels, accumulate=wrong)
