@@ -4,7 +4,9 @@ What both share: the loss is the mean over rows of -surrogate, minus ``entropy``
 surrogate is advantage * log_prob (Williams 1992, REINFORCE), or with ``old_log_prob``, that of the policy which acted,
 advantage * ratio with ratio = exp(log_prob - old_log_prob), and with ``clip`` that of PPO (Schulman et al. 2017,
 arXiv:1707.06347): min(advantage * ratio, advantage * (ratio clipped to 1 +- clip)), whose gradient is 0 where the
-clipped term is the smaller. Advantages and old log-probabilities are constants. Numbers of a row are formed in double.
+clipped term is the smaller. Advantages and old log-probabilities are constants. A log-probability is formed in the
+dtype of the outputs, what it is worth in double; sums over rows are in double, over fixed blocks in a fixed order, so
+that the number of threads does not change a bit.
 
 >>> import numpy as np, fastact as fa
 >>> logits, actions, advantages = np.zeros((2, 3)), [2, 0], [1.0, -2.0]
@@ -22,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import backends, checks
-from .epilogues import ROW_FUNCTIONS
 
 __all__ = ["GaussianPolicyGradient", "PolicyGradient", "gaussian_policy_gradient", "policy_gradient"]
 
-_LOG_SOFTMAX = list(ROW_FUNCTIONS).index("log_softmax")
+_try_policy_gradient = backends.engine.try_policy_gradient
+_try_gaussian_policy_gradient = backends.engine.try_gaussian_policy_gradient
 
 
 class PolicyGradient(NamedTuple):
@@ -87,36 +89,26 @@ def policy_gradient(
     NaN gives NaN. The mean of no rows is NaN.
     """
     name = "policy_gradient"
+    if _quick(clip, old_log_prob, entropy):
+        limit = math.inf if clip is None else clip
+        found = _try_policy_gradient(logits, actions, advantages, old_log_prob, limit, entropy, out, PolicyGradient)
+        if found is not None:
+            return found
+
     z = checks.matrix(name, "logits", logits, None, out)
     rows, columns = z.shape
     if columns == 0:
         raise ValueError(f"{name}: expected logits with at least one column, got shape {z.shape}")
     chosen = _actions(name, actions, rows, columns)
-    terms = _Terms(name, rows, advantages, old_log_prob, clip, entropy)
+    terms = _terms(name, rows, advantages, old_log_prob, clip, entropy)
     target = checks.output(name, out, z.shape, z.dtype, {"logits": z})
     given = {"actions": actions, "advantages": advantages, "old_log_prob": old_log_prob}
     checks.disjoint(name, target, "logits", **given)
 
     plain = checks.plain(z)
-    real = plain.dtype.type
-    logs = np.empty_like(plain)
-    backends.current().rows(_LOG_SOFTMAX, plain, logs)
-    each = np.arange(rows)
-    log_prob = logs[each, chosen]
     grad = checks.writable(target, plain.shape, plain.dtype)
-    with np.errstate(all="ignore"):
-        np.exp(logs, out=grad)
-        np.maximum(logs, real(-1e30), out=logs)  # where p is 0, p log p is 0, and not 0 * inf
-        h = -np.einsum("ij,ij->i", grad, logs)
-        loss, slope = terms.of(log_prob, h)
-        if terms.bonus:
-            logs += h[:, None]
-            logs *= real(terms.bonus)
-            logs -= slope[:, None]
-            grad *= logs
-        else:
-            grad *= -slope[:, None]
-        grad[each, chosen] += slope
+    log_prob, h = np.empty(rows, plain.dtype), np.empty(rows, plain.dtype)
+    loss = backends.current().policy_gradient(plain, chosen, *terms, grad, log_prob, h)
     return PolicyGradient(loss, checks.returned(grad, target), log_prob, h)
 
 
@@ -152,6 +144,14 @@ def gaussian_policy_gradient(
     ValueError as ``policy_gradient`` does.
     """
     name = "gaussian_policy_gradient"
+    if _quick(clip, old_log_prob, entropy):
+        found = _try_gaussian_policy_gradient(
+            mean, log_std, actions, advantages, old_log_prob, math.inf if clip is None else clip, entropy, out_mean,
+            out_log_std, GaussianPolicyGradient,
+        )  # fmt: skip
+        if found is not None:
+            return found
+
     m = checks.matrix(name, "mean", mean, None, log_std, out_mean)
     rows, columns = m.shape
     s = checks.real_array(name, "log_std", log_std, m)
@@ -160,7 +160,7 @@ def gaussian_policy_gradient(
     if s.shape not in ((columns,), m.shape):
         raise ValueError(f"{name}: expected log_std to have shape {(columns,)} or mean's {m.shape}, got {s.shape}")
     done = _numbers(name, "actions", actions, m.shape)
-    terms = _Terms(name, rows, advantages, old_log_prob, clip, entropy)
+    terms = _terms(name, rows, advantages, old_log_prob, clip, entropy)
     targets = (
         checks.output(name, out_mean, m.shape, m.dtype, {"mean": m}, "out_mean"),
         checks.output(name, out_log_std, s.shape, s.dtype, {"log_std": s}, "out_log_std"),
@@ -174,59 +174,35 @@ def gaussian_policy_gradient(
             if target is not None and isinstance(array, np.ndarray) and checks.overlap(target, array):
                 raise ValueError(f"{name}: {label} overlaps {other}; pass memory that does not touch it")
 
-    dtype = m.dtype.newbyteorder("=")
-    with np.errstate(all="ignore"):
-        logs = s.astype(np.float64)
-        inverse = np.exp(-logs)
-        d = (done - m) * inverse
-        spread = np.broadcast_to(logs, m.shape).sum(axis=1)
-        log_prob = (-0.5 * np.einsum("ij,ij->i", d, d) - spread - 0.5 * math.log(2 * math.pi) * columns).astype(dtype)
-        h = spread + 0.5 * (1 + math.log(2 * math.pi)) * columns
-        loss, slope = terms.of(log_prob, h)
-        grad_mean = slope[:, None] * d * inverse
-        d *= d
-        d -= 1
-        d *= slope[:, None]
-        d -= terms.bonus
-        grad_log_std = d if s.ndim == 2 else d.sum(axis=0)
-        gradients = grad_mean.astype(dtype), grad_log_std.astype(dtype)
-    by_mean, by_log_std = (checks.returned(g, target) for g, target in zip(gradients, targets, strict=True))
-    return GaussianPolicyGradient(loss, by_mean, by_log_std, log_prob, h.astype(dtype))
+    m, s = checks.plain(m), checks.plain(s)
+    arrays = tuple(checks.writable(t, a.shape, a.dtype) for t, a in zip(targets, (m, s), strict=True))
+    log_prob, h = np.empty(rows, m.dtype), np.empty(rows, m.dtype)
+    done = np.require(done, m.dtype, ["C", "A"])
+    loss = backends.current().gaussian_policy_gradient(m, s, done, *terms, *arrays, log_prob, h)
+    by_mean, by_log_std = (checks.returned(g, target) for g, target in zip(arrays, targets, strict=True))
+    return GaussianPolicyGradient(loss, by_mean, by_log_std, log_prob, h)
 
 
-class _Terms:
-    """What the two losses are made of, checked: the mean over rows of a surrogate, and an entropy bonus."""
+def _terms(
+    function: str, rows: int, advantages: Any, old_log_prob: Any, clip: float | None, entropy: float
+) -> tuple[np.ndarray, np.ndarray | None, float, float]:
+    """What the surrogates are made of, as the kernels take it: clip is infinity where nothing is clipped."""
+    gains = _numbers(function, "advantages", advantages, (rows,))
+    old = None if old_log_prob is None else _numbers(function, "old_log_prob", old_log_prob, (rows,))
+    limit = math.inf if clip is None else checks.real(function, "clip", clip, low_included=False)
+    if clip is not None and old is None:
+        raise ValueError(
+            f"{function}: clip needs old_log_prob, the log-probabilities of the policy that acted, got None; pass "
+            "the log_prob returned then"
+        )
+    return gains, old, limit, checks.real(function, "entropy", entropy)
 
-    def __init__(
-        self, function: str, rows: int, advantages: Any, old_log_prob: Any, clip: float | None, entropy: float
-    ) -> None:
-        self.rows = rows
-        self.advantages = _numbers(function, "advantages", advantages, (rows,))
-        self.old = None if old_log_prob is None else _numbers(function, "old_log_prob", old_log_prob, (rows,))
-        self.clip = None if clip is None else checks.real(function, "clip", clip, low_included=False)
-        if self.clip is not None and self.old is None:
-            raise ValueError(
-                f"{function}: clip needs old_log_prob, the log-probabilities of the policy that acted, got None; pass "
-                "the log_prob returned then"
-            )
-        self.entropy = checks.real(function, "entropy", entropy)
-        self.bonus = self.entropy / max(rows, 1)
 
-    def of(self, log_prob: np.ndarray, h: np.ndarray) -> tuple[float, np.ndarray]:
-        """The loss, and its derivative by each row's log-probability."""
-        if self.old is None:
-            surrogate, slope = self.advantages * log_prob, self.advantages
-        else:
-            ratio = np.exp(log_prob - self.old)
-            surrogate = slope = self.advantages * ratio
-            if self.clip is not None:
-                clipped = self.advantages * np.minimum(np.maximum(ratio, 1 - self.clip), 1 + self.clip)
-                surrogate = np.minimum(surrogate, clipped)
-                slope = np.where(slope > clipped, 0.0, slope)  # NaN stays
-        loss = -np.float64(surrogate.sum(dtype=np.float64)) / self.rows
-        if self.entropy:
-            loss -= self.bonus * h.sum(dtype=np.float64)
-        return float(loss), (slope / -self.rows).astype(log_prob.dtype)
+def _quick(clip: float | None, old_log_prob: Any, entropy: float) -> bool:
+    """Whether the options are right at a glance."""
+    if clip is not None and (type(clip) is not float or not 0 < clip < math.inf or old_log_prob is None):
+        return False
+    return type(entropy) is float and 0 <= entropy < math.inf
 
 
 def _actions(function: str, value: Any, rows: int, columns: int) -> np.ndarray:
@@ -244,7 +220,7 @@ def _actions(function: str, value: Any, rows: int, columns: int) -> np.ndarray:
             f"{function}: expected actions from 0 to {columns - 1} (logits have {columns} columns), got values from "
             f"{array.min()} to {array.max()}"
         )
-    return array.astype(np.int64, copy=False)
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def _numbers(function: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -255,4 +231,4 @@ def _numbers(function: str, name: str, value: Any, shape: tuple[int, ...]) -> np
     if array.shape != shape:
         hint = f"; pass {name}[:, 0]" if array.shape == (*shape, 1) else ""
         raise ValueError(f"{function}: expected {name} to have shape {shape}, got {array.shape}{hint}")
-    return array.astype(np.float64, copy=False)
+    return np.require(array, np.float64, ["C", "A"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_same_bits
 
 import fastact as fa
 
@@ -86,6 +87,101 @@ def test_policy_gradient_against_formula(engine, dtype, rng, options):
         if not options.get("entropy"):
             np.testing.assert_array_equal((result.grad == 0).all(axis=1), cut)
     np.testing.assert_allclose(result.grad.sum(axis=1), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (17, 1), (65, 2), (130, 31), (3, 32), (67, 33), (2, 64), (5, 157)])
+def test_any_shape(engine, dtype, rng, shape):
+    """Short rows and long ones, whole vectors and tails; each row as it is alone."""
+    rows, columns = shape
+    logits, actions = rng.normal(0, 2, shape).astype(dtype), rng.integers(0, columns, rows)
+    advantages, old = rng.normal(0, 2, rows), rng.normal(-1, 0.3, rows)
+    options = {"clip": 0.3, "entropy": 0.2}
+    result = fa.policy_gradient(logits, actions, advantages, old_log_prob=old, **options)
+    logs, entropies = distributions(logits)
+    log_prob, p = logs[np.arange(rows), actions], np.exp(logs)
+    close = {"rtol": 3e-5, "atol": 3e-6} if dtype == "float32" else {"rtol": 1e-11, "atol": 1e-12}
+    loss, cut = expected(log_prob, entropies, advantages, old, **options)
+    np.testing.assert_allclose(result.loss, loss, **close)
+    np.testing.assert_allclose(result.log_prob, log_prob, **close)
+    np.testing.assert_allclose(result.entropy, entropies, **close)
+    by = np.where(cut, 0, advantages * np.exp(log_prob - old))[:, None]
+    grad = by * (p - np.eye(columns)[actions]) + 0.2 * p * (logs + entropies[:, None])
+    np.testing.assert_allclose(result.grad * rows, grad, rtol=close["rtol"], atol=20 * close["atol"])
+    if engine != "numpy":  # NumPy's sums depend on the shape
+        for row in {0, rows // 2, rows - 1}:
+            one = slice(row, row + 1)
+            alone = fa.policy_gradient(logits[one], actions[one], advantages[one], old_log_prob=old[one], **options)
+            assert_same_bits(result.log_prob[one], alone.log_prob)
+            assert_same_bits(result.entropy[one], alone.entropy)
+
+
+@pytest.mark.parametrize("columns", [2, 40])
+def test_threads_and_kinds_of_arrays_change_no_bit(dtype, rng, columns, everything_shared):
+    rows = 200_001 // columns
+    logits, actions = rng.normal(0, 2, (rows, columns)).astype(dtype), rng.integers(0, columns, rows)
+    advantages, old = rng.normal(0, 2, rows).astype("float32"), rng.normal(-1, 0.3, rows).astype("float32")
+    log_std = np.linspace(-1, 1, columns).astype(dtype)
+    found = []
+    for threads in (1, 2):
+        with fa.num_threads(threads):
+            found.append(
+                (
+                    *fa.policy_gradient(logits, actions, advantages, old_log_prob=old, clip=0.2, entropy=0.1),
+                    *fa.gaussian_policy_gradient(logits, log_std, logits * 2, advantages, old_log_prob=old),
+                )
+            )
+    wide, slow = advantages.astype("float64"), (actions.astype("int32"), old.tolist())
+    found.append(
+        (
+            *fa.policy_gradient(logits, slow[0], wide, old_log_prob=slow[1], clip=0.2, entropy=0.1),
+            *fa.gaussian_policy_gradient(np.asfortranarray(logits), log_std, logits * 2, wide, old_log_prob=slow[1]),
+        )
+    )
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert_same_bits(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (65, 3), (130, 8), (17, 16), (70, 33)])
+def test_gaussian_of_any_shape(engine, dtype, rng, shape):
+    mean, actions = rng.normal(0, 1, shape).astype(dtype), rng.normal(0, 1, shape)
+    log_std, advantages = rng.normal(0, 0.5, shape).astype(dtype), rng.normal(0, 1, shape[0])
+    d = (actions - mean) / np.exp(log_std.astype(np.float64))
+    each = fa.gaussian_policy_gradient(mean, log_std, actions, advantages, entropy=0.1)
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-11, "atol": 1e-11}
+    np.testing.assert_allclose(each.grad_mean * shape[0], -advantages[:, None] * d / np.exp(log_std), **close)
+    np.testing.assert_allclose(each.grad_log_std * shape[0], advantages[:, None] * (1 - d**2) - 0.1, **close)
+    shared = fa.gaussian_policy_gradient(mean, log_std[0], actions, advantages, entropy=0.1)
+    spread = np.repeat(log_std[:1], shape[0], axis=0)
+    same = fa.gaussian_policy_gradient(mean, spread, actions, advantages, entropy=0.1)
+    np.testing.assert_allclose(shared.grad_log_std, same.grad_log_std.sum(axis=0, dtype=np.float64), **close)
+    np.testing.assert_array_equal(shared.grad_mean, same.grad_mean)
+    assert shared.loss == pytest.approx(same.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("where", ["mean", "log_std", "actions", "advantages", "old_log_prob"])
+def test_nan_gives_nan_in_gaussian(engine, dtype, rng, where):
+    mean, log_std, actions, advantages = continuous(dtype, rng, False)
+    arrays = {"mean": mean, "log_std": log_std, "actions": actions, "advantages": advantages,
+              "old_log_prob": np.full(ROWS, -3.0)}  # fmt: skip
+    arrays[where][3] = np.nan
+    result = fa.gaussian_policy_gradient(**arrays, clip=0.2, entropy=0.1)
+    assert math.isnan(result.loss)
+    for grad in (result.grad_mean, result.grad_log_std):
+        assert np.isnan(grad[3]).all()
+        assert np.isfinite(np.delete(grad, 3, axis=0)).all()
+
+
+def test_far_out(engine, dtype):
+    """Ratios that overflow, rows that are certain."""
+    logits = np.array([[0, 200, -200], [200, 0, 0]], dtype)
+    result = fa.policy_gradient(logits, [1, 1], [1.0, 1.0], entropy=0.5)
+    np.testing.assert_allclose(result.log_prob, [0, -200])
+    np.testing.assert_allclose(result.entropy, 0, atol=1e-30)
+    np.testing.assert_allclose(result.grad, [[0, 0, 0], [0.5, -0.5, 0]], atol=1e-30)
+    for advantage, loss in ((1.0, -1.2), (-1.0, np.inf)):
+        clipped = fa.policy_gradient(np.zeros((1, 2), dtype), [0], [advantage], old_log_prob=[-2000.0], clip=0.2)
+        assert clipped.loss == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -81,6 +81,20 @@ cdef extern from "fa_interface.h" nogil:
     ctypedef struct fa_optimizer:
         const char *name
         fa_optimizer_step *step
+    ctypedef struct fa_policy:
+        const void *outputs
+        const void *actions
+        const void *log_std
+        const double *advantages
+        const double *old_log_prob
+        void *grad
+        void *grad_log_std
+        void *log_prob
+        void *entropy
+        Py_ssize_t columns
+        double low, high, bonus, scale
+        int shared
+    ctypedef double fa_policy_loss(const fa_policy *, Py_ssize_t, Py_ssize_t, double *) noexcept
     ctypedef double fa_reduction(const void *, Py_ssize_t) noexcept
     ctypedef void fa_add_rows(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept
     ctypedef void fa_distance(const void *, const void *, Py_ssize_t, double *) noexcept
@@ -150,6 +164,8 @@ cdef extern from "fa_interface.h" nogil:
         fa_dropout_kernel *dropout
         fa_softmax_cross_entropy *softmax_cross_entropy
         const fa_loss *losses
+        fa_policy_loss *policy_gradient
+        fa_policy_loss *gaussian_policy_gradient
         const fa_optimizer *optimizers
         fa_reduction *sum_of_squares
         fa_reduction *largest

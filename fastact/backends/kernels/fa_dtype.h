@@ -11,6 +11,7 @@ typedef struct {
 #include "fa_rows.h"
 #include "fa_norm.h"
 #include "fa_loss.h"
+#include "fa_policy.h"
 #include "fa_optim.h"
 #include "fa_statistics.h"
 #include "fa_gemm.h"
@@ -36,6 +37,8 @@ static const fa_kernels FN(kernels) = {
     .dropout = FN(dropout),
     .softmax_cross_entropy = FN(softmax_cross_entropy),
     .losses = FN(losses),
+    .policy_gradient = FN(policy_gradient),
+    .gaussian_policy_gradient = FN(gaussian_policy_gradient),
     .optimizers = FN(optimizers),
     .sum_of_squares = FN(sum_of_squares),
     .largest = FN(largest),

@@ -125,6 +125,23 @@ typedef struct {
     fa_loss_kernel *kernel;
 } fa_loss;
 
+/* Losses of policies. With the surrogate of a row advantage * log_prob, or with old_log_prob (else NULL) the smaller of
+ * advantage * ratio and advantage * (ratio between low and high), the loss is -scale times the sum over rows of surrogate
+ * + bonus * entropy. */
+typedef struct {
+    const void *outputs; /* logits, or means */
+    const void *actions; /* int64_t: one a row; or as means */
+    const void *log_std; /* as means; one row if shared */
+    const double *advantages, *old_log_prob;
+    void *grad, *grad_log_std, *log_prob, *entropy;
+    ptrdiff_t columns;
+    double low, high, bonus, scale;
+    int shared;
+} fa_policy;
+/* Of the rows from first on: that sum, the gradients, log-probabilities and entropies. The gradient by a shared log_std
+ * goes to sums (NULL: not shared), a double for each column. */
+typedef double fa_policy_loss(const fa_policy *a, ptrdiff_t first, ptrdiff_t rows, double *sums);
+
 /* One step of an optimiser over flat buffers. The gradient that counts is g = clamp(scale * gradient, +-limit) +
  * decay * parameter. From it a rule makes a direction (fa_optim.h), and then parameter -= rate * (direction + shrink *
  * parameter), which is rounded once: 1 - rate * shrink would not be told from 1 in float32. */
@@ -222,6 +239,7 @@ typedef struct {
     fa_dropout_kernel *dropout;
     fa_softmax_cross_entropy *softmax_cross_entropy;
     const fa_loss *losses;
+    fa_policy_loss *policy_gradient, *gaussian_policy_gradient;
     const fa_optimizer *optimizers;
     fa_reduction *sum_of_squares;
     fa_reduction *largest;

@@ -10,5 +10,6 @@ from .activations import *
 from .losses import *
 from .norms import *
 from .optim import *
+from .policies import *
 from .products import *
 from .statistics import *

@@ -23,6 +23,9 @@ def use_instruction_set(name: str) -> None:
     raise ValueError(name)
 
 
+lend: Any = lambda entries: None
+
+
 # The fast paths of the public functions: None is "not taken".
 try_forward = lambda number, x, out, a, b: None
 try_backward = lambda number, grad, saved, out, a, b: None
@@ -42,6 +45,10 @@ try_dense_backward = (
 )
 try_softmax_cross_entropy = lambda logits, labels, out, mean, ignored, kind: None
 try_pointwise = lambda number, prediction, target, out, mean, a, kind: None
+try_policy_gradient = lambda logits, actions, advantages, old_log_prob, clip, entropy, out, kind: None
+try_gaussian_policy_gradient = (
+    lambda mean, log_std, actions, advantages, old_log_prob, clip, entropy, out_mean, out_log_std, kind: None
+)
 
 
 class Passes:
