@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import epilogues, optim, runtime
+from ..data.conversion import finite
 from ..layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Maxout, PReLU, Swish
 from ..network import Sequential
 from ..training import L2, Callback, History, Run, fit_batches
@@ -31,6 +32,9 @@ FLOATS = (np.float32, np.float64)  # the first is what other types become
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+
+
+_RUNNING = ("_step", "_parameters", "_settings")  # what partial_fit goes on with
 
 
 class Glorot:
@@ -98,7 +102,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     #: Fitted attributes whose type changes, or that are made where they are missing.
     _optimizer: Any
     _made_from: list[Any]
-    _settings: list[Any]
+    _parameters: operator.itemgetter[Any]
+    _settings: Any
     best_validation_score_: Any
     validation_scores_: Any
     validation_loss_curve_: Any
@@ -277,7 +282,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                 self._fit_lbfgs(X, y, weights)
             else:
                 self._fit_epochs(X, y, weights, validation, random_state)
-        if not solvers.finite(self.net_.parameters):
+        if not finite(self.net_.parameters):
             raise ValueError(NON_FINITE)
         return self
 
@@ -426,7 +431,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         outputs = self._compute(X)
         keywords = {} if weights is None else {"sample_weight": weights}
         loss, _ = self._loss()(outputs, y, out=np.empty_like(outputs), **keywords)
-        score = self._score_of(outputs, y, weights) if solvers.finite(outputs) else math.nan
+        score = self._score_of(outputs, y, weights) if finite(outputs) else math.nan
         return {"validation_loss": float(loss), "validation_score": float(score)}
 
     def _after_epoch(self, logs: dict[str, float], rows: int) -> tuple[bool, bool]:
@@ -457,7 +462,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         scheduled = isinstance(self._optimizer, solvers.SGD) and self.learning_rate
         if scheduled == "invscaling":
             self._optimizer.set_rate(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-        if not math.isfinite(self.loss_) and not self.early_stopping and not solvers.finite(self.net_.parameters):
+        if not math.isfinite(self.loss_) and not self.early_stopping and not finite(self.net_.parameters):
             return best, True
         if self._no_improvement_count > self.n_iter_no_change:
             return best, self._no_longer_better(scheduled == "adaptive")
@@ -484,11 +489,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         step = self.__dict__.get("_step")
-        settings = [value for name, value in self.__dict__.items() if name[0] != "_" and name[-1] != "_"]
         if (
             step is None
-            or len(settings) != len(self._settings)
-            or not all(map(operator.is_, settings, self._settings))
+            or not all(map(operator.is_, self._parameters(self.__dict__), self._settings))
             or sample_weight is not None
             or not self._is_plain(X)
             or (targets := self._quick_targets(y, len(X))) is None
@@ -502,7 +505,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             step = Step(
                 Run(self.net_, self._optimizer, 1, 1), Objective("partial_fit", self._loss()), self._penalty(), False
             )
-            self._step, self._settings = step, settings
+            names = [name for name in self.__dict__ if name[0] != "_" and name[-1] != "_"]
+            self._parameters = operator.itemgetter(*names)  # of the constructor
+            self._step, self._settings = step, self._parameters(self.__dict__)
             self.__dict__.setdefault("history_", History())
         else:
             random_state, weights = None, None
@@ -519,7 +524,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         loss = total / (counted or 1)
         self.history_.loss.append(loss)
         self._after_epoch({"loss": loss}, rows)
-        if not solvers.finite(self.net_.parameters):
+        if not finite(self.net_.parameters):
             raise ValueError(NON_FINITE)
         return self
 
@@ -545,7 +550,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             and len(X) > 0
             and X.flags.carray
             and "feature_names_in_" not in self.__dict__
-            and solvers.finite(X)
+            and finite(X)
         )
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -575,7 +580,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what a running training holds."""
-        return {name: value for name, value in super().__getstate__().items() if name not in ("_step", "_settings")}
+        return {name: value for name, value in super().__getstate__().items() if name not in _RUNNING}
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to a .safetensors or .npz file, without pickle.

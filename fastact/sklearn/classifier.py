@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from .. import functional, losses
+from .. import backends, checks, functional, losses
+from ..training.metrics import largest_column
 from . import solvers
 from .base import MultilayerPerceptron
 from .documentation import documented
@@ -165,7 +166,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def _chosen(self, outputs: np.ndarray) -> np.ndarray:
         """Class numbers, or which labels are on."""
         if self.out_activation_ == "softmax":
-            return outputs.argmax(axis=1)
+            return largest_column(outputs)
         on = functional.sigmoid(outputs) > 0.5
         return on if self._multilabel else on[:, 0]
 
@@ -210,9 +211,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     def _numbers(self, y: np.ndarray) -> np.ndarray | None:
         """Class numbers, as the loss takes them; None where there are other classes."""
-        numbers = np.searchsorted(self.classes_, y)
-        if not (self.classes_.take(numbers, mode="clip") == y).all():
-            return None
+        classes, numbers = self.classes_, y
+        if not (
+            classes.dtype.kind in "iu" and (classes[0], classes[-1]) == (0, len(classes) - 1) and _within(y, classes)
+        ):
+            numbers = np.searchsorted(classes, y)
+            if not (classes.take(numbers, mode="clip") == y).all():
+                return None
         return numbers[:, None].astype(np.float64) if self._link() == "logistic" else numbers
 
     def _quick_targets(self, y: Any, rows: int) -> np.ndarray | None:
@@ -237,3 +242,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _within(y: np.ndarray, classes: np.ndarray) -> bool:
+    """Whether y is class numbers as they are, seen at a glance."""
+    if y.dtype != np.int64 or not checks.is_plain(y):
+        return False
+    counted, low, high = backends.current().label_range(y, -1)
+    return counted == len(y) and low >= 0 and high < len(classes)

@@ -13,8 +13,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
+from .. import checks
+from ..data.conversion import finite
 from . import solvers
-from .base import MultilayerPerceptron
+from .base import FLOATS, MultilayerPerceptron
 from .documentation import documented
 
 
@@ -153,7 +155,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def _score_of(self, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None) -> float:
         found = np.exp(outputs) if self.out_activation_ == "exp" else outputs
-        return float(r2_score(targets, found, sample_weight=sample_weight)) if solvers.finite(found) else np.nan
+        return float(r2_score(targets, found, sample_weight=sample_weight)) if finite(found) else np.nan
 
     def _check_targets(self, y: Any, incremental: bool, first: bool) -> np.ndarray:
         y = y.toarray() if hasattr(y, "toarray") else y
@@ -176,9 +178,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         return (y - self.target_mean_) / self.target_scale_ if "target_mean_" in self.__dict__ else y
 
     def _quick_targets(self, y: Any, rows: int) -> np.ndarray | None:
-        if self._columns != 1 or type(y) is not np.ndarray or y.shape != (rows,) or y.dtype.kind != "f":
+        if self._columns != 1 or type(y) is not np.ndarray or y.shape != (rows,) or y.dtype not in FLOATS:
             return None
-        if "target_mean_" in self.__dict__ or self.loss == "poisson" or not solvers.finite(y):
+        if "target_mean_" in self.__dict__ or self.loss == "poisson" or not finite(checks.plain(y)):
             return None
         return self._plain_targets(y[:, None])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -230,8 +229,3 @@ def minimize(
         )
     net.parameters[...] = result.x
     return result
-
-
-def finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite."""
-    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())  # squares may overflow: look again
