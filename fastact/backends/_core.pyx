@@ -10,6 +10,7 @@ the position of its name in its list.
 """
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_DECREF, PyObject
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
@@ -354,5 +355,5 @@ include "optim.pxi"
 include "statistics.pxi"
 include "dense.pxi"
 include "stack.pxi"
-include "caller.pxi"
+include "foreign.pxi"
 include "capi.pxi"

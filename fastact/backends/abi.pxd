@@ -13,6 +13,24 @@ cdef extern from "Python.h":
     int PyContextVar_Get(object var, PyObject *default_value, PyObject **value) except -1
     long PyLong_AsLongAndOverflow(object value, int *overflow) except? -1
 
+cdef extern from "dlpack.h":
+    ctypedef struct fa_dl_tensor:
+        void *data
+        int device_type, ndim
+        uint8_t code, bits
+        int lanes
+        int64_t *shape
+        int64_t *strides
+        int64_t byte_offset
+    ctypedef int (*fa_dl_look)(void *, fa_dl_tensor *) except -1
+    ctypedef struct fa_dl_exchange:
+        uint32_t major
+        fa_dl_look look
+    enum:
+        FA_DL_CPU
+        FA_DL_FLOAT
+        FA_DL_MAJOR
+
 cdef extern from "fa_interface.h" nogil:
     ctypedef struct fa_parameters:
         double a, b

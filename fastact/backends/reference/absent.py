@@ -74,7 +74,7 @@ class DenseStack:
     forward = backward = saved = infer = None
 
 
-class OwnedDense:
-    """Whole passes over memory that the caller owns; without the core nobody makes one."""
+class ForeignDense:
+    """Whole passes over another library's arrays; without the core nobody makes one."""
 
-    state_bytes = infer = forward = backward = None
+    fits = infer = forward = backward = None

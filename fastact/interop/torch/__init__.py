@@ -21,8 +21,22 @@ except ModuleNotFoundError as error:
 
 from . import functions
 from .functions import *  # noqa: F403 - made from the registry
+from .modules import Maxout, ReLUSquared, Residual, Standardize, Swish
 from .networks import Linear, Sequential, convert
+from .translation import Module, from_torch, to_torch
 
-__all__ = ["Linear", "Sequential", "convert"]
+__all__ = [
+    "Linear",
+    "Maxout",
+    "Module",
+    "ReLUSquared",
+    "Residual",
+    "Sequential",
+    "Standardize",
+    "Swish",
+    "convert",
+    "from_torch",
+    "to_torch",
+]
 __all__ += functions.__all__
 __all__.sort()

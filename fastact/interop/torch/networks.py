@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import nn
 
 from ... import checks
-from .layers import steps_of
+from .layers import in_sequence, steps_of
 from .plans import Plan
+from .steps import DenseStep
 from .tensors import DTYPES, check
 
 __all__ = ["Linear", "Sequential", "convert"]
@@ -22,6 +24,7 @@ _ALIGNMENT = 64  # bytes: a cache line
 class _Compiled:
     """What ``convert`` adds to a module: the compiled pass, and parameters that lie one after another in memory."""
 
+    is_compiled = True
     _plan: Plan | None = None
 
     def forward(self, x: Any) -> Any:
@@ -67,6 +70,7 @@ class _Compiled:
                 ) from error
         dtype = next((parameter.dtype for parameter in self.parameters()), None)
         super()._apply(fn, recurse)  # type: ignore[misc]
+        self.__dict__.pop("_plan", None)
         if next((parameter.dtype for parameter in self.parameters()), None) != dtype:
             self._flatten()
         return self
@@ -110,10 +114,10 @@ def convert(module: Any, *, inplace: bool = False) -> Any:
     >>> fast = convert(net)
     >>> torch.testing.assert_close(fast(torch.ones(3, 4)), net(torch.ones(3, 4)))
     """
-    kinds = {nn.Sequential: Sequential, nn.Linear: Linear}
+    kinds = {nn.Sequential: Sequential, nn.Linear: Linear, Sequential: Sequential, Linear: Linear}
     kind = kinds.get(type(module))
-    if isinstance(module, _Compiled):
-        kind = type(module)
+    if kind is None and in_sequence(module) and not inplace:
+        kind, module = Sequential, nn.Sequential(OrderedDict(module._modules)).train(module.training)
     if kind is None:
         parts = ""
         if isinstance(module, nn.Module):
@@ -123,7 +127,8 @@ def convert(module: Any, *, inplace: bool = False) -> Any:
             f"convert: expected an nn.Sequential or nn.Linear, got {checks.describe(module)}"
             f"{parts or '; wrap its layers in an nn.Sequential'}"
         )
-    steps_of("convert", module)
+    if not any(isinstance(step, DenseStep) for step in steps_of("convert", module)[0]):
+        raise ValueError(f"convert: expected at least one nn.Linear, got {type(module).__name__} without")
     for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
         if tensor.dtype.is_floating_point or tensor.device.type != "cpu":
             check("convert", name, tensor)

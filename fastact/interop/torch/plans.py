@@ -7,17 +7,20 @@ backward in one compiled call each; others step by step.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
+import numpy as np
 import torch
 
 from ... import backends
-from .steps import DenseStep, Step
+from .steps import DenseStep, Step, backward_through, forward_through
 from .tensors import DTYPES, array, check, once, plain, transformed
 
 _NUMBERS = {dtype: number for number, dtype in enumerate(DTYPES)}
 _choice, _NATIVE = backends.choice, backends.NATIVE
+#: How the core looks at tensors (None in a PyTorch before 2.10, where networks run step by step), and makes them.
+_EXCHANGE = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+_TENSORS = _EXCHANGE, (torch.Tensor, torch.nn.Parameter), torch.empty_like
 
 
 class Plan:
@@ -27,50 +30,34 @@ class Plan:
         self.name, self.steps = name, steps
         slots = [slot for step in steps for slot in step.names]
         self.slots = [(module._parameters, key) for module, key in slots]
-        self.counts = [len(step.names) for step in steps]
         self.hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks)]
         self.shapes = [module._parameters[key].shape for module, key in slots]
-        widths = [step for step in steps if step.inputs is not None]
-        self.inputs = widths[0].inputs
-        self.outputs = widths[-1].outputs
+        self.inputs = next((step.inputs for step in steps if step.inputs is not None), None)
         self.only_rows = not all(isinstance(step, DenseStep) for step in steps)  # no other shape than (rows, columns)
-        self.addresses: list[int] = []
-        self.alive: list[Any] = []
-        self.chain: Any = None
-        self.dtype: Any = None
-        self.saves_result = False
+        self.dtype: Any = next((module._parameters[key].dtype for module, key in slots), None)
+        self.chain = self._chain()
 
-    def bind(self, parameters: list[Any], addresses: list[int]) -> None:
-        """Look at parameters that lie elsewhere than before: what is wrong with them is said, before memory is read."""
+    def _chain(self) -> Any:
+        """The compiled pass, where all steps have kernels."""
+        if not backends.compiled or _EXCHANGE is None or self.dtype is None:
+            return None
+        layers = []
+        for step in self.steps:
+            if not isinstance(step, DenseStep) or step.activation.kernels is None:
+                return None
+            kernels = step.activation.kernels
+            layers.append((*kernels, step.activation.saves, step.inputs, step.outputs, step.biased))
+        return backends.engine.ForeignDense(*_TENSORS, _NUMBERS[self.dtype], layers)
+
+    def look(self, parameters: list[Any]) -> None:
+        """Say what is wrong with parameters, where anything is."""
         for parameter, shape, (_, key) in zip(parameters, self.shapes, self.slots, strict=True):
             check(self.name, key, parameter)
-            if parameter.shape != shape or parameter.dtype != parameters[0].dtype:
+            if parameter.shape != shape or parameter.dtype != self.dtype:
                 raise ValueError(
-                    f"{self.name}: expected {key} of shape {tuple(shape)} and of one dtype with the others, got "
-                    f"{tuple(parameter.shape)} of {parameter.dtype}; convert the changed network again"
+                    f"{self.name}: expected {key} of shape {tuple(shape)} and {self.dtype}, got "
+                    f"{tuple(parameter.shape)} and {parameter.dtype}; convert the changed network again"
                 )
-        self.dtype = parameters[0].dtype
-        self.chain = self._chain(parameters)
-        self.alive = [parameter.detach() for parameter in parameters]  # so that no other tensor can take their places
-        self.addresses = addresses
-
-    def _chain(self, parameters: list[Any]) -> Any:
-        """The compiled pass, where all steps have kernels and all parameters lie in one piece."""
-        if not backends.compiled or not all(isinstance(step, DenseStep) for step in self.steps):
-            return None
-        given, layers = iter(parameters), []
-        for step in self.steps:
-            assert isinstance(step, DenseStep)
-            if step.activation.kernels is None:
-                return None
-            weight, *rest = itertools.islice(given, len(step.names))
-            across = weight.is_contiguous()
-            if not (across or weight.t().is_contiguous()) or not all(bias.is_contiguous() for bias in rest):
-                return None
-            shape = step.inputs, step.outputs, step.biased, across
-            layers.append((*step.activation.kernels, step.activation.saves, *shape))
-        self.saves_result = self.steps[-1].activation.saves == "y"  # type: ignore[attr-defined]
-        return backends.engine.OwnedDense(_NUMBERS[self.dtype], layers)
 
     def accepted(self, x: Any) -> Any:
         """x as the kernels want it; TypeError or ValueError where it is not for this network."""
@@ -89,71 +76,44 @@ class Plan:
     def run(self, x: Any) -> Any:
         """The network's result for x; None where PyTorch's own modules had better do it."""
         parameters = [held[key] for held, key in self.slots]
+        chain = self.chain if _choice.get() is _NATIVE else None
         try:
-            addresses = [parameter.data_ptr() for parameter in parameters]
-            if addresses != self.addresses:
-                self.bind(parameters, addresses)
-            usual = type(x) is torch.Tensor and x.dtype is self.dtype and x.is_cpu and x.ndim
-            if not (usual and x.shape[-1] == self.inputs and x.is_contiguous() and not x.is_neg()):
+            if chain is None or not chain.fits(x, parameters) or x.is_neg():
+                self.look(parameters)
                 x = self.accepted(x)
-            place = x.data_ptr()
+                if chain is not None and not chain.fits(x, parameters):
+                    chain = None
         except RuntimeError:  # tensors without memory, of torch.func
             if not transformed():
                 raise
             return None
-        if self.chain is None or _choice.get() is not _NATIVE:
-            if x.ndim != 2 and self.only_rows:
-                return None
-            return _apply_steps(x, self, *parameters)
+        if chain is None:
+            return _apply_steps(x, self, *parameters) if x.ndim == 2 or not self.only_rows else None
         if torch.is_grad_enabled():
-            return _apply_chain(x, self, addresses, *parameters)
-        y, rows = self.result(x)
-        self.chain.infer(addresses, place, rows, y.data_ptr())
-        return y
-
-    def result(self, x: Any) -> tuple[Any, int]:
-        """An empty tensor for x's result, and the rows."""
-        if x.ndim == 2:
-            rows = x.shape[0]
-            return x.new_empty((rows, self.outputs)), rows
-        shape = (*x.shape[:-1], self.outputs)
-        return x.new_empty(shape), x.shape[:-1].numel()
+            return _apply_chain(x, self, *parameters)
+        return chain.infer(x, parameters)
 
 
 class _ChainPass(torch.autograd.Function):  # type: ignore[misc]
     """Linear layers in one compiled call."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, plan: Plan, addresses: list[int], *parameters: Any) -> Any:
-        y, rows = plan.result(x)
-        chain = plan.chain
-        state = torch.empty(chain.state_bytes(rows), dtype=torch.uint8)
-        chain.forward(addresses, x.data_ptr(), rows, y.data_ptr(), state.data_ptr())
-        ctx.plan, ctx.addresses, ctx.rows, ctx.chain = plan, addresses, rows, chain
-        ctx.save_for_backward(x, y if plan.saves_result else None, state, *parameters)
+    def forward(ctx: Any, x: Any, plan: Plan, *parameters: Any) -> Any:
+        y, kept, ctx.state = plan.chain.forward(x, parameters)
+        ctx.plan = plan
+        ctx.save_for_backward(x, kept, *parameters)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        x, y, state, *parameters = ctx.saved_tensors
-        if not grad.is_contiguous() or grad.is_neg():
+        saved, plan = ctx.saved_tensors, ctx.plan
+        if grad.is_neg():
             grad = plain(grad)
-        need_x, _, _, *needed = ctx.needs_input_grad
-        dx = torch.empty_like(x) if need_x else None
-        gradients = [torch.empty_like(p) if n else None for p, n in zip(parameters, needed, strict=True)]
-        ctx.chain.backward(
-            [parameter.data_ptr() for parameter in parameters],
-            x.data_ptr(),
-            ctx.rows,
-            0 if y is None else y.data_ptr(),
-            state.data_ptr(),
-            grad.data_ptr(),
-            0 if dx is None else dx.data_ptr(),
-            [0 if one is None else one.data_ptr() for one in gradients],
-        )
+        need_x, _, *needed = ctx.needs_input_grad
+        dx, *gradients = plan.chain.backward(saved, ctx.state, grad, (need_x, *needed))
         if torch.is_grad_enabled():
-            dx, *gradients = once(ctx.plan.name, (dx, *gradients), (x, grad, *parameters))
-        return dx, None, None, *gradients
+            dx, *gradients = once(plan.name, (dx, *gradients), (saved[0], grad, *saved[2:]))
+        return dx, None, *gradients
 
 
 class _StepsPass(torch.autograd.Function):  # type: ignore[misc]
@@ -162,15 +122,10 @@ class _StepsPass(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Any, plan: Plan, *parameters: Any) -> Any:
         rows = array(x).reshape(x.shape[:-1].numel(), x.shape[-1])
-        values, saved = iter([array(parameter) for parameter in parameters]), []
-        y = rows
-        for step, count in zip(plan.steps, plan.counts, strict=True):
-            own = list(itertools.islice(values, count))
-            y, kept = step.forward(y, own)
-            saved.append(kept)
-        ctx.plan, ctx.saved = plan, saved
+        y, ctx.saved = forward_through(plan.steps, rows, [array(parameter) for parameter in parameters])
+        ctx.plan = plan
         ctx.save_for_backward(x, *parameters)
-        result = torch.from_numpy(y.copy() if y is rows else y)
+        result = torch.from_numpy(y.copy() if np.may_share_memory(y, rows) else y)
         return result.reshape(*x.shape[:-1], y.shape[1])
 
     @staticmethod
@@ -178,24 +133,13 @@ class _StepsPass(torch.autograd.Function):  # type: ignore[misc]
         x, *parameters = ctx.saved_tensors
         plan, (need_x, _, *needed) = ctx.plan, ctx.needs_input_grad
         gradients = [torch.empty_like(p) if n else None for p, n in zip(parameters, needed, strict=True)]
-        g: Any = array(plain(grad)).reshape(-1, grad.shape[-1])
-        end = len(parameters)
-        lowest = 0 if need_x else _lowest(plan.counts, needed)
-        for i in range(len(plan.steps) - 1, lowest - 1, -1):
-            start = end - plan.counts[i]
-            own = [array(parameter) for parameter in parameters[start:end]]
-            into = [None if one is None else array(one) for one in gradients[start:end]]
-            g = plan.steps[i].backward(g, ctx.saved[i], own, into, i > lowest or need_x)
-            end = start
-        dx = torch.from_numpy(g.copy()).reshape(x.shape) if need_x else None
+        g = array(plain(grad)).reshape(grad.shape[:-1].numel(), grad.shape[-1])
+        values = [array(parameter) for parameter in parameters]
+        into = [None if one is None else array(one) for one in gradients]
+        found = backward_through(plan.steps, g, ctx.saved, values, into, need_x)
+        dx = None if found is None else torch.from_numpy(found.copy() if found is g else found).reshape(x.shape)
         dx, *gradients = once(plan.name, (dx, *gradients), (x, grad, *parameters))
         return dx, None, *gradients
-
-
-def _lowest(counts: list[int], needed: list[bool]) -> int:
-    """The lowest step with a parameter that is trained: below, nobody needs a gradient."""
-    owners = [i for i, count in enumerate(counts) for _ in range(count)]
-    return min((i for i, need in zip(owners, needed, strict=True) if need), default=len(counts))
 
 
 # Function.apply's own beginning looks for transforms of torch.func, of which ``run`` knows already.

@@ -31,6 +31,10 @@ class Step:
     inputs: Any = None
     outputs: Any = None
 
+    def outputs_for(self, inputs: Any) -> Any:
+        """The width of the result for one of x; None where that is not known."""
+        return inputs if self.inputs is None else self.outputs
+
     def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
         """The result for x, and what backward needs."""
         raise NotImplementedError
@@ -41,17 +45,17 @@ class Step:
 
 
 class DenseStep(Step):
-    """A linear layer with what follows it: an elementwise activation, also one with a learned weight."""
+    """A linear layer with what follows it: an elementwise activation, also one with a learned weight, or maxout."""
 
-    def __init__(self, linear: Any, activation: FixedActivation | LearnedActivation, learned: Any = None) -> None:
+    def __init__(self, linear: Any, activation: Any, learned: tuple[Any, str] | None = None) -> None:
         self.activation = activation
-        self.inputs, self.outputs = linear.in_features, linear.out_features
+        self.inputs, self.outputs = linear.in_features, activation.outputs("convert", linear.out_features)
         self.biased = linear._parameters.get("bias") is not None
         names = [(linear, "weight")]
         if self.biased:
             names.append((linear, "bias"))
         if learned is not None:
-            names.append((learned, "weight"))
+            names.append(learned)
         self.names = tuple(names)
 
     def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
@@ -68,7 +72,7 @@ class DenseStep(Step):
         x, state = saved
         trained = any(one is not None for one in into)
         if trained and parameter is not None:  # whose gradient and the bias' come from one pass
-            db = np.empty(self.outputs, x.dtype) if db is None else db
+            db = np.empty(len(weight), x.dtype) if db is None else db
             dparameter = np.empty_like(parameter) if dparameter is None else dparameter
         dx = np.empty_like(x) if need_dx else None
         gradients = ParameterGradients(None if dw is None else dw.T, db, dparameter)
@@ -102,12 +106,11 @@ class ActivationStep(Step):
 
 
 class LearnedStep(Step):
-    """PReLU that follows no linear layer."""
+    """PReLU or swish that follows no linear layer."""
 
-    def __init__(self, module: Any) -> None:
-        self.activation = LearnedActivation(registry.LEARNED["prelu"], 0.0)
-        self.names = ((module, "weight"),)
-        count = module.num_parameters
+    def __init__(self, module: Any, function: str, name: str, count: int) -> None:
+        self.activation = LearnedActivation(registry.LEARNED[function], 0.0)
+        self.names = ((module, name),)
         self.inputs = self.outputs = None if count == 1 else count
 
     def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
@@ -240,3 +243,88 @@ class BatchNormStep(NormStep):
             return dx
         backends.current().batch_norm_backward(grad, x, *moments, self._parts(values)[0], dx, *sums, given)
         return dx
+
+
+class MaxoutStep(Step):
+    """The largest of each ``pieces`` neighbours."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+
+    def outputs_for(self, inputs: Any) -> Any:
+        return None if inputs is None else inputs // self.pieces
+
+    def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
+        shape = len(x), x.shape[1] // self.pieces
+        y, index = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
+        backends.current().maxout(x, y, index, self.pieces)
+        return y, index
+
+    def backward(self, grad: Array, saved: Any, values: Values, into: Values, need_dx: bool) -> Array | None:
+        dx = np.empty((len(grad), grad.shape[1] * self.pieces), grad.dtype)
+        backends.current().maxout_backward(grad, saved, dx, self.pieces)
+        return dx
+
+
+class StandardizeStep(Step):
+    """(x - mean) / scale, both given."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.inputs = self.outputs = len(module.mean)
+
+    def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
+        scale = array(self.module.scale).copy()
+        with np.errstate(all="ignore"):
+            return (x - array(self.module.mean)) / scale, scale
+
+    def backward(self, grad: Array, saved: Any, values: Values, into: Values, need_dx: bool) -> Array | None:
+        with np.errstate(all="ignore"):
+            return grad / saved
+
+
+class ResidualStep(Step):
+    """x + what steps make of it."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.names = tuple(slot for step in steps for slot in step.names)
+        widths = [step for step in steps if step.inputs is not None]
+        self.inputs = self.outputs = widths[0].inputs if widths else None
+
+    def forward(self, x: Array, values: Values) -> tuple[Array, Any]:
+        y, saved = forward_through(self.steps, x, values)
+        with np.errstate(all="ignore"):
+            return x + y, saved
+
+    def backward(self, grad: Array, saved: Any, values: Values, into: Values, need_dx: bool) -> Array | None:
+        dx = backward_through(self.steps, grad, saved, values, into, need_dx)
+        if dx is None:
+            return None
+        with np.errstate(all="ignore"):
+            return dx + grad
+
+
+def forward_through(steps: list[Step], x: Array, values: Values) -> tuple[Array, list[Any]]:
+    """The result of steps one after another, and what each saved."""
+    saved, start = [], 0
+    for step in steps:
+        end = start + len(step.names)
+        x, kept = step.forward(x, values[start:end])
+        saved.append(kept)
+        start = end
+    return x, saved
+
+
+def backward_through(
+    steps: list[Step], grad: Any, saved: list[Any], values: Values, into: Values, need_dx: bool
+) -> Array | None:
+    """The gradient of x where it is needed; below the lowest step that is trained nobody else needs one."""
+    owners = [i for i, step in enumerate(steps) for _ in step.names]
+    trained = [i for i, one in zip(owners, into, strict=True) if one is not None]
+    lowest, end = 0 if need_dx else min(trained, default=len(steps)), len(values)
+    for i in range(len(steps) - 1, lowest - 1, -1):
+        start = end - len(steps[i].names)
+        grad = steps[i].backward(grad, saved[i], values[start:end], into[start:end], i > lowest or need_dx)
+        end = start
+    return grad if need_dx else None
