@@ -79,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("the network and its training")
     add = group.add_argument
-    add("--hidden", type=parse_widths, default=(64, 64), metavar="N,N", help="hidden layers, or none (64,64)")
+    add("--hidden", type=parse_widths, metavar="N,N", help="hidden layers, or none (256; digits 64,64)")
     add(
         "--activation", type=parse_activation, default="relu", metavar="NAME",
         help="of the hidden layers, with parameters if wanted, as in leaky_relu:negative_slope=0.1 (relu)",
@@ -105,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=whole, metavar="N", help="rows per step (32 to 256, by the number of rows; digits 64)")
     add(
         "--validation", type=parse_fraction, metavar="F",
-        help="share of the rows to train on that is set apart to stop by (0.1, of few rows and the digits 0)",
+        help="share of the rows to train on that is set apart to stop by (0.15; of few rows and the digits 0)",
     )  # fmt: skip
     add(
         "--patience",
@@ -166,10 +166,11 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.weight_decay or name == "adamw":
         keywords["weight_decay"] = options.weight_decay
     return Settings(
-        hidden=options.hidden, activation=options.activation, dropout=options.dropout, batch_norm=options.batch_norm,
+        hidden=((64, 64) if digits else (256,)) if options.hidden is None else options.hidden,
+        activation=options.activation, dropout=options.dropout, batch_norm=options.batch_norm,
         loss=options.loss, optimizer=functools.partial(optim.OPTIMIZERS[name], **keywords),
         epochs=options.epochs or (30 if digits else None), batch_size=options.batch_size or (64 if digits else None),
-        validation=(0.0 if digits else 0.1) if options.validation is None else options.validation,
+        validation=(0.0 if digits else 0.15) if options.validation is None else options.validation,
         patience=options.patience, balanced=options.class_weight is not None, checkpoint=options.checkpoint,
         resume=options.resume,
     )  # fmt: skip
@@ -236,7 +237,7 @@ def _trained(problem: Problem, settings: Settings, options: argparse.Namespace) 
         several, (train, test) = _summary("folds", each), (rows, rows[:0])
     else:
         train, test = problem.split(rows, HELD_OUT)
-    announce = None if options.json else functools.partial(_announce, problem, options)
+    announce = None if options.json else functools.partial(_announce, problem, settings, options)
     outcome = experiment(
         problem, settings, train, test, options.seed, not options.json or sys.stderr.isatty(), announce
     )
@@ -265,7 +266,9 @@ def _summary(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {name: {key: {**spread(values), "each": values} for key, values in scores.items()}}
 
 
-def _announce(problem: Problem, options: argparse.Namespace, model: Model, rows: Mapping[str, int]) -> None:
+def _announce(
+    problem: Problem, settings: Settings, options: argparse.Namespace, model: Model, rows: Mapping[str, int]
+) -> None:
     """What is about to be trained."""
     net, target = model.net, model.target
     lines = []
@@ -282,7 +285,7 @@ def _announce(problem: Problem, options: argparse.Namespace, model: Model, rows:
         lines.append(words.plan_text(model.plan).rstrip())
     if rows["validation"]:
         lines.append(f"{rows['validation']} of the training rows are set apart to stop by")
-    widths = (net.inputs, *options.hidden, net.outputs)
+    widths = (net.inputs, *settings.hidden, net.outputs)
     lines.append(
         f"network: {'-'.join(map(str, widths))}, {options.activation}, {net.parameter_count} parameters, {net.dtype}"
     )
@@ -313,7 +316,7 @@ def _report(problem: Problem, settings: Settings, outcome: Outcome, options: arg
             for one in model.plan.entries
         ],
         **{f"{name}_rows": outcome.rows[name] for name in ("train", "validation", "test")},
-        "layers": [model.net.inputs, *options.hidden, model.net.outputs],
+        "layers": [model.net.inputs, *settings.hidden, model.net.outputs],
         "parameters": model.net.parameter_count,
         "activation": str(options.activation), "dtype": str(model.net.dtype),
         "optimizer": type(optimizer).__name__, "lr": optimizer.lr, "momentum": getattr(optimizer, "momentum", None),
