@@ -21,7 +21,8 @@ from .batches import ArrayBatches, Batch
 from .sources import Block, Piece, Source
 
 WINDOW = "64 MB"
-BLOCKS = 64  # of a window, at least: that many places of the data are mixed
+BLOCKS = 64  # of a window, about: that many places of the data are mixed
+FEWEST = 16  # rows of a block, so that what each costs does not count
 PATIENCE = 1.0  # seconds for an iterator of the user's to return when it is no longer wanted; its thread is then left
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -325,4 +326,4 @@ def _placed(message: str, piece: Piece, rows: int, number: int) -> str:
 
 def pieces_of(source: Source, window: int) -> Sequence[Piece]:
     """The source in pieces that are small beside the window."""
-    return source.pieces(max(1, window // BLOCKS))
+    return source.pieces(max(FEWEST, window // BLOCKS))

@@ -7,7 +7,7 @@ import math
 import operator
 import warnings
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -21,12 +21,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .. import epilogues, optim, runtime
 from ..data.conversion import finite
+from ..data.sources import Source
+from ..data.streaming import WINDOW, Converted, StreamBatches
 from ..layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Maxout, PReLU, Swish
 from ..network import Sequential
 from ..training import L2, Callback, History, Run, fit_batches
 from ..training.objectives import Objective
 from ..training.step import Step
-from . import files, solvers
+from . import files, solvers, streams
 
 FLOATS = (np.float32, np.float64)  # the first is what other types become
 NON_FINITE = (
@@ -268,10 +270,20 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             with suppress(ValueError):  # of other arrays: momentum has become 0
                 self._optimizer.load_state_dict(before.state_dict())
 
+    def _survey(self, source: Source, y: np.ndarray) -> None:
+        """Note what ``_check_targets`` would of all targets, in one pass; y: the first of them."""
+        raise NotImplementedError
+
     # -------------------------------------------------------------------- fitting
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, window: Any = WINDOW) -> Any:
         self._validate_params()
+        source = streams.source_of("fit", X, y, sample_weight)
+        if source is not None:
+            arrays = streams.whole(source, window)
+            if arrays is None:
+                return self._fit_source(source, validation, window)
+            X, y, sample_weight = arrays
         all_at_once = self.solver == "lbfgs" and self.optimizer is None
         if all_at_once and (validation is not None or self.batch_norm or np.any(self.dropout)):
             raise ValueError("solver='lbfgs' takes no validation, dropout or batch_norm; use 'adam' or 'sgd'")
@@ -285,6 +297,59 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if not finite(self.net_.parameters):
             raise ValueError(NON_FINITE)
         return self
+
+    def _fit_source(self, source: Source, validation: Any, window: Any) -> Any:
+        if self.solver == "lbfgs" and self.optimizer is None:
+            raise ValueError("solver='lbfgs' needs all data in memory; use 'adam' or 'sgd'")
+        if self.early_stopping and validation is None:
+            raise ValueError("early_stopping=True needs validation=(X, y) where the data are not in memory")
+        first = not (self.warm_start and "net_" in self.__dict__)
+        random_state, made = self._start_source(source, first, window)
+        with self._threads():
+            self._fit_epochs(made, None, None, validation, random_state)
+        if not finite(self.net_.parameters):
+            raise ValueError(NON_FINITE)
+        return self
+
+    def _start_source(
+        self, source: Source, first: bool, window: Any, incremental: bool = False
+    ) -> tuple[np.random.RandomState, StreamBatches]:
+        """What ``_start`` does, for data that are not in memory; and their batches."""
+        self.__dict__.pop("_step", None)
+        random_state = check_random_state(self.random_state)
+        if first:
+            x, y, _ = streams.first_block(source)
+            given = np.dtype(self.dtype) if self.dtype is not None else np.asarray(x).dtype
+            x = validate_data(self, x, dtype=given if given in FLOATS else FLOATS[0], reset=True)
+            if not incremental:
+                self._survey(source, np.asarray(y))
+            else:
+                self._check_targets(np.asarray(y), True, True)
+            for name in ("net_",) if incremental else ("net_", "_given"):
+                self.__dict__.pop(name, None)
+            self._begin(self._make_network(x.shape[1], x.dtype, random_state))
+        size = int(self.batch_size) if self.batch_size != "auto" else None if source.batched else 200
+        net = self.net_
+        return random_state, streams.batches(
+            source, net.inputs, net.dtype.itemsize, self._convert, size, window,
+            random_state if self.shuffle else None,
+        )  # fmt: skip
+
+    def _convert(self, x: Any, y: Any, weight: Any) -> Converted:
+        """A block of a source as the network and the loss take it."""
+        if y is None:
+            raise ValueError(streams.UNLABELLED)
+        features = self._convert_features(x)
+        targets = self._plain_targets(self._check_targets(np.asarray(y), True, False))
+        if weight is not None:
+            weight = _check_sample_weight(weight, features, dtype=np.float64, ensure_non_negative=True)
+        weights = self._row_weights(targets, weight, True)
+        return features, targets, weights, weights
+
+    def _convert_features(self, x: Any) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            checked = validate_data(self, x, dtype=self.net_.dtype, order="C", reset=False)
+        return np.require(checked, requirements=["C", "A"])
 
     def _start(
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool
@@ -353,8 +418,14 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             )
 
     def _fit_epochs(
-        self, X: Any, y: np.ndarray, weights: np.ndarray | None, validation: Any, random_state: np.random.RandomState
+        self,
+        X: Any,
+        y: np.ndarray | None,
+        weights: np.ndarray | None,
+        validation: Any,
+        random_state: np.random.RandomState,
     ) -> None:
+        """Train on X, y; or on X, the batches of a source, without y."""
         self._prepare_optimizer()
         if isinstance(self._optimizer, solvers.SGD):
             self._optimizer.set_rate(self.learning_rate_init)
@@ -362,6 +433,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             held_out = self._check_validation(validation)
         elif self.early_stopping:
+            assert y is not None
             train, test = self._split(len(X), y, random_state)
             X, y, weights, held_out = _divided(X, y, weights, train, test)
         if held_out is None:
@@ -370,14 +442,20 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -math.inf
         self.best_loss_ = None if self.early_stopping else math.inf if self.best_loss_ is None else self.best_loss_
-        rows, restoring = len(X), self.early_stopping or self.restore_best_weights
+        restoring = self.early_stopping or self.restore_best_weights
         self.n_iter_ = 0
-        watch = solvers.Watch(lambda logs: self._after_epoch(logs, rows), restoring)
+        if y is None:
+            made, before = X, self.t_
+            watch = solvers.Watch(lambda logs: self._after_epoch(logs, made.passed - self.t_ + before), restoring)
+        else:
+            rows = len(X)
+            made = solvers.batches(X, y, weights, self._batch_rows(rows), random_state if self.shuffle else None)
+            watch = solvers.Watch(lambda logs: self._after_epoch(logs, rows), restoring)
         given = () if self.callbacks is None else self.callbacks
         try:
             self.history_ = fit_batches(
                 self.net_,
-                solvers.batches(X, y, weights, self._batch_rows(rows), random_state if self.shuffle else None),
+                made,
                 loss=self._loss(),
                 optimizer=self._optimizer,
                 epochs=int(self.max_iter),
@@ -397,7 +475,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             said = f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
             warnings.warn(said + "converged yet.", ConvergenceWarning, stacklevel=4)
 
-    def _check_validation(self, validation: Any) -> tuple[Any, np.ndarray, None]:
+    def _check_validation(self, validation: Any) -> tuple[Any, Any, Any]:
+        source = streams.source_of("fit", validation)
+        if source is not None:
+            return source, None, None
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise TypeError(f"{type(self).__name__}.fit: expected validation to be (X, y), got {validation!r}")
         X, y = validation
@@ -427,8 +508,12 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             size -= 1
         return size
 
-    def _validate(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
-        outputs = self._compute(X)
+    def _validate(self, X: Any, y: np.ndarray | None, weights: np.ndarray | None) -> dict[str, float]:
+        if y is None:
+            outputs, y = streams.collected(X, self._convert, self._compute)
+            assert y is not None
+        else:
+            outputs = self._compute(X)
         keywords = {} if weights is None else {"sample_weight": weights}
         loss, _ = self._loss()(outputs, y, out=np.empty_like(outputs), **keywords)
         score = self._score_of(outputs, y, weights) if finite(outputs) else math.nan
@@ -488,6 +573,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     # -------------------------------------------------------------------- one epoch at a time
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        source = None if type(X) is np.ndarray else streams.source_of("partial_fit", X, y, sample_weight)
+        if source is not None:
+            return self._partial_fit_source(source)
         step = self.__dict__.get("_step")
         if (
             step is None
@@ -528,6 +616,28 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             raise ValueError(NON_FINITE)
         return self
 
+    def _partial_fit_source(self, source: Source) -> Any:
+        """Go once through a source."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._validate_params()
+        _, made = self._start_source(source, "net_" not in self.__dict__, WINDOW, True)
+        self._prepare_optimizer()
+        run = Run(self.net_, self._optimizer, 1, made.steps)
+        step = Step(run, Objective("partial_fit", self._loss()), self._penalty(), False)
+        self.__dict__.setdefault("history_", History())
+        total = counted = 0.0
+        with self._threads(), np.errstate(all="ignore"), closing(made.epoch()) as batches:
+            for batch in batches:
+                if batch[3]:
+                    total, counted = total + step.make(*batch) * batch[3], counted + batch[3]
+        self.n_iter_ = 0
+        self.history_.loss.append(total / (counted or 1))
+        self._after_epoch({"loss": total / (counted or 1)}, made.passed)
+        if not finite(self.net_.parameters):
+            raise ValueError(NON_FINITE)
+        return self
+
     def _quick_targets(self, y: Any, rows: int) -> np.ndarray | None:
         """y as the loss takes it where that can be seen at a glance."""
         return None
@@ -557,6 +667,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         """The network's outputs for X, checked."""
         if "net_" not in self.__dict__:
             check_is_fitted(self)
+        source = None if type(X) is np.ndarray else streams.source_of("predict", X)
+        if source is not None:
+            with self._threads():
+                return streams.collected(source, self._features_alone, self._compute)[0]
         if not self._is_plain(X):
             with np.errstate(over="ignore"):
                 X = self._rows(
@@ -566,6 +680,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             return self._compute(X)
         with self._threads():
             return self._compute(X)
+
+    def _features_alone(self, x: Any, y: Any, weight: Any) -> Converted:
+        return self._convert_features(x), None, None, None
 
     def _compute(self, X: Any) -> np.ndarray:
         net, rows = self.net_, len(X)

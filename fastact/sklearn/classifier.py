@@ -12,8 +12,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from .. import backends, checks, functional, losses
+from ..data.sources import Source
+from ..data.streaming import WINDOW
 from ..training.metrics import largest_column
-from . import solvers
+from . import solvers, streams
 from .base import MultilayerPerceptron
 from .documentation import documented
 
@@ -93,22 +95,27 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     ) -> None:
         self._take(locals())
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None) -> MLPClassifier:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: Any = None, window: Any = WINDOW
+    ) -> MLPClassifier:
         """Train.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features); or a source, as ``fastact.fit`` takes it, with
+            ``y`` left out, but for memory maps: those as ``fastact.data.Arrays(X, y)``
         y : class labels of shape (n_samples,), or rows of 0 and 1, one column a label
         sample_weight : numbers >= 0 of shape (n_samples,)
-        validation : (X, y), measured after each epoch; with ``early_stopping`` in place of a part of the data
+        validation : (X, y), or a source, measured after each epoch; with ``early_stopping`` in place of a part of the
+            data
+        window : how much of a source is in memory at a time, as rows or bytes
 
         Returns self.
         """
-        return self._fit(X, y, sample_weight, validation)
+        return self._fit(X, y, sample_weight, validation, window)
 
     @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """Go through the data once, from where the estimator stands; ``callbacks`` are not called.
 
         ``classes``, all labels there will be, is needed in the first call. Returns self.
@@ -116,7 +123,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if "classes_" not in self.__dict__:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            self._multilabel = type_of_target(y).startswith("multilabel")
+            known = y if y is not None or streams.source_of("partial_fit", X) is None else classes
+            self._multilabel = type_of_target(known).startswith("multilabel")
             self.classes_ = unique_labels(classes)
         elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
             raise ValueError(
@@ -190,6 +198,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         known = "classes_" in self.__dict__ and (self.warm_start or incremental)
         if not known or not incremental:
             classes = np.unique(y) if y.dtype.kind != "O" and not multilabel else unique_labels(y)
+        self.__dict__.pop("_balanced", None) if not incremental else None
         if not known:
             self._multilabel, self.classes_ = multilabel, classes
         elif not incremental and set(classes) != set(self.classes_):
@@ -208,6 +217,20 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 f"'y' has {unique_labels(y)}."
             )
         return numbers
+
+    def _survey(self, source: Source, y: np.ndarray) -> None:
+        self.__dict__.pop("_balanced", None)
+        if type_of_target(y).startswith("multilabel"):
+            self._check_targets(y, False, True)
+            return
+        check_classification_targets(y)
+        classes, counts = streams.labels(source)
+        if self.warm_start and "classes_" in self.__dict__ and set(classes) != set(self.classes_):
+            raise ValueError(f"warm_start can only be used with the classes of before, {self.classes_}, got {classes}")
+        self._multilabel, self.classes_ = False, classes
+        if self.class_weight == "balanced":
+            each = counts.sum() / (len(classes) * counts)
+            self._balanced = dict(zip(classes.tolist(), each.tolist(), strict=True))
 
     def _numbers(self, y: np.ndarray) -> np.ndarray | None:
         """Class numbers, as the loss takes them; None where there are other classes."""
@@ -231,10 +254,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def _row_weights(self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool) -> np.ndarray | None:
         if self.class_weight is None:
             return sample_weight
-        if incremental and self.class_weight == "balanced":
+        class_weight = self.__dict__.get("_balanced", self.class_weight)
+        if incremental and class_weight == "balanced":
             raise ValueError("class_weight='balanced' is not supported by partial_fit; pass a dict of weights")
         labels = y if self._multilabel else self.classes_[y.astype(np.int64).ravel()]
-        weights = compute_sample_weight(self.class_weight, labels)
+        weights = compute_sample_weight(class_weight, labels)
         return weights if sample_weight is None else weights * sample_weight
 
     def __sklearn_tags__(self) -> Any:

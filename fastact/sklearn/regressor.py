@@ -15,7 +15,9 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import checks
 from ..data.conversion import finite
-from . import solvers
+from ..data.sources import Source
+from ..data.streaming import WINDOW
+from . import solvers, streams
 from .base import FLOATS, MultilayerPerceptron
 from .documentation import documented
 
@@ -107,22 +109,27 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     ) -> None:
         self._take(locals())
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None) -> MLPRegressor:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: Any = None, window: Any = WINDOW
+    ) -> MLPRegressor:
         """Train.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features); or a source, as ``fastact.fit`` takes it, with
+            ``y`` left out, but for memory maps: those as ``fastact.data.Arrays(X, y)``
         y : numbers of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : numbers >= 0 of shape (n_samples,)
-        validation : (X, y), measured after each epoch; with ``early_stopping`` in place of a part of the data
+        validation : (X, y), or a source, measured after each epoch; with ``early_stopping`` in place of a part of the
+            data
+        window : how much of a source is in memory at a time, as rows or bytes
 
         Returns self.
         """
-        return self._fit(X, y, sample_weight, validation)
+        return self._fit(X, y, sample_weight, validation, window)
 
     @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
         """Go through the data once, from where the estimator stands; ``callbacks`` are not called. Returns self."""
         return self._partial_fit(X, y, sample_weight)
 
@@ -176,6 +183,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         elif y.shape[1] != self._columns:
             raise ValueError(f"expected y with {self._columns} column(s) as in the call before, got {y.shape[1]}")
         return (y - self.target_mean_) / self.target_scale_ if "target_mean_" in self.__dict__ else y
+
+    def _survey(self, source: Source, y: np.ndarray) -> None:
+        if self.loss == "poisson" and self.scale_targets:
+            raise ValueError("scale_targets=True does not go with loss='poisson'")
+        self._columns = y.reshape(len(y), -1).shape[1]
+        self.__dict__.pop("target_mean_", None)
+        if self.scale_targets:
+            self.target_mean_, self.target_scale_ = streams.moments(source, self._columns)
 
     def _quick_targets(self, y: Any, rows: int) -> np.ndarray | None:
         if self._columns != 1 or type(y) is not np.ndarray or y.shape != (rows,) or y.dtype not in FLOATS:

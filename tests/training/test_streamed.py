@@ -224,9 +224,9 @@ def test_a_fraction_of_a_source_is_held_out():
     _, history = trained(Watched(X), LABELS, validation=0.25, window=128, epochs=1)
     assert len(history.validation_loss) == 1
     assert sorted(seen) == [
-        (i, min(i + 2, 503)) for i in range(0, 503, 2)
+        (i, min(i + 16, 503)) for i in range(0, 503, 16)
     ]  # each read once: trained on or validated on
-    assert history.steps == -(-(503 - 126) // 32)
+    assert -(-(503 - 128) // 32) <= history.steps <= -(-(503 - 119) // 32)
     with pytest.raises(
         ValueError, match=r"fit: expected validation to be .x, y. or another source, got 0.1 of a source"
     ):
