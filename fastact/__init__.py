@@ -22,8 +22,10 @@ Where to look (``help`` of each name tells all of it)::
     at a terminal     fastact train, predict, export, compare, examples, plot, accuracy, info
 
 Functions take float32 or float64 arrays of any shape, and Python numbers and lists, which are float64 unless an array
-beside them says otherwise; ``out=`` says where the result goes, the input itself included. The second argument of a
-``_backward`` function is the input or the output, as its help says.
+beside them says otherwise. What shows its memory on the CPU (``__array_interface__``, the buffer protocol,
+``__dlpack__``: tensors of PyTorch, arrays of JAX, ...) is taken without a copy; results are NumPy arrays. ``out=`` says
+where the result goes, the input itself included. The second argument of a ``_backward`` function is the input or the
+output, as its help says.
 
 >>> import fastact as fa
 >>> net = fa.Sequential(fa.Dense(4, 8, "tanh"), fa.Dense(8, 3), rng=0)

@@ -36,8 +36,8 @@ def describe(value: object) -> str:
 def real_array(function: str, name: str, value: object, *beside: object) -> np.ndarray:
     """Value as a float32 or float64 ndarray of any layout and byte order, without a copy.
 
-    A Python number and a list of them have no dtype: they become float64, or what the first array (or dtype) beside
-    them is.
+    What shows its CPU memory (``viewed``) is looked at where it lies. A Python number and a list of them have no dtype:
+    they become float64, or what the first array (or dtype) beside them is.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array, which the kernels would ignore; fill it first")
@@ -45,7 +45,15 @@ def real_array(function: str, name: str, value: object, *beside: object) -> np.n
         return value.view(np.ndarray) if type(value) is not np.ndarray else value
     if isinstance(value, np.floating):
         return real_array(function, name, np.asarray(value), *beside)
-    dtypes_beside = (one if isinstance(one, np.dtype) else getattr(one, "dtype", None) for one in beside)
+    view = None if isinstance(value, np.ndarray) else viewed(function, name, value)
+    if view is not None:
+        if view.dtype.newbyteorder("=") in FLOATS:
+            return view
+        got = f"{describe(value)} of {view.dtype}"
+        raise TypeError(
+            f"{function}: expected float32 or float64, got {got}; convert with np.asarray({name}, np.float32)"
+        )
+    dtypes_beside = (one if isinstance(one, np.dtype) else getattr(seen(one), "dtype", None) for one in beside)
     floats = (one.newbyteorder("=") for one in dtypes_beside if isinstance(one, np.dtype))
     dtype = next((one for one in floats if one in FLOATS), None)
     if isinstance(value, np.ndarray):
@@ -56,6 +64,55 @@ def real_array(function: str, name: str, value: object, *beside: object) -> np.n
         hint = f"convert with np.asarray({name}, dtype=np.{dtype or 'float32'})"
         raise TypeError(f"{function}: expected {name} to be a NumPy array, got {describe(value)}; {hint}")
     return array.astype(dtype or np.float64)
+
+
+def viewed(function: str, name: str, value: Any) -> np.ndarray | None:
+    """What an object shows of its memory, without a copy; None where it shows nothing.
+
+    Through ``__array_interface__``, Python's buffer protocol, or ``__dlpack__``: tensors of PyTorch and arrays of JAX,
+    MLX or Arrow on the CPU, ``array.array``, ``memoryview``. Raises TypeError for memory of another device and for what
+    cannot be shown as it is.
+    """
+    if isinstance(value, (np.generic, bool, int, float, list, tuple, str, bytes)) or value is None:
+        return None
+    kind = type(value)
+    try:
+        if hasattr(kind, "__dlpack_device__") and hasattr(kind, "__dlpack__"):
+            device = int(value.__dlpack_device__()[0])
+            if device not in _CPU_DEVICES:
+                raise TypeError(f"its memory is another device's ({getattr(value, 'device', device)})")
+            return np.from_dlpack(value)
+        if hasattr(value, "__array_interface__"):
+            return np.asarray(value)
+        view = memoryview(value)
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+        if not hasattr(kind, "__dlpack__") and not hasattr(value, "__array_interface__"):
+            return None
+        raise TypeError(
+            f"{function}: expected {name} to be an array in the CPU's memory that can be taken as it is, got "
+            f"{describe(value)}: {str(error).splitlines()[0]}{_way_out(name, value)}"
+        ) from error
+    return np.asarray(view)
+
+
+#: DLPack's numbers of memory that the CPU reads: its own, and what CUDA and ROCm have pinned.
+_CPU_DEVICES = (1, 3, 11)
+
+
+def _way_out(name: str, value: Any) -> str:
+    """What to do with an object whose memory cannot be taken."""
+    if getattr(value, "requires_grad", False):
+        return f"; pass {name}.detach(), or use the function of fastact.torch, which has the gradient"
+    return f"; copy it with np.asarray({name}), or from another device with its library's own function first"
+
+
+def seen(value: Any) -> Any:
+    """An array or dtype, or what another object shows; where that fails, it is said when its turn comes."""
+    try:
+        view = None if isinstance(value, (np.ndarray, np.dtype)) else viewed("", "", value)
+    except TypeError:
+        view = None
+    return value if view is None else view
 
 
 def _untyped(function: str, name: str, value: object) -> np.ndarray | None:
@@ -130,7 +187,8 @@ def output(
     if out is None:
         return None
     if isinstance(out, np.ma.MaskedArray) or not isinstance(out, np.ndarray):
-        raise TypeError(f"{function}: expected {name} to be a NumPy array or None, got {describe(out)}")
+        hint = f"; pass a view of its memory, np.asarray({name})" if hasattr(type(out), "__dlpack__") else ""
+        raise TypeError(f"{function}: expected {name} to be a NumPy array or None, got {describe(out)}{hint}")
     dtype = dtype.newbyteorder("=")
     if out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{function}: expected {name} to be {dtype}, got {out.dtype}; nothing is cast silently")
@@ -184,6 +242,8 @@ def at_least_one_axis(function: str, name: str, value: object, *beside: object) 
 
 def byte_array(function: str, name: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
     """A uint8 array of that shape."""
+    if not isinstance(value, np.ndarray):
+        value = seen(value)
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
         raise TypeError(f"{function}: expected {name} to be a uint8 array, got {describe(value)}")
     if value.shape != shape:
@@ -253,7 +313,8 @@ def rounded(function: str, name: str, value: Any, dtype: np.dtype) -> Any:
 
 def disjoint(function: str, out: np.ndarray | None, allowed: str, **arrays: object) -> None:
     """Out touches none of the arrays (anything else than an array is passed over)."""
-    for name, array in arrays.items():
+    for name, value in arrays.items():
+        array = None if out is None else seen(value)
         if out is not None and isinstance(array, np.ndarray) and overlap(out, array):
             raise ValueError(f"{function}: out overlaps {name}; pass exactly {allowed} or memory that touches neither")
 

@@ -349,7 +349,7 @@ class LearnedActivation(Elementwise):
     saves, reads, learns = "z", "x", True
 
     def __init__(self, entry: LearnedEntry, weight: float | np.ndarray) -> None:
-        self.entry, self.weight = entry, weight
+        self.entry, self.weight = entry, checks.seen(weight)
         self.name, self.init, self.zero_blocks = entry.name, entry.init, entry.zero_blocks
         self.number = _LEARNED_NUMBERS[entry.name]
 

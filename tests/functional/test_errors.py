@@ -21,7 +21,7 @@ WRONG_ARRAYS = {
     "bool object": (True, "bool", "np.asarray({name}"),
     "None": (None, "NoneType", "np.asarray({name}"),
     "str": ("relu", "str", "np.asarray({name}"),
-    "memoryview": (memoryview(np.zeros(3)), "memoryview", "np.asarray({name}"),
+    "range": (range(3), "range", "np.asarray({name}"),
     "masked array": (np.ma.masked_array([1.0, 2.0], [0, 1]), "masked", "fill"),
     "int64": (np.arange(N), "int64", "{name}.astype(np.float32)"),
     "uint8": (np.zeros(N, np.uint8), "uint8", "{name}.astype(np.float32)"),
