@@ -10,6 +10,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -30,6 +31,7 @@ class Piece(NamedTuple):
     rows: int | None  # None: not known before it is read
     read: Callable[[bool], Iterator[Block]]  # blocks in their order; without targets where they are not asked for
     first: int | None = 0  # the number of its first row in that place; None: rows are counted in each block
+    prepare: Callable[[], object] | None = None  # has the system begin to fetch it; nothing is read or waited for
 
 
 class Source:
@@ -146,6 +148,14 @@ class MappedRows(Rows):
                 done += count
         return np.ndarray((stop - start, *self.shape[1:]), self.dtype, content, strides=self.array.strides)
 
+    def prepare(self, start: int, stop: int) -> None:
+        """Have the system fetch those rows from the disk."""
+        if hasattr(os, "posix_fadvise"):
+            step = self.array.strides[0]
+            with self.path.open("rb", buffering=0) as file:
+                begin, size = self.begin + start * step, (stop - start) * step
+                os.posix_fadvise(file.fileno(), begin, size, os.POSIX_FADV_WILLNEED)
+
 
 class MemoryRows(Rows):
     """Rows of an array in memory, beside others that are not."""
@@ -208,7 +218,8 @@ class Arrays(Source):
                 targets, weights = (None if r is None or not labelled else r.read(start, stop) for r in (y, weight))
                 yield x.read(start, stop), targets, weights
 
-            return Piece(x.name, stop - start, read, start)
+            fetch = partial(x.prepare, start, stop) if isinstance(x, MappedRows) else None
+            return Piece(x.name, stop - start, read, start, fetch)
 
         return [piece(start, min(start + size, self.rows)) for start in range(0, self.rows, size)]
 
@@ -288,10 +299,13 @@ def _once(value: Any) -> bool:
     return hasattr(value, "__next__")
 
 
-def found(function: str, x: Any, y: Any = None, sample_weight: Any = None, again: bool = True) -> Source | None:
+def found(
+    function: str, x: Any, y: Any = None, sample_weight: Any = None, again: bool = True, labelled: bool = True
+) -> Source | None:
     """The source that the arguments of ``fit``, ``evaluate`` or ``predict`` are; None for data in memory.
 
     again : whether it will be gone through more than once
+    labelled : whether targets are wanted, and so a list without any may be one of batches
     """
     if type(x) is np.ndarray:
         return None
@@ -299,7 +313,7 @@ def found(function: str, x: Any, y: Any = None, sample_weight: Any = None, again
         return _checked(function, x, y, sample_weight)
     if isinstance(x, Source):
         source: Source = x
-    elif isinstance(x, (list, tuple)) and y is None and function != "predict" and _batches(x):
+    elif isinstance(x, (list, tuple)) and y is None and labelled and _batches(x):
         source = Stream(x)
     elif isinstance(x, (list, tuple, str, bytes)) or hasattr(x, "__array__") or hasattr(x, "tocsr"):
         return None

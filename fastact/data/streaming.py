@@ -23,6 +23,7 @@ from .sources import Block, Piece, Source
 WINDOW = "64 MB"
 BLOCKS = 64  # of a window, about: that many places of the data are mixed
 FEWEST = 16  # rows of a block, so that what each costs does not count
+FETCHED = 4  # pieces that the system is asked for beforehand: it fetches one while another is converted
 PATIENCE = 1.0  # seconds for an iterator of the user's to return when it is no longer wanted; its thread is then left
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -277,8 +278,12 @@ class StreamBatches:
                 window, rows = reading.take(), 0
 
     def _converted(self, reading: Reading, order: Sequence[int]) -> Generator[Converted]:
-        for number in order:
+        for place, number in enumerate(order):
             piece = self.pieces[number]
+            for coming in order[place + (FETCHED if place else 1) : place + FETCHED + 1]:
+                prepare = self.pieces[coming].prepare
+                if prepare is not None:
+                    prepare()
             with closing(converted(piece, self.convert, self.labelled)) as blocks:
                 for parts in blocks:
                     if reading.ended:

@@ -22,7 +22,7 @@ def source_of(function: str, X: Any, y: Any = None, sample_weight: Any = None) -
     """
     if isinstance(X, np.ndarray) or hasattr(X, "tocsr") or hasattr(X, "iloc"):
         return None
-    return found(function, X, y, sample_weight, again=function == "fit")
+    return found(function, X, y, sample_weight, again=function == "fit", labelled=function != "predict")
 
 
 def whole(source: Source, window: Any) -> tuple[Any, Any, Any] | None:

@@ -15,6 +15,9 @@ True
 - **Data**: lists, NumPy arrays of any number type, pandas frames and CPU torch tensors are converted once to the
   network's dtype. NaN, infinity, text, sparse and masked data are refused with their place and a way out.
   ``standardize=True`` has the network take raw columns; a ``TrainingWarning`` names data that need it.
+- **Data that are not in memory**: arrays on disk, Parquet and CSV files, and whatever makes batches (``fastact.data``)
+  take the place of x and y. They are shuffled within a window of 64 MB, read ahead by another thread, and resumed bit
+  for bit; ``predictions`` gives outputs batch after batch.
 - **Losses**: by name; with options, ``functools.partial(fa.huber, delta=0.5)``; or any function of (outputs, targets)
   that returns the mean loss and its gradient. ``sample_weight=`` weighs rows.
 - **Validation**: ``(x, y)``, or a fraction of the rows, which ``rng`` draws. **Metrics**: "accuracy", "r2" or functions
@@ -37,7 +40,7 @@ True
 
 from .callbacks import AverageWeights, Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau, Run
 from .history import History
-from .loop import evaluate, fit, fit_batches, predict
+from .loop import evaluate, fit, fit_batches, predict, predictions
 from .penalties import L2
 
 __all__ = [
@@ -54,4 +57,5 @@ __all__ = [
     "fit",
     "fit_batches",
     "predict",
+    "predictions",
 ]

@@ -7,7 +7,7 @@ import functools
 import math
 import numbers
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -49,16 +49,32 @@ def predict(net: Sequential, x: Any, batch_size: int = BATCH, *, out: Any = None
     """
     _check_network("predict", net)
     size = checks.whole("predict", "batch_size", batch_size, 1)
-    source = sources.found("predict", x, again=False)
-    if source is not None:
-        streamed = Streamed("predict", net, None, source, WINDOW)
-        blocks, rows = streamed.predictions(net, size), source.rows
-    else:
-        given = conversion.features("predict", net, x)
-        if out is None:
-            return _predict(net, given, size)
-        blocks, rows = (net(given[start : start + size]) for start in range(0, len(given), size)), len(given)
+    if out is None and sources.found("predict", x, again=False, labelled=False) is None:
+        return _predict(net, conversion.features("predict", net, x), size)
+    blocks, rows = _blocks("predict", net, x, size)
     return collected("predict", blocks, rows, net, out)
+
+
+def predictions(net: Sequential, x: Any, batch_size: int = BATCH) -> Iterator[np.ndarray]:
+    """The outputs that ``predict`` gives, one batch after the other: for a source whose outputs are to be written away.
+
+    >>> import numpy as np
+    >>> import fastact as fa
+    >>> net = fa.Sequential(fa.Dense(2, 3), rng=0)
+    >>> [outputs.shape for outputs in predictions(net, np.zeros((5, 2)), 3)]
+    [(3, 3), (2, 3)]
+    """
+    _check_network("predictions", net)
+    return _blocks("predictions", net, x, checks.whole("predictions", "batch_size", batch_size, 1))[0]
+
+
+def _blocks(function: str, net: Sequential, x: Any, size: int) -> tuple[Iterator[np.ndarray], int | None]:
+    """Outputs in batches, and the number of rows where it is known."""
+    source = sources.found(function, x, again=False, labelled=False)
+    if source is not None:
+        return Streamed(function, net, None, source, WINDOW).predictions(net, size), source.rows
+    given = conversion.features(function, net, x)
+    return (net(given[start : start + size]) for start in range(0, len(given), size)), len(given)
 
 
 def _predict(net: Sequential, x: Rows, size: int) -> np.ndarray:

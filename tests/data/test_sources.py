@@ -99,6 +99,13 @@ def test_pieces_of_arrays():
         Arrays(X, Y[1:])
 
 
+def test_a_map_can_be_fetched_beforehand(mapped):
+    for piece in Arrays(mapped, Y).pieces(4):
+        assert piece.prepare() is None
+        np.testing.assert_array_equal(next(piece.read(True))[0], X[piece.first : piece.first + piece.rows])
+    assert Arrays(Elsewhere(X)).pieces(4)[0].prepare is None
+
+
 def test_whole_chunks_are_read():
     array = Elsewhere(X)
     array.chunks = (3, 5)
@@ -170,7 +177,7 @@ def test_what_is_a_source(mapped):
     pandas = pytest.importorskip("pandas")
     for x in (X, X.tolist(), tuple(X), pandas.DataFrame(X), np.float64(3), 7, None, "text", [], [(1, 2), (3, 4)]):
         assert found("fit", x, Y) is None
-        assert found("predict", x) is None
+        assert found("predict", x, labelled=False) is None
     assert found("fit", mapped, Y).labelled
     with pytest.raises(ValueError, match="fit: expected y to have 14 rows as x"):
         found("fit", mapped, Y[1:])

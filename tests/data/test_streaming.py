@@ -99,6 +99,25 @@ def test_windows_mix_pieces_from_everywhere():
         assert np.median(np.abs(np.diff(window))) > 30
 
 
+def test_pieces_are_asked_for_beforehand():
+    source, events = Arrays(X, Y, WEIGHTS), []
+
+    def noting(piece):
+        def read(labelled):
+            events.append(("read", piece.first))
+            return piece.read(labelled)
+
+        return piece._replace(read=read, prepare=lambda: events.append(("prepare", piece.first)))
+
+    made = StreamBatches("fit", source, convert, 10, 40, None, pieces=[noting(p) for p in source.pieces(10)])
+    assert len(list(made.epoch())) == made.steps
+    firsts = list(range(0, 115, 10))
+    assert [first for event, first in events if event == "read"] == firsts
+    assert [first for event, first in events if event == "prepare"] == firsts[1:]
+    for first in firsts[1:]:
+        assert events.index(("prepare", first)) < events.index(("read", max(0, first - 40))) or first <= 40
+
+
 def test_memory_is_reused():
     made = batches(10, 40)
     places = {x.ctypes.data // 4096 for _ in range(3) for x, *_ in made.epoch()}

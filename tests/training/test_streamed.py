@@ -194,6 +194,10 @@ def test_predict(tmp_path):
         out[...] = 0
         assert fa.predict(net, given, 60, out=out) is out
         np.testing.assert_array_equal(out, expected)
+    for given in (OnDisk(X), X, Stream(BATCHES)):
+        blocks = list(fa.training.predictions(net, given, 60))
+        assert [len(block) for block in blocks] == [60] * 8 + [23]
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
     with pytest.raises(ValueError, match=r"predict: expected out of shape \(503, 3\), got \(502, 3\)"):
         fa.predict(net, X, out=out[1:])
     for rows in (500, 510):
