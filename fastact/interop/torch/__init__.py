@@ -23,9 +23,12 @@ from . import functions
 from .functions import *  # noqa: F403 - made from the registry
 from .modules import Maxout, ReLUSquared, Residual, Standardize, Swish
 from .networks import Linear, Sequential, convert
+from .optimizers import Adam, AdamW
 from .translation import Module, from_torch, to_torch
 
 __all__ = [
+    "Adam",
+    "AdamW",
     "Linear",
     "Maxout",
     "Module",
