@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from .tables import MISSING, number
 
+WORDS = ("true", "false")  # that a reader may take for something else than texts
 DELIMITERS = (",", "\t", ";", "|", " ")
 LABEL_NAMES = ("label", "target", "y")  # of columns, the first that occurs is what is to be predicted
 SAMPLE = 1 << 20  # bytes that the layout is found from
@@ -71,6 +72,8 @@ class Layout:
     names: tuple[str, ...] | None  # from a header, one a column
     columns: int
     texts: frozenset[int]  # columns that hold something else than numbers
+    booleans: frozenset[int]  # of these, the ones that hold nothing but true and false
+    padded: bool = False  # whether spaces stand before cells
     spaced: bool = False  # whether quotation marks stand behind spaces
 
 
@@ -261,9 +264,11 @@ def _described(
         for j, column in enumerate(columns)
         if not all(_is_missing(cell) or _number(cell, decimal) is not None for cell in column)
     ]
+    booleans = frozenset(j for j in texts if all(_is_missing(cell) or cell.lower() in WORDS for cell in columns[j]))
+    padded = any(delimiter + " " in line for line in lines)
     spaced = any(f"{delimiter} " + '"' in line for line in lines) or delimiter == " "
     unlike = None if names is None else unique(names)
-    return Layout(encoding, delimiter, decimal, skip, unlike, width, frozenset(texts), spaced)
+    return Layout(encoding, delimiter, decimal, skip, unlike, width, frozenset(texts), booleans, padded, spaced)
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Files to tables: text with separators, Parquet, NPZ.
 
-Text goes through pyarrow's reader where the file is large and pyarrow is installed, else through Python's own; both
-give the same table. How the text is laid out is found once, from its beginning, and is what either reader is told.
+Text goes through pandas' or pyarrow's reader where the file is large and one is installed, else through Python's own;
+all give the same table. How the text is laid out is found once, from its beginning, and is what either reader is told.
 Errors are ValueError, FileNotFoundError or IsADirectoryError, with a one-line message that names the file and the place
 in it.
 """
@@ -12,11 +12,12 @@ import csv
 import io
 import itertools
 import sys
+import warnings
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ __all__ = ["read_table"]
 
 TEXTS = (".csv", ".tsv", ".txt", ".data", ".dat")
 ENDINGS = (*TEXTS, ".csv.gz", ".tsv.gz", ".parquet", ".npz")
-READERS = ("pyarrow", "csv")
+READERS = ("pandas", "pyarrow", "csv")
+BLOCK = 1 << 20  # bytes
 
 
 def read_table(
@@ -53,7 +55,7 @@ def read_table(
     delimiter : between cells; None: comma, tab, semicolon, bar or spaces, whichever gives a table
     header : whether the first line holds names; None: found from how it differs from the others
     decimal : "." or ","; None: a comma where cells with one are numbers and none has a point
-    reader : "pyarrow" or "csv"; None: the former for large files where it is installed
+    reader : "pandas", "pyarrow" or "csv"; None: for large files the first of them that is installed, else the last
 
     Raises ValueError for a file that is no table, FileNotFoundError, IsADirectoryError; ImportError for .parquet
     without pyarrow.
@@ -121,8 +123,9 @@ def _columns(source: Source, layout: Layout, reader: str | None) -> list[Column]
     """The columns, by the reader that is asked for or suits."""
     if reader not in (None, *READERS):
         raise ValueError(f"read_table: expected reader to be {_listed(READERS)}, got {reader!r}")
-    if reader == "pyarrow" or (reader is None and source.large):
-        columns = _by_pyarrow(source, layout, insist=reader is not None)
+    fast = {"pandas": _by_pandas, "pyarrow": _by_pyarrow}
+    for name in fast if reader is None and source.large else [one for one in fast if one == reader]:
+        columns = fast[name](source, layout, insist=reader is not None)
         if columns is not None:
             return columns
     return _by_csv(source, layout)
@@ -138,6 +141,71 @@ def _finished(column: Column, decimal: str = ".") -> Column:
     else:
         found = column.numbers()
     return column if found is None else found
+
+
+def _by_pandas(source: Source, layout: Layout, insist: bool) -> list[Column] | None:
+    """By pandas' reader; None where it is not installed, or finds fault with what Python's own may take."""
+    if layout.spaced or layout.columns == 1:
+        return None
+    try:
+        import pandas
+    except ImportError as error:
+        if insist:
+            raise ImportError("read_table: there is no pandas; install it with pip install pandas") from error
+        return None
+
+    def read(texts: Collection[int], only: list[int] | None) -> Any:
+        plain = source.path is not None and not source.packed
+        with nullcontext(source.path) if plain else source.bytes() as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", pandas.errors.DtypeWarning)  # of columns that are read again
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            return pandas.read_csv(
+                file, sep=layout.delimiter, header=None, names=list(range(layout.columns)), index_col=False,
+                skiprows=layout.skip, dtype=dict.fromkeys(texts, str), usecols=only, na_values=sorted(MISSING),
+                keep_default_na=False, skipinitialspace=layout.padded, decimal=layout.decimal,
+                encoding=layout.encoding.removesuffix("-sig"),
+            )  # fmt: skip
+
+    try:
+        table = read(layout.booleans, None)
+        if table[layout.columns - 1].isna().any() and not _regular(source, layout, len(table)):
+            return None
+        odd = [j for j in table if not _kept(pandas, table[j])]
+        again = read(odd, odd) if odd else None
+    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, pandas.errors.ParserWarning, UnicodeError):
+        return None
+    columns: list[Column] = []
+    for j in range(layout.columns):
+        part = table.pop(j) if again is None or j not in odd else again[j]
+        columns.append(_finished(_from_pandas(pandas, part), layout.decimal))
+    return columns
+
+
+def _kept(pandas: Any, part: Any) -> bool:
+    """Whether a column is one of numbers or of texts alone, whose spelling is kept."""
+    if part.dtype.kind in "iuf":
+        return True
+    return part.dtype.kind != "b" and pandas.api.types.infer_dtype(part, skipna=True) in ("string", "empty")
+
+
+def _from_pandas(pandas: Any, part: Any) -> Column:
+    if part.dtype.kind in "iuf":
+        return part.to_numpy(np.float64)
+    codes, values = pandas.factorize(part)
+    return Text.coded(codes.astype(np.int32), [str(value) for value in values])
+
+
+def _regular(source: Source, layout: Layout, rows: int) -> bool:
+    """Whether rows of the right length are all there is, as far as separators can tell: pandas fills up short ones."""
+    separator = layout.delimiter.encode("utf-16-le" if layout.encoding.startswith("utf-16") else "ascii", "replace")
+    count, quoted = 0, False
+    with source.bytes() as file:
+        for _ in range(layout.skip):
+            file.readline()
+        while block := file.read(BLOCK):
+            count += block.count(separator)
+            quoted = quoted or b'"' in block
+    return not quoted and count == rows * (layout.columns - 1)
 
 
 def _by_pyarrow(source: Source, layout: Layout, insist: bool) -> list[Column] | None:

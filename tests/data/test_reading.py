@@ -123,7 +123,8 @@ def test_a_column_is_what_all_of_it_is(tmp_path, reader, early, late, found):
 
 
 def test_readers_agree_on_random_tables(tmp_path):
-    pytest.importorskip("pyarrow")
+    for name in ("pandas", "pyarrow"):
+        pytest.importorskip(name)
     rng = np.random.default_rng(4)
     cells = ["1", "-2.5", "", "NA", "x", '"a, b"', "?", "1e-3", "true", "2020-01-01", "0.1", "12:00", " z "]
     for number in range(30):
@@ -131,15 +132,19 @@ def test_readers_agree_on_random_tables(tmp_path):
         lines = [",".join(f"n{j}" for j in range(len(kinds)))]
         lines += [",".join(rng.choice(kind) for kind in kinds) for _ in range(50)]
         file = write(tmp_path, f"{number}.csv", "\n".join(lines))
-        by_csv, by_arrow = (read_table(file, reader=name) for name in ("csv", "pyarrow"))
-        assert plain(by_csv) == plain(by_arrow), lines
-        for name, column in by_csv.columns.items():
-            if isinstance(column, Text):
-                assert list(column.values) == list(by_arrow.columns[name].values)
+        by_csv, *others = (read_table(file, reader=name) for name in ("csv", "pandas", "pyarrow"))
+        for other in others:
+            assert plain(by_csv) == plain(other), lines
+            for name, column in by_csv.columns.items():
+                if isinstance(column, Text):
+                    assert list(column.values) == list(other.columns[name].values)
 
 
-def test_large_files_go_through_pyarrow(tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
+@pytest.mark.parametrize("name", ["pandas", "pyarrow"])
+def test_large_files_go_through_what_is_installed(tmp_path, monkeypatch, name):
+    pytest.importorskip(name)
+    if name == "pyarrow":
+        monkeypatch.setitem(sys.modules, "pandas", None)
     file = write(tmp_path, "t.csv", "a,b\n1,x\n2,y\n")
     monkeypatch.setattr(reading, "_by_csv", lambda *_: pytest.fail("read by csv"))
     with pytest.raises(BaseException, match="read by csv"):
@@ -148,13 +153,16 @@ def test_large_files_go_through_pyarrow(tmp_path, monkeypatch):
     assert plain(read_table(file)) == {"a": [1, 2], "b": ["x", "y"]}
 
 
-def test_without_pyarrow(tmp_path, monkeypatch):
+def test_without_either(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.setattr("fastact.data.layout.LARGE", 1)
     file = write(tmp_path, "t.csv", "a,b\n1,x\n2,y\n")
     assert plain(read_table(file)) == {"a": [1, 2], "b": ["x", "y"]}
     with pytest.raises(ImportError, match=r"pip install fastact\[tables\]"):
         read_table(file, reader="pyarrow")
+    with pytest.raises(ImportError, match="pip install pandas"):
+        read_table(file, reader="pandas")
     with pytest.raises(ImportError, match=r"\.parquet needs pyarrow; install it with pip install fastact\[tables\]"):
         read_table(write(tmp_path, "t.parquet", "PAR1"))
 
@@ -220,7 +228,7 @@ def test_bad_text_is_refused_with_its_place(tmp_path, reader, case):
         ({"encoding": "klingon"}, "there is no encoding 'klingon'; pass --encoding latin-1"),
         ({"encoding": "ascii"}, "expected a text file in ascii .* pass --encoding utf-8"),
         ({"delimiter": "::"}, "expected a delimiter of one character, got '::'"),
-        ({"reader": "excel"}, "expected reader to be pyarrow or csv, got 'excel'"),
+        ({"reader": "excel"}, "expected reader to be pandas, pyarrow or csv, got 'excel'"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, message):
