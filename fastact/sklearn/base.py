@@ -581,7 +581,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             step is None
             or not all(map(operator.is_, self._parameters(self.__dict__), self._settings))
             or sample_weight is not None
-            or not self._is_plain(X)
+            or not (self._is_plain(X) and finite(X))
             or (targets := self._quick_targets(y, len(X))) is None
         ):
             if self.early_stopping:
@@ -650,7 +650,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     # -------------------------------------------------------------------- predicting
 
     def _is_plain(self, X: Any) -> bool:
-        """Whether X is at a glance what the network takes."""
+        """Whether X is at a glance what the network takes; not whether its numbers are finite."""
         net = self.net_
         return (
             type(X) is np.ndarray
@@ -660,7 +660,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             and len(X) > 0
             and X.flags.carray
             and "feature_names_in_" not in self.__dict__
-            and finite(X)
         )
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -671,26 +670,30 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if source is not None:
             with self._threads():
                 return streams.collected(source, self._features_alone, self._compute)[0]
-        if not self._is_plain(X):
-            with np.errstate(over="ignore"):
-                X = self._rows(
-                    validate_data(self, X, accept_sparse=["csr", "csc"], dtype=self.net_.dtype, order="C", reset=False)
-                )
-        if self.n_threads is None:
-            return self._compute(X)
         with self._threads():
-            return self._compute(X)
+            found = self._compute(X, True) if self._is_plain(X) else None
+            if found is None:
+                with np.errstate(over="ignore"):
+                    X = validate_data(
+                        self, X, accept_sparse=["csr", "csc"], dtype=self.net_.dtype, order="C", reset=False
+                    )
+                found = self._compute(self._rows(X))
+        return found
 
     def _features_alone(self, x: Any, y: Any, weight: Any) -> Converted:
         return self._convert_features(x), None, None, None
 
-    def _compute(self, X: Any) -> np.ndarray:
+    def _compute(self, X: Any, suspect: bool = False) -> Any:
+        """The network's outputs for X; where that is suspect, None if some number is not finite."""
         net, rows = self.net_, len(X)
         if rows <= solvers.BLOCK:
-            return net(X[:])
+            return net(X[:]) if not suspect or finite(X) else None
         result = np.empty((rows, net.outputs), net.dtype)
         for start in range(0, rows, solvers.BLOCK):
-            result[start : start + solvers.BLOCK] = net(X[start : start + solvers.BLOCK])
+            block = X[start : start + solvers.BLOCK]
+            if suspect and not finite(block):
+                return None
+            result[start : start + solvers.BLOCK] = net(block)
         return result
 
     # -------------------------------------------------------------------- keeping
