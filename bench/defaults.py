@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from reinforcement import DISCOUNT, CartPole
 from sklearn import datasets
 
 import fastact as fa
@@ -48,6 +49,19 @@ def smooth(rows: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
     return scaled(x), scaled(y)
 
 
+def values(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """States of a pole that is pushed at random, and the discounted number of steps that it then still stood."""
+    rng = np.random.default_rng(0)
+    world, states, fallen = CartPole(20, rng), [], []
+    for _ in range(rows // 20 + 200):  # of the last steps, some have not fallen yet: they are left out
+        states.append(world.state)
+        fallen.append(world.step(rng.integers(0, 2, 20))[1])
+    steps, left = np.empty((len(states), 20)), np.zeros(20)
+    for t in reversed(range(len(states))):
+        left = steps[t] = 1 + DISCOUNT * np.where(fallen[t], 0, left)
+    return scaled(np.concatenate(states)[:rows]), scaled(steps.ravel()[:rows])
+
+
 def tasks() -> dict[str, Task]:
     """By name; targets of classes are whole numbers."""
     digits, wine, cancer, diabetes = (
@@ -65,6 +79,7 @@ def tasks() -> dict[str, Task]:
         "diabetes, raw targets": (scaled(diabetes[0]), diabetes[1], (64, 64), "relu", 100),
         "smooth, 1000 rows": (*smooth(1000, 1.0), (64, 64), "relu", 50),
         "smooth, gelu": (*smooth(1000, 1.0), (64, 64), "gelu", 50),
+        "values, CartPole": (*values(4000), (64, 64), "relu", 30),
         "smooth, tanh": (*smooth(1000, 1.0), (64,), "tanh", 50),
     }
 
@@ -97,12 +112,16 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--tasks", nargs="*", help="a part of them, by name")
+    options = parser.parse_args()
+    seeds = options.seeds
     warnings.simplefilter("ignore", fa.diagnostics.TrainingWarning)
     for optimizer in OPTIMIZERS:
         print(f"\n{optimizer}:\n\n| task | {' | '.join(SCHEMES)} |")
         print("|---|" + "---:|" * len(SCHEMES))
         for name, task in tasks().items():
+            if options.tasks is not None and name not in options.tasks:
+                continue
             cells = []
             for scheme in SCHEMES:
                 found = [score(task, scheme, optimizer, seed) for seed in range(seeds)]

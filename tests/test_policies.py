@@ -388,12 +388,12 @@ def test_against_pytorch(rng):
     np.testing.assert_allclose(result.grad, logits.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-def test_the_example_learns():
+@pytest.mark.parametrize(("algorithm", "least"), [("ppo", 60), ("dqn", 40)])
+def test_the_examples_learn(algorithm, least):
     """CartPole, from 20 steps an episode on."""
-    script = Path(__file__).parents[1] / "bench" / "ppo.py"
+    script = Path(__file__).parents[1] / "bench" / "reinforcement.py"
     if not script.exists():
         pytest.skip("without bench/")
-    lines = []
-    mean_return, _ = runpy.run_path(str(script))["train"](0, iterations=20, report=lines.append)
-    assert len(lines) == 1
-    assert mean_return > 60
+    mean_return, speed = runpy.run_path(str(script))["train"](algorithm, "fastact", 0, 12_288)
+    assert mean_return > least
+    assert speed > 0
