@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fastact.data.sources import Arrays, Stream
+from fastact.data.sources import Arrays, Piece, Stream
 from fastact.data.streaming import StreamBatches, window_rows
 
 X = np.arange(230, dtype=np.float32).reshape(115, 2)
@@ -97,6 +97,13 @@ def test_windows_mix_pieces_from_everywhere():
         assert abs(np.corrcoef(np.arange(200), window)[0, 1]) < 0.3
         assert len(set(window // 10)) == 20  # whole blocks, mixed: neighbours come apart
         assert np.median(np.abs(np.diff(window))) > 30
+
+
+def test_each_window_has_an_order_of_its_own():
+    made = batches(20, 20, 0, Stream([(X, Y, WEIGHTS)], rows=100))
+    orders = [tuple(b[1] - b[1].min()) for _ in range(2) for b in made.epoch()]
+    assert len(set(orders)) == 10
+    assert all(sorted(order) == list(range(20)) for order in orders)
 
 
 def test_pieces_are_asked_for_beforehand():
@@ -236,6 +243,25 @@ def test_errors_name_the_place():
         made.convert = refuse
         with pytest.raises(TypeError, match=place):
             list(made.epoch())
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [("bad at row 3, column 1", r"bad at row 1063, column 1 \(in t.csv\)"), ("bad", r"\(in t.csv, from row 1060 on\)")],
+)
+def test_rows_are_counted_through_the_blocks_of_a_piece(message, says):
+    def refuse(x, y, weight):
+        if (y == 60).any():
+            raise ValueError(message)
+        return convert(x, y, weight)
+
+    def read(labelled):
+        for start in range(0, 115, 10):
+            yield X[start : start + 10], Y[start : start + 10], WEIGHTS[start : start + 10]
+
+    made = StreamBatches("fit", Arrays(X), refuse, 10, 40, None, pieces=[Piece("t.csv", None, read, 1000)])
+    with pytest.raises(ValueError, match=says):
+        list(made.epoch())
 
 
 def test_other_rows_than_were_promised():

@@ -231,6 +231,8 @@ def test_a_fraction_of_a_source_is_held_out():
         (i, min(i + 16, 503)) for i in range(0, 503, 16)
     ]  # each read once: trained on or validated on
     assert -(-(503 - 128) // 32) <= history.steps <= -(-(503 - 119) // 32)
+    most = trained(OnDisk(X), LABELS, validation=0.999, window=128, epochs=1, batch_size=16)[1]
+    assert most.steps == 1  # a piece is left to train on
     with pytest.raises(
         ValueError, match=r"fit: expected validation to be .x, y. or another source, got 0.1 of a source"
     ):
