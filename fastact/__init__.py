@@ -8,7 +8,8 @@ Where to look (``help`` of each name tells all of it)::
     by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
     several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v),
                       fa.soft_update(target, net, 0.005), fa.Parameter(n, -0.5)
-    losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
+    losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile,
+                      binary_cross_entropy, hinge, log_cosh, poisson
     policies          fa.policy_gradient, fa.gaussian_policy_gradient: REINFORCE, PPO
     activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
     rows and maxima   fa.softmax, fa.log_softmax, fa.maxout, fa.prelu, fa.swish, fa.relu_masked
@@ -55,7 +56,18 @@ from .layers import (
     Standardize,
     Swish,
 )
-from .losses import absolute_error, bce_with_logits, huber, quantile, softmax_cross_entropy, squared_error
+from .losses import (
+    absolute_error,
+    bce_with_logits,
+    binary_cross_entropy,
+    hinge,
+    huber,
+    log_cosh,
+    poisson,
+    quantile,
+    softmax_cross_entropy,
+    squared_error,
+)
 from .memory import ParameterSpec
 from .network import Parameter, Sequential, soft_update
 from .optim import clip_grad_norm
@@ -90,6 +102,7 @@ __all__ = [
     "__version__",
     "absolute_error",
     "bce_with_logits",
+    "binary_cross_entropy",
     "check_gradients",
     "clip_grad_norm",
     "data",
@@ -100,13 +113,16 @@ __all__ = [
     "get_backend",
     "get_include",
     "get_num_threads",
+    "hinge",
     "huber",
     "init",
     "load",
+    "log_cosh",
     "num_threads",
     "onnx",
     "optim",
     "plot",
+    "poisson",
     "policy_gradient",
     "predict",
     "quantile",

@@ -26,7 +26,11 @@ __all__ = [
     "LossAndGradient",
     "absolute_error",
     "bce_with_logits",
+    "binary_cross_entropy",
+    "hinge",
     "huber",
+    "log_cosh",
+    "poisson",
     "quantile",
     "softmax_cross_entropy",
     "squared_error",
@@ -305,6 +309,73 @@ def bce_with_logits(
     return _pointwise(name, logits, targets, weight, reduction, sample_weight, out, each, ("logits", "targets"))
 
 
+def log_cosh(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """log(cosh(pred - target)), and its gradient tanh(pred - target): the squared error's half near 0, then a line.
+
+    Arguments, results and errors as for ``squared_error``.
+    """
+    return _pointwise("log_cosh", pred, target, 0.0, reduction, sample_weight, out)
+
+
+def poisson(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Poisson's negative log-likelihood: exp(pred) - target * pred, grad = exp(pred) - target.
+
+    pred is the logarithm of the expected number of events and target their number (>= 0); the term log(target!), which
+    does not depend on pred, is left out. Arguments, results and errors as for ``squared_error``; the loss of
+    ``torch.nn.functional.poisson_nll_loss``.
+    """
+    return _pointwise("poisson", pred, target, 0.0, reduction, sample_weight, out)
+
+
+def hinge(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Hinge loss: max(0, 1 - target * pred) for targets -1 and 1, grad = -target where that is above 0, else 0.
+
+    Arguments, results and errors as for ``squared_error``. Source: Cortes and Vapnik 1995, Support-vector networks.
+    """
+    return _pointwise("hinge", pred, target, 0.0, reduction, sample_weight, out)
+
+
+def binary_cross_entropy(
+    pred: np.ndarray,
+    target: np.ndarray,
+    *,
+    reduction: str = "mean",
+    sample_weight: Any = None,
+    out: np.ndarray | None = None,
+) -> LossAndGradient:
+    """Binary cross-entropy of probabilities: -target * log(pred) - (1 - target) * log(1 - pred), and its gradient.
+
+    grad = (pred - target) / (pred * (1 - pred)). Where pred is 0 or 1 both are the limits, not clipped: 0 where target
+    agrees, infinite where it does not. A network trains better with ``bce_with_logits``, which is the same of
+    pred = sigmoid(logits) and exact for all logits.
+
+    pred and target are arrays of numbers from 0 to 1 (others give NaN); arguments, results and errors as for
+    ``squared_error``.
+    """
+    return _pointwise("binary_cross_entropy", pred, target, 0.0, reduction, sample_weight, out)
+
+
 # ------------------------------------------------------------------------------------------------ what training knows
 
 
@@ -312,10 +383,11 @@ def bce_with_logits(
 class Facts:
     """What training must know of a loss: the kind of its targets, and the metrics that suit it."""
 
-    targets: Literal["classes", "probabilities", "values", "value", "any"]
+    targets: Literal["classes", "probabilities", "signs", "values", "value", "any"]
     metrics: tuple[str, ...]  # that can be had by name
     measured: tuple[str, ...]  # unless others are asked for
     ignore_index: int | None = None  # the label that counts for nothing, unless another is passed
+    threshold: float = 0.0  # above which an output says yes
     q: Any = None  # the quantile or quantiles that are predicted, unless others are passed
 
     def bound(self, options: Mapping[str, Any]) -> Facts:
@@ -331,6 +403,10 @@ FACTS: dict[Callable[..., LossAndGradient], Facts] = {
     squared_error: Facts("values", ("r2",), ("r2",)),
     absolute_error: Facts("values", ("r2",), ("r2",)),
     huber: Facts("values", ("r2",), ("r2",)),
+    log_cosh: Facts("values", ("r2",), ("r2",)),
+    poisson: Facts("values", (), ()),
+    hinge: Facts("signs", ("accuracy",), ("accuracy",)),
+    binary_cross_entropy: Facts("probabilities", ("accuracy",), ("accuracy",), threshold=0.5),
     quantile: Facts("values", ("pinball", "coverage", "r2"), ("pinball", "coverage"), q=0.5),
 }
 #: Of a function that is not among them: it may take labels, and then ``accuracy`` passes over those ignored here.

@@ -16,6 +16,10 @@ POINTWISE = {
     "huber": {"delta": 0.75},
     "quantile": {"q": 0.3},
     "bce_with_logits": {"pos_weight": 1.75},
+    "poisson": {},
+    "log_cosh": {},
+    "hinge": {},
+    "binary_cross_entropy": {},
 }
 SHAPES = [(1, 1), (3, 5), (70, 7), (2, 3, 11), (9001,)]
 ROWS = [(1, 2), (7, 3), (70, 10), (33, 32), (5, 33), (130, 100), (3, 1), (65, 257)]
@@ -59,6 +63,14 @@ def pointwise_oracle(name, x, t, factor=1.0, delta=1.0, q=0.5, pos_weight=1.0):
         return np.where(np.abs(d) < delta, d * d / 2, delta * np.abs(d) - delta**2 / 2), np.clip(d, -delta, delta)
     if name == "quantile":
         return np.maximum(q * -d, (q - 1) * -d), np.select([d > 0, d < 0], [1 - q, -q])
+    if name == "poisson":
+        return np.exp(x) - t * x, np.exp(x) - t
+    if name == "log_cosh":
+        return np.log(np.cosh(d)), np.tanh(d)
+    if name == "hinge":
+        return np.where(t * x < 1, 1 - t * x, 0), np.where(t * x < 1, -t, 0)
+    if name == "binary_cross_entropy":
+        return -t * np.log(x) - (1 - t) * np.log(1 - x), (x - t) / (x * (1 - x))
     loss = pos_weight * t * softplus(-x) + (1 - t) * softplus(x)
     return loss, (1 - t) * logistic(x) - pos_weight * t * logistic(-x)
 
@@ -76,9 +88,13 @@ def one_hot(labels, classes):
     return np.eye(classes)[labels]
 
 
-def pair(rng, shape, dtype):
+def pair(rng, shape, dtype, name=""):
     x = rng.normal(0, 2, shape).astype(dtype)
     t = rng.random(shape).astype(dtype)
+    if name == "hinge":
+        t = np.where(t > 0.5, 1, -1).astype(dtype)
+    elif name == "binary_cross_entropy":
+        x = rng.uniform(0.05, 0.95, shape).astype(dtype)
     x.flat[0] = t.flat[0]  # an error of exactly 0
     return x, t
 
@@ -89,7 +105,7 @@ def pair(rng, shape, dtype):
 @pytest.mark.parametrize("name", POINTWISE)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pointwise_against_formula(engine, dtype, rng, name, shape):
-    x, t = pair(rng, shape, dtype)
+    x, t = pair(rng, shape, dtype, name)
     options = POINTWISE[name]
     loss, grad = pointwise_oracle(name, x, t, **options)
     function = getattr(fa, name)
@@ -104,7 +120,7 @@ def test_pointwise_against_formula(engine, dtype, rng, name, shape):
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_pointwise_defaults(name, engine, dtype, rng):
-    x, t = pair(rng, (13, 3), dtype)
+    x, t = pair(rng, (13, 3), dtype, name)
     loss, grad = pointwise_oracle(name, x, t)
     result = getattr(fa, name)(x, t)
     close(result.loss, loss.mean(), dtype)
@@ -113,7 +129,7 @@ def test_pointwise_defaults(name, engine, dtype, rng):
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_sample_weights_make_a_weighted_mean(engine, dtype, rng, name):
-    x, t = pair(rng, (37, 3), dtype)
+    x, t = pair(rng, (37, 3), dtype, name)
     loss, grad = pointwise_oracle(name, x, t)
     w = rng.random(37)
     function = getattr(fa, name)
@@ -178,7 +194,7 @@ def test_pointwise_special_values(engine, dtype, name):
         assert np.isnan(grad[1])
         assert np.isfinite(loss[0])
     assert math.isnan(function(np.array([nan, 1], dtype), np.array([0, 1], dtype)).loss)
-    if name != "bce_with_logits":
+    if name not in ("bce_with_logits", "poisson", "hinge", "binary_cross_entropy"):
         loss, grad = function(np.array([np.inf, -np.inf], dtype), np.zeros(2, dtype), reduction="none")
         assert (loss == np.inf).all()
         assert grad[0] > 0 > grad[1]
@@ -191,15 +207,15 @@ def test_pointwise_empty_and_scalar(engine, dtype, name):
     assert math.isnan(function(empty, empty).loss)
     assert function(empty, empty, reduction="sum").loss == 0
     assert function(empty, empty).grad.shape == (0, 3)
-    loss, grad = function(np.array(2.0, dtype), np.array(1.0, dtype))
+    loss, grad = function(np.array(0.75, dtype), np.array(1.0, dtype))
     assert grad.shape == ()
-    close(loss, pointwise_oracle(name, np.array(2.0), np.array(1.0))[0], dtype)
+    close(loss, pointwise_oracle(name, np.array(0.75), np.array(1.0))[0], dtype)
 
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_pointwise_finite_differences(engine, rng, name):
-    x, t = pair(rng, (6, 5), "float64")
-    x.flat[0] += 0.4
+    x, t = pair(rng, (6, 5), "float64", name)
+    x.flat[0] += 0.4 if name != "binary_cross_entropy" else -x.flat[0] + 0.4
     function, options, h = getattr(fa, name), POINTWISE[name], 1e-6
     _, grad = function(x, t, **options)
     for i in range(x.size):
@@ -386,12 +402,13 @@ def test_cross_entropy_finite_differences(engine, rng, options):
 
 def calls(rng, dtype, shape=(61, 9)):
     """(function, raw outputs, the other argument, options): every loss on both of its roads."""
-    x, t = pair(rng, shape, dtype)
-    labels = rng.integers(0, shape[1], shape[0])
     weights = rng.random(shape[0])
     for name, options in POINTWISE.items():
+        x, t = pair(rng, shape, dtype, name)
         yield getattr(fa, name), x, t, options
         yield getattr(fa, name), x, t, {**options, "sample_weight": weights}
+    x, t = pair(rng, shape, dtype)
+    labels = rng.integers(0, shape[1], shape[0])
     yield fa.softmax_cross_entropy, x, labels, {}
     yield fa.softmax_cross_entropy, x, t, {}
     yield fa.softmax_cross_entropy, x, labels, {"label_smoothing": 0.1, "sample_weight": weights}
@@ -673,3 +690,47 @@ def test_wrong_quantiles(kind, message, call):
     with pytest.raises(kind, match=f"^quantile: .*{message}"):
         call(x)
     np.testing.assert_array_equal(x, 1)
+
+
+@pytest.mark.parametrize("name", ["poisson", "log_cosh", "binary_cross_entropy"])
+def test_relative_accuracy_over_the_whole_range(engine, dtype, name):
+    """Of each loss by itself, near its zero and far from it, against 40 digits."""
+    mpmath = pytest.importorskip("mpmath")
+    info = np.finfo(dtype)
+    sizes = np.concatenate([np.geomspace(float(info.tiny), 1, 40), np.linspace(1, 80, 40)]).astype(dtype)
+    with mpmath.workdps(40):
+        if name == "poisson":
+            x, t = np.concatenate([-sizes, sizes]), np.zeros(160, dtype)
+            right = [mpmath.exp(mpmath.mpf(float(v))) for v in x]
+        elif name == "log_cosh":
+            sizes = np.concatenate([np.geomspace(float(info.tiny) ** 0.49, 1, 40), np.linspace(1, 80, 40)]).astype(
+                dtype
+            )
+            x, t = np.concatenate([-sizes, sizes]), np.zeros(160, dtype)
+            right = [mpmath.log1p(2 * mpmath.sinh(mpmath.mpf(float(v)) / 2) ** 2) for v in x]
+        else:
+            near = 1 - np.geomspace(float(info.eps) / 2, 0.5, 40)
+            x = np.concatenate([sizes[:40], near.astype(dtype), sizes[:40], near.astype(dtype)])
+            t = np.repeat(np.array([0, 1], dtype), 80)
+            right = [
+                -mpmath.log(mpmath.mpf(float(v))) if yes else -mpmath.log1p(-mpmath.mpf(float(v)))
+                for v, yes in zip(x, t, strict=True)
+            ]
+        loss = getattr(fa, name)(x, t, reduction="none").loss
+        errors = [abs(float((mpmath.mpf(float(a)) - b) / b)) for a, b in zip(loss, right, strict=True) if b]
+    assert max(errors) < 8 * float(info.eps)
+
+
+def test_limits_of_the_newer_losses(engine, dtype):
+    inf, nan = np.inf, np.nan
+    for name, x, t, losses_, slopes in (
+        ("binary_cross_entropy", [0, 1, 0, 1, 0, 1, 0.5, 2], [0, 1, 1, 0, 0.5, 0.5, 0, 0],
+         [0, 0, inf, inf, inf, inf, np.log(2), nan], [1, -1, -inf, inf, -inf, inf, 2, 0]),
+        ("poisson", [inf, -inf, -inf, inf, 0], [3, 0, 2, 0, 1], [inf, 0, inf, inf, 1], [inf, 0, -2, inf, 0]),
+        ("hinge", [1, -1, inf, -inf, 0.5, 2], [1, -1, 1, 1, -1, 1], [0, 0, 0, inf, 1.5, 0], [0, 0, 0, -1, 1, 0]),
+        ("log_cosh", [inf, 1e30, -inf], [0, 0, 0], [inf, 1e30, inf], [1, 1, -1]),
+    ):  # fmt: skip
+        loss, grad = getattr(fa, name)(np.array(x, dtype), np.array(t, dtype), reduction="none")
+        np.testing.assert_allclose(loss, np.array(losses_), rtol=1e-6, err_msg=name)
+        kept = ~np.isnan(loss)
+        np.testing.assert_allclose(grad[kept], np.array(slopes)[kept], rtol=1e-6, err_msg=name)

@@ -186,6 +186,18 @@ def _probabilities(function: str, net: Sequential, y: Any, rows: int, _: int | N
     return array
 
 
+def _signs(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
+    """-1 and 1; no and yes as 0 and 1 become them."""
+    array = _values(function, net, y, rows, None)
+    if np.isin(array, (0, 1)).all():
+        return 2 * array - 1
+    wrong = np.abs(array) != 1
+    if wrong.any():
+        row = int(np.argmax(wrong.any(axis=1)))
+        raise ValueError(f"{function}: expected y of -1 and 1, or of 0 and 1, got {array[row].tolist()} at row {row}")
+    return array
+
+
 def _any(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
     """Targets of a custom loss: whole numbers as int64 (not of one output), others as ``floats``, one row each."""
     array = numeric(function, "y", y)
@@ -204,6 +216,7 @@ TARGETS: dict[str, Callable[[str, Sequential, Any, int, int | None], np.ndarray]
     "probabilities": _probabilities,
     "values": _values,
     "value": _value,
+    "signs": _signs,
     "any": _any,
 }
 

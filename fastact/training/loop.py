@@ -162,7 +162,8 @@ def fit(
     y : what the loss compares with: class numbers of shape (rows,) or rows of probabilities (of sum 1) for
         softmax_cross_entropy;
         else targets of shape (rows, outputs), or (rows,) for one output
-    loss : a name ("softmax_cross_entropy", "bce_with_logits", "squared_error", "absolute_error", "huber", "quantile");
+    loss : a name ("softmax_cross_entropy", "bce_with_logits", "squared_error", "absolute_error", "huber", "quantile",
+        "log_cosh", "poisson", "hinge", "binary_cross_entropy");
         such a function with options, ``functools.partial(fa.huber, delta=0.5)``; or any other function:
         (outputs, targets) -> (mean loss, its gradient with respect to outputs), which is passed ``out=`` for the
         gradient and ``sample_weight=`` where it takes them. A whole-number y reaches it as int64; for one output, a y

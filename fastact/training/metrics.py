@@ -29,8 +29,8 @@ def largest_column(outputs: np.ndarray) -> np.ndarray:
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
     """Fraction of the rows (of the outputs, where each is a yes or no by itself) that are right."""
-    if facts.targets == "probabilities" or outputs.shape[1] == 1:
-        right = (outputs > 0) == (targets.reshape(outputs.shape) > 0.5)
+    if facts.targets in ("probabilities", "signs") or outputs.shape[1] == 1:
+        right = (outputs > facts.threshold) == (targets.reshape(outputs.shape) > 0.5)
     elif targets.ndim == 1:
         right = (largest_column(outputs) == targets)[targets != facts.ignore_index]
     else:

@@ -200,6 +200,25 @@ def test_accuracy_of_every_kind_of_target():
     assert math.isnan(empty["accuracy"])
 
 
+def test_signs_and_probabilities_are_trained_and_counted():
+    """hinge takes -1 and 1, or 0 and 1; probabilities say yes above one half."""
+    x, _, _ = table(rows=200)
+    yes = (x[:, 0] > 0).astype(int)
+    nets = [network(outputs=1) for _ in range(2)]
+    for net, y in zip(nets, (yes, 2 * yes - 1), strict=True):
+        history = fit(net, x, y, loss="hinge", epochs=30, optimizer=fa.optim.Adam(0.01), validation=(x, y))
+        assert history.validation_accuracy[-1] == pytest.approx(np.mean((fa.predict(net, x)[:, 0] > 0) == yes), abs=1e-9)
+        assert history.validation_accuracy[-1] > 0.9
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+    with pytest.raises(ValueError, match=r"expected y of -1 and 1, or of 0 and 1, got \[2.0\] at row 3"):
+        fit(network(outputs=1), x, np.where(np.arange(200) == 3, 2, 1), loss="hinge")
+    net = fa.Sequential(fa.Dense(7, 1, "sigmoid"), rng=0)
+    history = fit(
+        net, x, yes, loss="binary_cross_entropy", epochs=60, optimizer=fa.optim.Adam(0.05), validation=(x, yes)
+    )
+    assert history.validation_accuracy[-1] == pytest.approx(np.mean((fa.predict(net, x)[:, 0] > 0.5) == yes), abs=1e-9)
+
+
 def test_custom_metrics():
     x, labels, targets = table()
 

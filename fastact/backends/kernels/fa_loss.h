@@ -237,6 +237,75 @@ FA_INLINE vreal FN(bce_with_logits_loss)(vreal x, vreal t, vreal a, vreal *slope
     return FN(vfma)(positive + negative, tail, far);
 }
 
+/* exp(x) for any x, as the square of exp(x / 2), which neither overflows nor is subnormal before it has to */
+FA_INLINE vreal FN(exp_anywhere)(vreal x) {
+    const real most = FA_DOUBLE ? 400 : 60;
+    vreal t = FN(vmax)(FN(vset)(-most), FN(vmin)(FN(vset)(most), x * (real)0.5)); /* written so that NaN stays */
+    FN(exp_reduced) e = FN(exp_reduce)(t, 0);
+    vreal root = FN(vfma)(e.scale, FN(expm1_core)(e.r), e.scale);
+    return root * root;
+}
+
+/* log(x) for finite x: -infinity for 0, NaN below */
+FA_INLINE vreal FN(log_anywhere)(vreal x) {
+    const vreal zero = FN(vset)(0), smallest = FN(vset)(FA_DOUBLE ? (real)0x1p-1022 : (real)0x1p-126);
+    vmask subnormal = FN(vlt)(x, smallest), none = FN(veq)(x, zero);
+    vreal up = FN(vselect)(subnormal, x * (FA_DOUBLE ? (real)0x1p54 : (real)0x1p24), x);
+    up = FN(vselect)(FN(vlt)(zero, x), up, FN(vset)(1));
+    vreal y = FN(log_from)(up, FA_DOUBLE ? 1024 : 128);
+    y = FN(vselect)(subnormal, y - (FA_DOUBLE ? 54 : 24) * (real)0x1.62e42fefa39efp-1, y);
+    y = FN(vselect)(none, FN(vset)(-(real)INFINITY), y);
+    return FN(vselect)(FN(vle)(zero, x), y, FN(vset)((real)NAN));
+}
+
+/* exp(x) - t x: Poisson's negative log-likelihood of t events where exp(x) are expected, without log t! */
+FA_INLINE vreal FN(poisson_loss)(vreal x, vreal t, vreal a, vreal *slope) {
+    (void)a;
+    const vreal zero = FN(vset)(0);
+    vreal rate = FN(exp_anywhere)(x);
+    *slope = rate - t;
+    vreal told = FN(vselect)(FN(veq)(t, zero), FN(vselect)(FN(veq)(x, x), zero, x), t * x); /* 0 * -inf is 0 here */
+    return FN(vselect)(FN(veq)(rate, FN(vset)((real)INFINITY)), rate + t, rate - told);
+}
+
+/* log(cosh(d)) = log1p(u), u = 2 sinh(d/2)^2 = (1 - exp(-|d|))^2 / (2 exp(-|d|)), with Kahan's correction as above;
+ * far away |d| - log 2. The slope is tanh(d) = (1 - e) / (1 + e), e = exp(-2 |d|). */
+FA_INLINE vreal FN(log_cosh_loss)(vreal x, vreal t, vreal a, vreal *slope) {
+    (void)a;
+    const vreal zero = FN(vset)(0), far = FN(vset)(FA_DOUBLE ? 20 : 10);
+    vreal d = x - t, size = FN(vabs)(d), within = FN(vmin)(far, size);
+    vreal q = FN(one_minus_exp)(-within);
+    vreal u = q * q * (real)0.5 / FN(exp_difference)(-within, zero), above = u + (real)1;
+    vreal near = FN(log_above_one)(above) + (u - (above - (real)1)) / above;
+    vreal twice = FN(one_minus_exp)(-size - size);
+    vreal y = twice / ((real)2 - twice);
+    *slope = FN(vselect)(FN(vlt)(d, zero), -y, y);
+    return FN(vselect)(FN(vlt)(far, size), size - (real)0x1.62e42fefa39efp-1, near + (size - size));
+}
+
+/* max(0, 1 - t x) for t = +-1 */
+FA_INLINE vreal FN(hinge_loss)(vreal x, vreal t, vreal a, vreal *slope) {
+    (void)a;
+    const vreal zero = FN(vset)(0);
+    vreal margin = (real)1 - t * x;
+    *slope = FN(vselect)(FN(vlt)(zero, margin), -t, FN(vselect)(FN(veq)(margin, margin), zero, margin));
+    return FN(vselect)(FN(vlt)(margin, zero), zero, margin); /* NaN stays */
+}
+
+/* -t log(x) - (1 - t) log(1 - x) for probabilities x, with the limits at 0 and 1. 1 - x is rounded; what it loses is
+ * given back as to log1p (Kahan). */
+FA_INLINE vreal FN(binary_cross_entropy_loss)(vreal x, vreal t, vreal a, vreal *slope) {
+    (void)a;
+    const vreal zero = FN(vset)(0), one = FN(vset)(1);
+    vreal rest = one - x, other = one - t;
+    vreal lost = FN(vselect)(FN(veq)(rest, zero), zero, ((one - rest) - x) / rest);
+    vreal yes = FN(vselect)(FN(veq)(t, zero), x - x, t * FN(log_anywhere)(x));
+    vreal no = FN(vselect)(FN(veq)(other, zero), x - x, other * (FN(log_anywhere)(rest) + lost));
+    vreal up = FN(vselect)(FN(veq)(t, zero), x - x, t / x), down = FN(vselect)(FN(veq)(other, zero), x - x, other / rest);
+    *slope = down - up;
+    return -yes - no;
+}
+
 typedef double FN(vdouble) __attribute__((vector_size(FA_VECTOR_BYTES)));
 #if FA_DOUBLE
 enum { FN(sums) = FA_GROUP };
@@ -307,12 +376,16 @@ FA_INLINE double FN(loss_loop)(FN(loss_function) *function, const fa_pointwise *
         function, (fa_pointwise){p->prediction, p->target, NULL, NULL, p->grad, NULL, p->a, p->scale}, first, n);
 }
 
-#define FA_LOSSES(X)  \
-    X(squared_error)  \
-    X(absolute_error) \
-    X(huber)          \
-    X(quantile)       \
-    X(bce_with_logits)
+#define FA_LOSSES(X)   \
+    X(squared_error)   \
+    X(absolute_error)  \
+    X(huber)           \
+    X(quantile)        \
+    X(bce_with_logits) \
+    X(poisson)         \
+    X(log_cosh)        \
+    X(hinge)           \
+    X(binary_cross_entropy)
 
 #define FA_LOSS_LOOP(name)                                                              \
     static double FN(name)(const fa_pointwise *p, ptrdiff_t first, ptrdiff_t n) {       \

@@ -269,14 +269,14 @@ static const real FN(log_tail)[] = {0x1.5555555555592p-1, 0x1.999999997ff00p-2, 
 static const real FN(log_tail)[] = {0x1.55557ap-1f, 0x1.995ed8p-2f, 0x1.31e046p-2f};
 #endif
 
-/* log(x) for finite x >= 1; NaN for NaN and infinity */
-FA_INLINE vreal FN(log_above_one)(vreal x) {
+/* log(x) of a normal x >= 2^-lowest, lowest 0 (x >= sqrt(1/2) then) or 128 (1024); NaN for NaN and infinity */
+FA_INLINE vreal FN(log_from)(vreal x, int lowest) {
     const int digits = FA_DOUBLE ? 52 : 23;
     const real magic = FA_DOUBLE ? (real)0x1p52 : (real)0x1p23; /* an integer below 2^digits or-ed in counts ones */
     const uint half = FA_DOUBLE ? (uint)0x3fe6a09e667f3bcd : (uint)0x3f3504f3; /* sqrt(1/2) */
-    vuint k = ((vuint)x - half) >> digits;
-    vreal m = (vreal)((vuint)x - (k << digits)); /* in [sqrt(1/2), sqrt(2)) */
-    vreal n = (vreal)(k | (vuint)FN(vset)(magic)) - magic;
+    vuint k = ((vuint)x - half + ((uint)lowest << digits)) >> digits;
+    vreal m = (vreal)((vuint)x - ((k - (uint)lowest) << digits)); /* in [sqrt(1/2), sqrt(2)) */
+    vreal n = (vreal)(k | (vuint)FN(vset)(magic)) - (magic + (real)lowest);
     vreal s = (m - (real)1) / (m + (real)1);
     vreal tail = s * s * s;
     tail = FN(vfma)(tail, FA_POLYNOMIAL(s * s, FN(log_tail)), s + s);
@@ -284,6 +284,9 @@ FA_INLINE vreal FN(log_above_one)(vreal x) {
     tail = FN(vfma)(n, FN(vset)(FA_DOUBLE ? (real)0x1.62e42fefap-1 : (real)0x1.62e4p-1), tail);
     return tail + (x - x);
 }
+
+/* log(x) for finite x >= 1 (from sqrt(1/2) on); NaN for NaN and infinity */
+FA_INLINE vreal FN(log_above_one)(vreal x) { return FN(log_from)(x, 0); }
 
 #if !FA_DOUBLE
 #include "fa_pieces.h"

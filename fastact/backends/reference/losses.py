@@ -86,12 +86,41 @@ def _bce_with_logits(x: np.ndarray, t: np.ndarray, pos_weight: np.ndarray) -> _P
     return loss, negative * np.where(x < 0, unlikely, likely) - positive * np.where(x < 0, likely, unlikely)
 
 
+def _poisson(x: np.ndarray, t: np.ndarray, _: np.ndarray) -> _Pair:
+    rate = np.exp(x)
+    told = np.where((t == 0) & ~np.isnan(x), 0, t * x)
+    return np.where(np.isposinf(rate), rate + t, rate - told), rate - t
+
+
+def _log_cosh(x: np.ndarray, t: np.ndarray, _: np.ndarray) -> _Pair:
+    d = x - t
+    size = np.abs(d)
+    near = np.log1p(2 * np.square(np.sinh(np.minimum(size, 20) / 2)))
+    far = size + np.log1p(np.exp(-2 * size)) - np.log(d.dtype.type(2))
+    return np.where(size < 1, near, far), np.tanh(d)
+
+
+def _hinge(x: np.ndarray, t: np.ndarray, _: np.ndarray) -> _Pair:
+    margin = 1 - t * x
+    return np.maximum(margin, 0), np.where(margin > 0, -t, np.where(np.isnan(margin), margin, 0))
+
+
+def _binary_cross_entropy(x: np.ndarray, t: np.ndarray, _: np.ndarray) -> _Pair:
+    yes, no = np.where(t == 0, x - x, t * np.log(x)), np.where(t == 1, x - x, (1 - t) * np.log1p(-x))
+    up, down = np.where(t == 0, x - x, t / x), np.where(t == 1, x - x, (1 - t) / (1 - x))
+    return -yes - no, down - up
+
+
 _LOSSES = {  # in the order of kernels/fa_loss.h
     "squared_error": _squared_error,
     "absolute_error": _absolute_error,
     "huber": _huber,
     "quantile": _quantile,
     "bce_with_logits": _bce_with_logits,
+    "poisson": _poisson,
+    "log_cosh": _log_cosh,
+    "hinge": _hinge,
+    "binary_cross_entropy": _binary_cross_entropy,
 }
 _FORMULAS = tuple(_LOSSES.values())
 
