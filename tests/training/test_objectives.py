@@ -207,7 +207,8 @@ def test_signs_and_probabilities_are_trained_and_counted():
     nets = [network(outputs=1) for _ in range(2)]
     for net, y in zip(nets, (yes, 2 * yes - 1), strict=True):
         history = fit(net, x, y, loss="hinge", epochs=30, optimizer=fa.optim.Adam(0.01), validation=(x, y))
-        assert history.validation_accuracy[-1] == pytest.approx(np.mean((fa.predict(net, x)[:, 0] > 0) == yes), abs=1e-9)
+        said = fa.predict(net, x)[:, 0] > 0
+        assert history.validation_accuracy[-1] == pytest.approx(np.mean(said == yes), abs=1e-9)
         assert history.validation_accuracy[-1] > 0.9
     support.assert_same_bits(nets[0].parameters, nets[1].parameters)
     with pytest.raises(ValueError, match=r"expected y of -1 and 1, or of 0 and 1, got \[2.0\] at row 3"):
