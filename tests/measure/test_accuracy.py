@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support import (
     FMA_SETS,
+    INSTRUCTION_SETS,
     assert_gradient,
     assert_ulp,
     backward,
@@ -24,6 +25,7 @@ from support import (
     reference_ulp,
     saved_by,
     ulp_error,
+    using_instruction_set,
 )
 
 import fastact as fa
@@ -48,6 +50,13 @@ def branch_points(dtype, entry):
 def sweep(entry):
     patterns = np.arange(0, 2**32, STEP, dtype=np.uint64).astype(np.uint32).view(np.float32)
     return np.concatenate([patterns, branch_points(np.float32, entry)])
+
+
+@pytest.fixture(params=dict.fromkeys((INSTRUCTION_SETS[0], INSTRUCTION_SETS[-1])))
+def instruction_set(request):
+    """Without FMA, and with: the sets that have it give the same bits (functional/test_same_bits.py)."""
+    with using_instruction_set(request.param):
+        yield request.param
 
 
 def test_float32_forward(entry, instruction_set):
