@@ -1,4 +1,4 @@
-"""Training from data that are not in memory: python bench/streams.py [--gigabytes 20] [--folder FOLDER] [--json FILE]
+"""Training from data that are not in memory: python bench/streams.py [--gigabytes 20] [--rounds 3] [--json FILE]
 
 - memory: the most that is resident while a small network goes once through a sparse file of so many gigabytes
 - large network: rows a second of 256; 784-512-512-10 from a memory map and from Parquet, beside the same rows in memory
@@ -7,7 +7,7 @@
 - loader: rows a second of 64; 784-128-10 from a memory map, beside PyTorch with a DataLoader of two processes, and
   the same for the batches alone
 
-Each figure is of a process of its own, the contestants take turns, and of three rounds the best counts. Files are made
+Each figure is of a process of its own, the contestants take turns, and of all rounds the best counts. Files are made
 in FOLDER (by default the system's temporary one), 5 GB beside the sparse one, and deleted at the end.
 """
 
@@ -30,7 +30,6 @@ import numpy as np
 INPUTS, CLASSES = 784, 10
 ROWS = 100_000  # of the file that fits into memory
 COLD = 600_000  # of the file that is read from the disk
-ROUNDS = 3
 
 
 def timed(run: Callable[[], Any], rows: int) -> dict[str, float]:
@@ -241,6 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=20)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=("memory", *GROUPS), nargs="*", default=("memory", *GROUPS))
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -260,15 +260,13 @@ def main() -> None:
             print(f"{'whole':16}", {k: round(v, 1) for k, v in best["whole"].items()}, flush=True)
             (folder / "sparse").unlink()
         for group in (g for g in GROUPS if g in arguments.only):
-            for _ in range(ROUNDS):
+            for _ in range(arguments.rounds):
                 for contestant in GROUPS[group]:
                     name = contestant.__name__
                     found = measure(name, folder)
+                    print(f"{name:16}", {k: round(v, 1) for k, v in found.items()}, flush=True)
                     if name not in best or found["rows/s"] > best[name]["rows/s"]:
                         best[name] = found
-            for contestant in GROUPS[group]:
-                found = best[contestant.__name__]
-                print(f"{contestant.__name__:16}", {k: round(v, 1) for k, v in found.items()}, flush=True)
     ratios = {
         label: round(best[one]["rows/s"] / best[other]["rows/s"], 3)
         for label, (one, other) in RATIOS.items()
