@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import optimizer
 
 from ... import backends
 
 __all__ = ["Adam", "AdamW"]
 
 _NUMBER = backends.engine.optimizer_names().index("adam")
+_EVERYONES_HOOKS = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
 _STATES = "step", "exp_avg", "exp_avg_sq"
 #: What PyTorch's own step is for.
 _OTHERS = "amsgrad", "maximize", "capturable", "differentiable"
@@ -54,9 +56,14 @@ class _CompiledStep:
             for parameter in group["params"]:
                 parameter.grad = None
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self: Any, closure: Any = None) -> Any:
         """One step; ``closure`` computes the loss again and returns it."""
+        hooks = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks, *_EVERYONES_HOOKS
+        return _with_hooks(self, closure) if any(hooks) else self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined] # so that PyTorch does not wrap it, which takes as long as the step
+
+    def _step(self: Any, closure: Any) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -83,7 +90,9 @@ class _CompiledStep:
             if gradient is None:
                 continue
             views = self._views(parameter)
-            if views is None or gradient.stride() != views.stride or gradient.layout != torch.strided:
+            if views is None or gradient.layout != torch.strided or gradient.requires_grad:
+                return None
+            if gradient.stride() != views.stride:
                 return None
             plan.append((parameter, views, gradient.numpy().ravel(order="K")))
         return plan
@@ -113,9 +122,10 @@ class _CompiledStep:
         decoupled = self.decoupled or group.get("decoupled_weight_decay", False)
         age = None
         for _, views, gradient in plan:
-            views.step += 1
-            if views.step != age:
-                age = float(views.step)
+            now = views.step.item() + 1
+            views.step.fill(now)
+            if now != age:
+                age = now
                 rise = 1 - first**age
                 rule.rate, rule.correction = rate / rise, 1 / math.sqrt(1 - second**age)
                 rule.decay, rule.shrink = (0.0, decay * rise) if decoupled else (decay, 0.0)
@@ -126,6 +136,11 @@ class _CompiledStep:
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_arrays"}
+
+
+@torch.optim.Optimizer.profile_hook_step  # type: ignore[untyped-decorator]
+def _with_hooks(self: Any, closure: Any) -> Any:
+    return self._step(closure)
 
 
 class Adam(_CompiledStep, torch.optim.Adam):  # type: ignore[misc]

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch.optim.optimizer import register_optimizer_step_pre_hook  # noqa: E402
 from torch_networks import mlp  # noqa: E402
 
 import fastact as fa  # noqa: E402
@@ -75,6 +76,7 @@ def test_what_scripts_do():
         scheduler = torch.optim.lr_scheduler.StepLR(optimiser, 2, 0.5)
         seen = []
         optimiser.register_step_post_hook(lambda *_, seen=seen: seen.append(1))
+        everyones = register_optimizer_step_pre_hook(lambda *_, seen=seen: seen.append(2))
         scaler_free = [optimiser.step(lambda net=net: net(torch.ones(1, 4).double()).sum()) for _ in range(2)]
         assert torch.is_tensor(scaler_free[0])
         for turn in range(4):
@@ -84,7 +86,8 @@ def test_what_scripts_do():
         assert not net[0].weight.grad.any()
         optimiser.add_param_group({"params": [nn.Parameter(torch.ones(3, dtype=torch.float64))], "lr": 1.0})
         steps(net, optimiser, 2)
-        assert len(seen) == 8
+        everyones.remove()
+        assert seen == [2, 1] * 8
     same(nets)
 
 
