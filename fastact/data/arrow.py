@@ -56,6 +56,10 @@ class Table(Source):
         if not self.features:
             raise ValueError(f"{self.function}: expected at least one column of features in {self.files[0]}, got none")
 
+    def _name(self) -> str:
+        files = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
+        return f"{files}, {len(self.features)} features" + ("" if self.label is None else f", label {self.label!r}")
+
     def _columns(self, labelled: bool) -> list[str]:
         beside = (self.label, self.weight) if labelled else ()
         return list(dict.fromkeys([*self.features, *(name for name in beside if name is not None)]))

@@ -56,6 +56,14 @@ class Source:
         """What tells these data from others without reading all of them: JSON."""
         return None
 
+    def __repr__(self) -> str:
+        rows = "rows of unknown number" if self.rows is None else f"{self.rows} rows"
+        beside = [what for what, there in (("targets", self.labelled), ("weights", self.weighted)) if there]
+        return f"{type(self).__name__}({', '.join([self._name(), rows, *beside])})"
+
+    def _name(self) -> str:
+        return "batches"
+
     def blocks(self, rows: int = 4096, labelled: bool = True) -> Iterator[Block]:
         """All blocks in their order."""
         for piece in self.pieces(rows):
@@ -207,6 +215,10 @@ class Arrays(Source):
             if rows is not None and rows.shape[:1] != (self.rows,):
                 raise ValueError(f"expected {name} to have {self.rows} rows as x, got shape {rows.shape}")
 
+    def _name(self) -> str:
+        x = self.arrays[0]
+        return f"{x.name} {x.shape} {x.dtype}" if x is not None else "x"
+
     def pieces(self, rows: int) -> list[Piece]:
         x, y, weight = self.arrays
         assert x is not None
@@ -276,8 +288,10 @@ class Stream(Source):
         return [Piece("batch", self.rows, self._read, None)]
 
     def _read(self, labelled: bool) -> Iterator[Block]:
-        left = self.rows
-        for number, batch in enumerate(self.batches() if callable(self.batches) else self.batches, 1):
+        left, made = self.rows, self.batches() if callable(self.batches) else self.batches
+        if not hasattr(made, "__iter__"):
+            raise TypeError(f"expected the function to return an iterator of batches, got {checks.describe(made)}")
+        for number, batch in enumerate(made, 1):
             if isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
                 block: Block = batch[0], batch[1], batch[2] if len(batch) == 3 else None
             elif not labelled and not isinstance(batch, (tuple, list)):
@@ -309,13 +323,18 @@ def found(
     """
     if type(x) is np.ndarray:
         return None
+    if isinstance(x, (str, os.PathLike)):
+        raise TypeError(
+            f"{function}: expected data, got the path {os.fspath(x)!r}; pass fastact.data.Parquet(path, label=...), "
+            "fastact.data.Csv(path, label=...) or np.load(path, mmap_mode='r')"
+        )
     if stays(x):
         return _checked(function, x, y, sample_weight)
     if isinstance(x, Source):
         source: Source = x
     elif isinstance(x, (list, tuple)) and y is None and labelled and _batches(x):
         source = Stream(x)
-    elif isinstance(x, (list, tuple, str, bytes)) or hasattr(x, "__array__") or hasattr(x, "tocsr"):
+    elif isinstance(x, (list, tuple, bytes)) or hasattr(x, "__array__") or hasattr(x, "tocsr"):
         return None
     elif callable(x) or (hasattr(x, "__iter__") and not _once(x)):
         source = Stream(x)

@@ -31,6 +31,11 @@ def converter(function: str, net: Sequential, objective: Objective | None) -> Co
                 "batches (x, y)"
             )
         rows = len(features)
+        if isinstance(y, np.ndarray) and y.dtype.kind in "US":
+            raise TypeError(
+                f"{function}: expected class numbers, got names as {y.reshape(-1).tolist()[0]!r}; pass "
+                "classes=[...] to the source (its labels() finds them), or train a fastact.sklearn.MLPClassifier"
+            )
         targets = objective.targets(function, net, y, rows)
         weights = objective.sample_weight(function, weight, rows, part=True)
         return features, targets, weights, objective.row_weights(function, net, targets, weights, part=True)

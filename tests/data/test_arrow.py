@@ -78,6 +78,12 @@ def test_row_groups_are_pieces(file):
     assert [(p.first, p.rows) for p in pieces] == [(0, 30), (30, 30), (60, 30), (90, 10)]
     np.testing.assert_array_equal(np.concatenate([y for _, y, _ in pieces[1].read(True)]), LABELS[30:60])
     assert pieces[3].place.endswith("data.parquet, row group 3")
+    assert repr(source) == f"Parquet({file}, 2 features, label 'label', 100 rows, targets)"
+    net = fa.Sequential(fa.Dense(2, 3), rng=0)
+    with pytest.raises(
+        TypeError, match=r"fit: expected class numbers, got names as '\w+'; pass classes=.* \(in .*group 0"
+    ):
+        fa.fit(net, fa.data.Parquet(file, ["a", "b"], "name"), progress=False)
     assert fa.data.Parquet(file, label="label", features=None).features == ["a", "b", "c", "name", "weight"]
 
 

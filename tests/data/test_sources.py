@@ -162,6 +162,10 @@ def test_what_are_no_batches():
         list(Stream([(X, Y), (X,)]).blocks())
     with pytest.raises(TypeError, match=r"expected batch 1 to be .*, got an array"):
         list(Stream([X]).blocks())
+    with pytest.raises(TypeError, match="expected the function to return an iterator of batches, got int"):
+        list(Stream(lambda: 3).blocks())
+    with pytest.raises(TypeError, match=r"fit: expected data, got the path 'x.parquet'; pass fastact.data.Parquet"):
+        found("fit", "x.parquet")
     for wrong in (3, iter([(X, Y)]), ((X, Y) for _ in range(2))):
         with pytest.raises(TypeError, match="Stream: expected a function that returns an iterator"):
             Stream(wrong)
@@ -175,7 +179,7 @@ def test_what_is_a_source(mapped):
     for x in (mapped, Elsewhere(X), Loader(), Stream(Loader()), lambda: iter(()), [(X, Y)], {1: 2}.items()):
         assert isinstance(found("fit", x), Source)
     pandas = pytest.importorskip("pandas")
-    for x in (X, X.tolist(), tuple(X), pandas.DataFrame(X), np.float64(3), 7, None, "text", [], [(1, 2), (3, 4)]):
+    for x in (X, X.tolist(), tuple(X), pandas.DataFrame(X), np.float64(3), 7, None, [], [(1, 2), (3, 4)]):
         assert found("fit", x, Y) is None
         assert found("predict", x, labelled=False) is None
     assert found("fit", mapped, Y).labelled
@@ -194,6 +198,11 @@ def test_what_can_be_gone_through_once(make):
         fa.fit(net, make())
     assert fa.evaluate(net, make()) == pytest.approx(fa.evaluate(net, X, Y))
     assert len(fa.predict(net, make())) in (14, 42)
+
+
+def test_what_sources_say_of_themselves(mapped):
+    assert repr(Arrays(Elsewhere(X), Y)) == "Arrays(x (14, 5) float32, 14 rows, targets)"
+    assert repr(Stream([(X, Y)])) == "Stream(batches, rows of unknown number, targets)"
 
 
 def test_labels():
