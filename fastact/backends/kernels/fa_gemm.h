@@ -204,8 +204,9 @@ static void FN(product_plan)(fa_product *p, int team) {
     const ptrdiff_t chunk = FN(parts)(p->k, p->chunks);
     p->panels = FN(parts)(vectors, FN(wide));
     int readable = p->b_column == 1 && (FA_MASKED || p->n % lanes == 0); /* B can be read where it lies */
-    if (p->m <= FN(few_rows)) {
-        /* few rows: each panel of B belongs to one task, which packs it for itself if at all */
+    if (p->m <= (team == 1 ? FN(block_rows) : FN(few_rows))) {
+        /* few rows, more where one thread has no shares to balance: each panel of B belongs to one task, which packs it
+         * for itself if at all */
         if (p->panels < team) p->panels = FN(least)(vectors, team);
         p->kind = readable && p->m < FN(pack_rows) / (p->b_row > FN(far_row) ? 2 : 1) ? FA_DIRECT : FA_LOCAL;
         p->column_tasks = p->panels;
