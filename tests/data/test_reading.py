@@ -84,6 +84,10 @@ TABLES = {
         "a,b\n+1,9007199254740993\n.5,1e400\n1.,-inf\n007,0.1\n",
         {"a": [1, 0.5, 1, 7], "b": [9007199254740992, np.inf, -np.inf, 0.1]},
     ),
+    "a word in the first of rows of numbers": (
+        "1,2,high\n3,4,5\n6,7,8\n",
+        {"column 1": [1, 3, 6], "column 2": [2, 4, 7], "column 3": ["high", "5", "8"]},
+    ),
     "underscores are texts": ("a,b\n1_0,1\n2_0,2\n", {"a": ["1_0", "2_0"], "b": [1, 2]}),
     "an empty column": ("a,b,c\n1,,x\n2,,y\n", {"a": [1, 2], "b": [None, None], "c": ["x", "y"]}),
     "beyond ASCII": ("größe,b\n1,ä\n2,日本\n", {"größe": [1, 2], "b": ["ä", "日本"]}),
