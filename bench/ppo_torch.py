@@ -1,8 +1,8 @@
 """PPO on CartPole in PyTorch, once with plain modules and once with those of ``fastact.torch.convert``.
 
 python bench/ppo_torch.py [seed]: prints for both the mean return of the last episodes and the environment steps a
-second, training included. The task, its NumPy simulation and the settings are those of ppo.py; the two runs differ in
-the two lines marked below and in nothing else, and run in turns so that the machine's moods meet both. The heads stay
+second of the processor's time, training included. The task, its NumPy simulation and the settings are those of
+reinforcement.py; the two runs differ in the two lines marked below and in nothing else, and take turns. The heads stay
 as they are: a single small ``Linear`` is one call of PyTorch already.
 """
 
@@ -12,7 +12,10 @@ import time
 
 import numpy as np
 import torch
-from ppo import CLIP, ENTROPY, ENVIRONMENTS, EPOCHS, ROWS, STEPS, VALUE_WEIGHT, CartPole, advantages_of
+from reinforcement import CLIP, ENTROPY, ENVIRONMENTS, VALUE_WEIGHT, CartPole, advantages_of
+from reinforcement import PPO_EPOCHS as EPOCHS
+from reinforcement import PPO_ROWS as ROWS
+from reinforcement import PPO_STEPS as STEPS
 from torch import nn
 
 import fastact as fa
@@ -38,16 +41,16 @@ class Training:
 
     def __init__(self, policy, optimizer, seed):
         self.policy, self.optimizer, self.rng = policy, optimizer, np.random.default_rng(seed)
-        self.world, self.recent, self.taken, self.seconds = CartPole(ENVIRONMENTS, self.rng), [], 0, 0.0
+        self.world, self.taken, self.seconds = CartPole(ENVIRONMENTS, self.rng), 0, 0.0
 
     def iterate(self):
-        start = time.perf_counter()
+        start = time.thread_time()
         batch = self.collect()
         for _ in range(EPOCHS):
             for rows in self.rng.permutation(STEPS * ENVIRONMENTS).reshape(-1, ROWS):
                 self.update(*(tensor[torch.from_numpy(rows)] for tensor in batch))
         self.taken += STEPS * ENVIRONMENTS
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.thread_time() - start
 
     def collect(self):
         shape = STEPS, ENVIRONMENTS
@@ -61,8 +64,7 @@ class Training:
                 logs = torch.log_softmax(logits, -1).numpy()
                 actions[t] = self.rng.random(ENVIRONMENTS) > np.exp(logs[:, 0])
                 old[t] = logs[np.arange(ENVIRONMENTS), actions[t]]
-                reached[t], fell[t], late[t], returns = self.world.step(actions[t])
-                self.recent = [*self.recent, *returns][-50:]
+                reached[t], fell[t], late[t] = self.world.step(actions[t])
             values, following = (
                 self.policy(torch.from_numpy(x.reshape(-1, 4)))[1].numpy().reshape(shape) for x in (seen, reached)
             )
@@ -102,9 +104,9 @@ def compare(seed=0, iterations=60, report=print):
                 for name, run in runs.items():
                     speed = run.taken / run.seconds
                     report(
-                        f"{run.taken:7d} steps, {name:9s}: mean return {np.mean(run.recent):5.1f}, {speed:.0f} steps/s"
+                        f"{run.taken:7d} steps, {name:9s}: mean return {np.mean(run.world.returns[-50:]):5.1f}, {speed:.0f} steps/s"
                     )
-    return {name: (float(np.mean(run.recent)), run.taken / run.seconds) for name, run in runs.items()}
+    return {name: (float(np.mean(run.world.returns[-50:])), run.taken / run.seconds) for name, run in runs.items()}
 
 
 if __name__ == "__main__":
