@@ -103,9 +103,8 @@ def compare(seed=0, iterations=60, report=print):
             if iteration % 20 == 19:
                 for name, run in runs.items():
                     speed = run.taken / run.seconds
-                    report(
-                        f"{run.taken:7d} steps, {name:9s}: mean return {np.mean(run.world.returns[-50:]):5.1f}, {speed:.0f} steps/s"
-                    )
+                    mean = np.mean(run.world.returns[-50:])
+                    report(f"{run.taken:7d} steps, {name:9s}: mean return {mean:5.1f}, {speed:.0f} steps/s")
     return {name: (float(np.mean(run.world.returns[-50:])), run.taken / run.seconds) for name, run in runs.items()}
 
 
