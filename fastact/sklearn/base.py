@@ -7,7 +7,7 @@ import math
 import operator
 import warnings
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,19 +22,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .. import epilogues, optim, runtime
 from ..data.conversion import finite
 from ..data.sources import Source
-from ..data.streaming import WINDOW, Converted, StreamBatches
+from ..data.streaming import WINDOW
 from ..layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Maxout, PReLU, Swish
 from ..network import Sequential
 from ..training import L2, Callback, History, Run, fit_batches
 from ..training.objectives import Objective
 from ..training.step import Step
 from . import files, solvers, streams
-
-FLOATS = (np.float32, np.float64)  # the first is what other types become
-NON_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
-
+from .streams import FLOATS, NON_FINITE
 
 _RUNNING = ("_step", "_parameters", "_settings")  # what partial_fit goes on with
 
@@ -61,7 +56,7 @@ class Views(list[np.ndarray]):
             self[place][...] = value
 
 
-class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
+class MultilayerPerceptron(streams.FromSources, BaseEstimator):  # type: ignore[misc]
     """Base of the two estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -297,59 +292,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if not finite(self.net_.parameters):
             raise ValueError(NON_FINITE)
         return self
-
-    def _fit_source(self, source: Source, validation: Any, window: Any) -> Any:
-        if self.solver == "lbfgs" and self.optimizer is None:
-            raise ValueError("solver='lbfgs' needs all data in memory; use 'adam' or 'sgd'")
-        if self.early_stopping and validation is None:
-            raise ValueError("early_stopping=True needs validation=(X, y) where the data are not in memory")
-        first = not (self.warm_start and "net_" in self.__dict__)
-        random_state, made = self._start_source(source, first, window)
-        with self._threads():
-            self._fit_epochs(made, None, None, validation, random_state)
-        if not finite(self.net_.parameters):
-            raise ValueError(NON_FINITE)
-        return self
-
-    def _start_source(
-        self, source: Source, first: bool, window: Any, incremental: bool = False
-    ) -> tuple[np.random.RandomState, StreamBatches]:
-        """What ``_start`` does, for data that are not in memory; and their batches."""
-        self.__dict__.pop("_step", None)
-        random_state = check_random_state(self.random_state)
-        if first:
-            x, y, _ = streams.first_block(source)
-            given = np.dtype(self.dtype) if self.dtype is not None else np.asarray(x).dtype
-            x = validate_data(self, x, dtype=given if given in FLOATS else FLOATS[0], reset=True)
-            if not incremental:
-                self._survey(source, np.asarray(y))
-            else:
-                self._check_targets(np.asarray(y), True, True)
-            for name in ("net_",) if incremental else ("net_", "_given"):
-                self.__dict__.pop(name, None)
-            self._begin(self._make_network(x.shape[1], x.dtype, random_state))
-        size = int(self.batch_size) if self.batch_size != "auto" else None if source.batched else 200
-        net = self.net_
-        return random_state, streams.batches(
-            source, net.inputs, net.dtype.itemsize, self._convert, size, window,
-            random_state if self.shuffle else None,
-        )  # fmt: skip
-
-    def _convert(self, x: Any, y: Any, weight: Any) -> Converted:
-        """A block of a source as the network and the loss take it."""
-        if y is None:
-            raise ValueError(streams.UNLABELLED)
-        features = self._convert_features(x)
-        targets = self._plain_targets(self._check_targets(np.asarray(y), True, False))
-        if weight is not None:
-            weight = _check_sample_weight(weight, features, dtype=np.float64, ensure_non_negative=True)
-        weights = self._row_weights(targets, weight, True)
-        return features, targets, weights, weights
-
-    def _convert_features(self, x: Any) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            checked = validate_data(self, x, dtype=self.net_.dtype, order="C", reset=False)
-        return np.require(checked, requirements=["C", "A"])
 
     def _start(
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool
@@ -616,28 +558,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             raise ValueError(NON_FINITE)
         return self
 
-    def _partial_fit_source(self, source: Source) -> Any:
-        """Go once through a source."""
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        self._validate_params()
-        _, made = self._start_source(source, "net_" not in self.__dict__, WINDOW, True)
-        self._prepare_optimizer()
-        run = Run(self.net_, self._optimizer, 1, made.steps)
-        step = Step(run, Objective("partial_fit", self._loss()), self._penalty(), False)
-        self.__dict__.setdefault("history_", History())
-        total = counted = 0.0
-        with self._threads(), np.errstate(all="ignore"), closing(made.epoch()) as batches:
-            for batch in batches:
-                if batch[3]:
-                    total, counted = total + step.make(*batch) * batch[3], counted + batch[3]
-        self.n_iter_ = 0
-        self.history_.loss.append(total / (counted or 1))
-        self._after_epoch({"loss": total / (counted or 1)}, made.passed)
-        if not finite(self.net_.parameters):
-            raise ValueError(NON_FINITE)
-        return self
-
     def _quick_targets(self, y: Any, rows: int) -> np.ndarray | None:
         """y as the loss takes it where that can be seen at a glance."""
         return None
@@ -679,9 +599,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                     )
                 found = self._compute(self._rows(X))
         return found
-
-    def _features_alone(self, x: Any, y: Any, weight: Any) -> Converted:
-        return self._convert_features(x), None, None, None
 
     def _compute(self, X: Any, suspect: bool = False) -> Any:
         """The network's outputs for X; where that is suspect, None if some number is not finite."""

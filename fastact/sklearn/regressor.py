@@ -18,8 +18,9 @@ from ..data.conversion import finite
 from ..data.sources import Source
 from ..data.streaming import WINDOW
 from . import solvers, streams
-from .base import FLOATS, MultilayerPerceptron
+from .base import MultilayerPerceptron
 from .documentation import documented
+from .streams import FLOATS
 
 
 @documented
