@@ -19,8 +19,8 @@ Where to look (``help`` of each name tells all of it)::
                       fa.tables: digits, CSV and NPZ files; fa.onnx.export(net, path), fa.onnx.load(path)
     looking inside    net.summary(), fa.Monitor, fa.check_gradients, fa.diagnostics, fa.plot, history.plot()
     your own          fa.Layer, fa.custom_activation, fa.Callback, any function as a loss
-    the machine       fa.show_config(), fa.set_num_threads(n), fa.use_backend("numpy")
-    at a terminal     fastact train, predict, export, compare, examples, plot, accuracy, info
+    the machine       fa.show_config(), fa.set_num_threads(n), fa.use_backend("numpy"); fa.check() of its kernels
+    at a terminal     fastact train, predict, export, compare, examples, plot, check, accuracy, info
 
 Functions take float32 or float64 arrays of any shape, and Python numbers and lists, which are float64 unless an array
 beside them says otherwise. What shows its memory on the CPU (``__array_interface__``, the buffer protocol,
@@ -35,6 +35,8 @@ Sequential(Dense(4 -> 8, tanh), Dense(8 -> 3), float32, 67 parameters)
 >>> fa.relu([-1, 2.5])
 array([0. , 2.5])
 """
+
+from typing import TYPE_CHECKING
 
 # No __getattr__ here: with one, CPython no longer specialises ``fa.relu``, and each call takes a fifth longer.
 from . import data, diagnostics, functional, init, onnx, optim, plot, tables
@@ -77,6 +79,9 @@ from .runtime import C_API as _C_API  # noqa: F401 - where fastact.h looks for t
 from .runtime import get_include, get_num_threads, num_threads, set_num_threads, show_config
 from .training import Callback, Checkpoint, EarlyStopping, History, Run, evaluate, fit, predict
 
+if TYPE_CHECKING:
+    from . import measure
+
 __all__ = [
     "Activation",
     "AlphaDropout",
@@ -103,6 +108,7 @@ __all__ = [
     "absolute_error",
     "bce_with_logits",
     "binary_cross_entropy",
+    "check",
     "check_gradients",
     "clip_grad_norm",
     "data",
@@ -137,3 +143,16 @@ __all__ = [
 ]
 __all__ += functional.__all__
 __all__.sort()
+
+
+def check() -> "measure.parity.Report":
+    """Compare the compiled kernels with NumPy and with exact values on this machine: ``fastact.measure.parity.check``.
+
+    Every activation, dense layer, loss, optimiser and a training run, in both dtypes, with each instruction set of this
+    processor and from one thread to all, in some seconds. The report has ``ok``, ``rows`` and ``as_dict()``, and prints
+    as a table. Raises RuntimeError without the compiled core. In tests:
+    ``pytest --pyargs fastact.measure.test_parity``.
+    """
+    from .measure.parity import check  # imported here: who only computes does not need it
+
+    return check()

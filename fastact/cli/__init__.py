@@ -31,6 +31,7 @@ COMMANDS = {
     "examples": "compute the lectures' worked examples",
     "compare": "train one network with each activation",
     "plot": "draw activations, trainings and comparisons",
+    "check": "compare the kernels with NumPy and exact values",
     "accuracy": "measure the largest error of the kernels",
     "info": "print what is installed and in use",
 }
