@@ -8,7 +8,7 @@ Where to look (``help`` of each name tells all of it)::
     by hand           net.forward(x, training=True), a loss, net.backward(grad), optimizer.step(net)
     several networks  fa.clip_grad_norm([trunk, pi, v], 0.5), optimizer.step(trunk, pi, v),
                       fa.soft_update(target, net, 0.005), fa.Parameter(n, -0.5)
-    losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile,
+    losses            fa.softmax_cross_entropy, bce_with_logits, squared_error, absolute_error, huber, quantile
                       fa.binary_cross_entropy, fa.hinge, fa.log_cosh, fa.poisson
     policies          fa.policy_gradient, fa.gaussian_policy_gradient: REINFORCE, PPO
     activations       fa.gelu(x), fa.gelu_backward(grad, x), fa.slope("gelu", x), fa.activation("elu", alpha=0.5)
