@@ -30,7 +30,7 @@ def _pyarrow(function: str) -> Any:
     return pyarrow
 
 
-class Table(Source):
+class FileSource(Source):
     """Base of tables in files: which columns are features, which one is the label, which one weighs rows."""
 
     ending = ""
@@ -140,7 +140,7 @@ class Table(Source):
         raise NotImplementedError
 
 
-class Parquet(Table):
+class Parquet(FileSource):
     """Parquet files, of which the columns that are needed are read, one row group after the other.
 
     Parameters
@@ -232,7 +232,7 @@ class Parquet(Table):
         return [self.rows, self._columns(True), crc]
 
 
-class Csv(Table):
+class Csv(FileSource):
     """CSV files that are read from the beginning to the end each time: their rows are shuffled within the window alone.
 
     Parameters

@@ -41,3 +41,20 @@ def _shares(strata: np.ndarray, count: int) -> np.ndarray | None:
         return None
     shares[room[np.argsort(-(exact - shares)[room], kind="stable")[:missing]]] += 1
     return shares
+
+
+def split_rows(labels: np.ndarray | int, seed: int = 0, fraction: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers that stay, and a random fraction that is held out.
+
+    Of class labels, that fraction of each class, and at least one row of a class that has two; of a number of rows, at
+    least one of two.
+    """
+    alike = np.zeros(labels, np.int8) if isinstance(labels, int) else labels
+    _, numbers, counts = np.unique(alike, return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(seed)
+    out = np.zeros(len(alike), bool)
+    for number, count in enumerate(counts):
+        rows = np.flatnonzero(numbers == number)
+        if count > 1:
+            out[rng.permutation(rows)[: max(1, round(count * fraction))]] = True
+    return np.flatnonzero(~out), np.flatnonzero(out)

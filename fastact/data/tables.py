@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .splits import split_rows
+
 __all__ = ["Table", "Text", "load_digits", "split_rows", "standardization", "stratified_split"]
 
 #: Cells that stand for a missing value, spaces around them apart.
@@ -172,23 +174,6 @@ def stratified_split(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.
             f"({len(rare)} of {len(classes)} classes)"
         )
     return split_rows(labels, seed)
-
-
-def split_rows(labels: np.ndarray | int, seed: int = 0, fraction: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers that stay, and a random fraction that is held out.
-
-    Of class labels, that fraction of each class, and at least one row of a class that has two; of a number of rows, at
-    least one of two.
-    """
-    alike = np.zeros(labels, np.int8) if isinstance(labels, int) else labels
-    _, numbers, counts = np.unique(alike, return_inverse=True, return_counts=True)
-    rng = np.random.default_rng(seed)
-    out = np.zeros(len(alike), bool)
-    for number_, count in enumerate(counts):
-        rows = np.flatnonzero(numbers == number_)
-        if count > 1:
-            out[rng.permutation(rows)[: max(1, round(count * fraction))]] = True
-    return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 def standardization(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
