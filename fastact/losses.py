@@ -231,13 +231,18 @@ def quantile(
     """
     each = None
     if type(q) is not float or not 0 < q < 1:
-        if np.ndim(q):
+        if several(q):
             each = _levels(q, np.shape(pred))
             target = _for_each_level(pred, target, out)
             q = 0.5
         else:
             q = _level(q)
     return _pointwise("quantile", pred, target, q, reduction, sample_weight, out, each)
+
+
+def several(q: Any) -> bool:
+    """Whether q is several quantiles."""
+    return isinstance(q, (list, tuple)) or (isinstance(q, np.ndarray) and q.ndim > 0)
 
 
 def _level(q: Any) -> float:
@@ -383,7 +388,7 @@ def binary_cross_entropy(
 class Facts:
     """What training must know of a loss: the kind of its targets, and the metrics that suit it."""
 
-    targets: Literal["classes", "probabilities", "signs", "values", "value", "any"]
+    targets: Literal["classes", "probabilities", "signs", "counts", "values", "value", "any"]
     metrics: tuple[str, ...]  # that can be had by name
     measured: tuple[str, ...]  # unless others are asked for
     ignore_index: int | None = None  # the label that counts for nothing, unless another is passed
@@ -393,7 +398,7 @@ class Facts:
     def bound(self, options: Mapping[str, Any]) -> Facts:
         """These, of the loss with options."""
         q = options.get("q", self.q)
-        targets = "value" if np.ndim(q) else self.targets
+        targets = "value" if several(q) else self.targets
         return replace(self, targets=targets, ignore_index=options.get("ignore_index", self.ignore_index), q=q)
 
 
@@ -404,7 +409,7 @@ FACTS: dict[Callable[..., LossAndGradient], Facts] = {
     absolute_error: Facts("values", ("r2",), ("r2",)),
     huber: Facts("values", ("r2",), ("r2",)),
     log_cosh: Facts("values", ("r2",), ("r2",)),
-    poisson: Facts("values", (), ()),
+    poisson: Facts("counts", (), ()),
     hinge: Facts("signs", ("accuracy",), ("accuracy",)),
     binary_cross_entropy: Facts("probabilities", ("accuracy",), ("accuracy",), threshold=0.5),
     quantile: Facts("values", ("pinball", "coverage", "r2"), ("pinball", "coverage"), q=0.5),

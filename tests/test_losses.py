@@ -680,6 +680,7 @@ def test_several_quantiles_in_place_and_of_deeper_arrays(dtype, rng):
         (ValueError, "expected q", lambda x: fa.quantile(x, x, q=[0.1, 0.0, 0.2])),
         (TypeError, "expected q", lambda x: fa.quantile(x, x, q=[[0.1], [0.2], [0.3]])),
         (TypeError, "expected q", lambda x: fa.quantile(x, x, q="0.5")),
+        (TypeError, "expected q", lambda x: fa.quantile(x, x, q=[[0.1], [0.2, 0.3], 0.5])),
         (ValueError, "pred's shape", lambda x: fa.quantile(x, x[:, :2], q=[0.1, 0.5, 0.9])),
         (ValueError, "pred's shape", lambda x: fa.quantile(x, x[:1, 0], q=[0.1, 0.5, 0.9])),
         (ValueError, "out overlaps target", lambda x: fa.quantile(x.copy(), x[:, 0], q=[0.1, 0.5, 0.9], out=x)),

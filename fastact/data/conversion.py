@@ -192,9 +192,19 @@ def _signs(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> 
     if np.isin(array, (0, 1)).all():
         return 2 * array - 1
     wrong = np.abs(array) != 1
+    wrong = wrong & (array != 0) if (wrong & (array != 0)).any() else wrong
     if wrong.any():
         row = int(np.argmax(wrong.any(axis=1)))
         raise ValueError(f"{function}: expected y of -1 and 1, or of 0 and 1, got {array[row].tolist()} at row {row}")
+    return array
+
+
+def _counts(function: str, net: Sequential, y: Any, rows: int, _: int | None) -> np.ndarray:
+    """Numbers of events, or what may be one's expectation."""
+    array = _values(function, net, y, rows, None)
+    if (array < 0).any():
+        row = int(np.argmax((array < 0).any(axis=1)))
+        raise ValueError(f"{function}: expected y >= 0 for poisson, got {array[row].tolist()} at row {row}")
     return array
 
 
@@ -217,6 +227,7 @@ TARGETS: dict[str, Callable[[str, Sequential, Any, int, int | None], np.ndarray]
     "values": _values,
     "value": _value,
     "signs": _signs,
+    "counts": _counts,
     "any": _any,
 }
 

@@ -90,13 +90,15 @@ class History:
 
         What was not measured is empty. The file is written whole or not at all.
         """
+        file = files.any_path("History.to_csv", path)
+        files.checked_place("History.to_csv", file)
         columns = self.to_dict()["by_epoch"]
         with io.StringIO(newline="") as text:
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(["epoch", *columns])
             for epoch, values in enumerate(zip(*columns.values(), strict=True), 1):
                 rows.writerow([epoch, *("" if math.isnan(value) else repr(float(value)) for value in values)])
-            files.write_atomically(files.any_path("History.to_csv", path), text.getvalue().encode())
+            files.write_atomically(file, text.getvalue().encode())
 
     def to_frame(self) -> Any:
         """The numbers as a ``pandas.DataFrame``, one row an epoch, indexed by the epoch from 1."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .. import checks, functional, losses
-from ..losses import Facts
+from ..losses import Facts, several
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -68,7 +68,7 @@ def coverage(outputs: np.ndarray, targets: np.ndarray, facts: Facts) -> float:
     """
     if not outputs.size:
         return float("nan")
-    if np.ndim(facts.q) == 0:
+    if not several(facts.q):
         return float(np.mean(targets <= outputs))
     low, high = np.argmin(facts.q), np.argmax(facts.q)
     return float(np.mean((outputs[:, low] <= targets[:, low]) & (targets[:, high] <= outputs[:, high])))

@@ -46,6 +46,8 @@ def test_history_as_a_mapping_a_frame_and_a_file(tmp_path):
     assert dict(history)["loss"] == [2.0, 1.5]
     history.to_csv(tmp_path / "history.csv")
     assert (tmp_path / "history.csv").read_bytes() == b"epoch,loss,extra,rate\n1,2.0,,0.1\n2,1.5,3.0,0.1\n"
+    with pytest.raises(FileNotFoundError, match=r"^History\.to_csv: "):
+        history.to_csv(tmp_path / "missing" / "history.csv")
     pandas = pytest.importorskip("pandas")
     read = pandas.read_csv(tmp_path / "history.csv", index_col="epoch")
     pandas.testing.assert_frame_equal(read, history.to_frame(), check_index_type=False)

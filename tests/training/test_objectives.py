@@ -211,6 +211,10 @@ def test_signs_and_probabilities_are_trained_and_counted():
         assert history.validation_accuracy[-1] == pytest.approx(np.mean(said == yes), abs=1e-9)
         assert history.validation_accuracy[-1] > 0.9
     support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+    with pytest.raises(ValueError, match=r"expected y of -1 and 1, or of 0 and 1, got \[2.0\] at row 5"):
+        fit(network(outputs=1), x, np.where(np.arange(200) == 5, 2, np.arange(200) % 2), loss="hinge")
+    with pytest.raises(ValueError, match=r"expected y >= 0 for poisson, got \[-1.0\] at row 7"):
+        fit(network(outputs=1), x, np.where(np.arange(200) == 7, -1, 3), loss="poisson")
     with pytest.raises(ValueError, match=r"expected y of -1 and 1, or of 0 and 1, got \[2.0\] at row 3"):
         fit(network(outputs=1), x, np.where(np.arange(200) == 3, 2, 1), loss="hinge")
     net = fa.Sequential(fa.Dense(7, 1, "sigmoid"), rng=0)
