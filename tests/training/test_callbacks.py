@@ -439,6 +439,17 @@ def test_the_best_average_is_restored():
     support.assert_same_bits(net.parameters, kept[1])
 
 
+@pytest.mark.parametrize("each", ["step", "epoch"])
+def test_until_averaging_begins_the_weights_are_themselves(each):
+    x, labels, _ = table()
+    nets = [network() for _ in range(2)]
+    far = {"epochs": 3, "optimizer": fa.optim.SGD(5.0)}  # so that a weight is not its neighbour and a small difference
+    fit(nets[0], x, labels, **far)
+    far["optimizer"] = fa.optim.SGD(5.0)
+    fit(nets[1], x, labels, **far, callbacks=[AverageWeights(start=4, each=each)])
+    support.assert_same_bits(nets[0].parameters, nets[1].parameters)
+
+
 def test_average_weights_refuses():
     for options, error in (({"decay": 1.0}, ValueError), ({"decay": -0.1}, ValueError), ({"start": 0}, ValueError),
                            ({"each": "batch"}, ValueError), ({"decay": "0.9"}, TypeError)):  # fmt: skip
